@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pinhole cameras with lens distortion: from depth images to points and back.
+
+Everything works on numpy arrays and on torch tensors alike, through the array API.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+DISTORTION_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """The intrinsics of a depth camera, in pixels; pixel (u, v) has its centre at exactly (u, v).
+
+    `distortion` holds the coefficients of a ROS `camera_info.D`; leave it empty for a rectified
+    image. A batch of undistorted cameras is one Intrinsics whose fields are arrays that broadcast.
+    """
+
+    fx: Any
+    fy: Any
+    cx: Any
+    cy: Any
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = 'plumb_bob'
+
+    def __post_init__(self):
+        if self.distortion and self.distortion_model not in DISTORTION_MODELS:
+            raise ValueError(f'distortion model {self.distortion_model!r} is not supported: expected '
+                             f'one of {", ".join(DISTORTION_MODELS)}')
+        if any(self.distortion) != bool(self.distortion):
+            object.__setattr__(self, 'distortion', ())  # all zero: a rectified image
+
+    def check(self) -> None:
+        """Raise ValueError unless this is one camera with finite, positive focal lengths."""
+        values = (self.fx, self.fy, self.cx, self.cy)
+        if not all(np.isfinite(value) for value in values) or self.fx <= 0 or self.fy <= 0:
+            raise ValueError(f'intrinsics fx, fy, cx, cy = {values} are not those of a camera: '
+                             'expected finite numbers with fx > 0 and fy > 0; is the camera calibrated?')
+
+    def project(self, x, y):
+        """Pixel coordinates u, v of the direction (x, y, 1): arrays of any one shape."""
+        if self.distortion:
+            x, y = _distort(x, y, self.distortion, self.distortion_model)
+        return self.fx * x + self.cx, self.fy * y + self.cy
+
+    def unproject(self, u, v):
+        """The direction (x, y, 1) of integer pixels u, v that lie in the image: returns x, y.
+
+        Distorted cameras look the direction up in a ray map that is computed once per image size.
+        """
+        if not self.distortion:
+            return (u - self.cx) / self.fx, (v - self.cy) / self.fy
+        xp = array_api_compat.array_namespace(u)
+        width, height = int(xp.max(u)) + 1, int(xp.max(v)) + 1
+        # rounded up, so that crops of one camera share one map
+        rays = ray_map(self, -(-height // 256) * 256, -(-width // 256) * 256)
+        rays = xp.asarray(rays, device=array_api_compat.device(u))
+        index = xp.astype(v, xp.int64) * rays.shape[1] + xp.astype(u, xp.int64)
+        found = xp.take(xp.reshape(rays, (-1, 2)), xp.reshape(index, (-1,)), axis=0)
+        found = xp.reshape(found, (*u.shape, 2))
+        return found[..., 0], found[..., 1]
+
+
+def depth_in_metres(depth):
+    """A depth image as float32 metres, 0 where there is no measurement.
+
+    :param depth: (..., H, W) uint16 millimetres (0 invalid), or float32 metres (invalid where
+        not finite or <= 0), as REP-118 says. numpy or torch.
+    :raises ValueError: another dtype, fewer than two dimensions, or an image without pixels.
+    """
+    xp = array_api_compat.array_namespace(depth)
+    if depth.ndim < 2 or 0 in depth.shape:
+        raise ValueError(f'depth image of shape {tuple(depth.shape)}: expected (height, width), '
+                         'both at least 1')
+    if depth.dtype == xp.uint16:
+        return xp.astype(depth, xp.float32) * 0.001
+    if depth.dtype == xp.float32:
+        return xp.where(xp.isfinite(depth) & (depth > 0), depth, xp.zeros_like(depth))
+    raise ValueError(f'depth image of dtype {depth.dtype}: expected uint16 (millimetres) or '
+                     'float32 (metres)')
+
+
+def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1):
+    """Back-project a depth image: points (H, W, 3) float32, metres, camera frame; 0 if invalid.
+
+    :param depth_m: (H, W) float32 metres; where it is a strided view of a larger image, `first`
+        and `stride` say which pixels of that image it holds: first + k * stride on both axes.
+    """
+    xp = array_api_compat.array_namespace(depth_m)
+    device = array_api_compat.device(depth_m)
+    height, width = depth_m.shape
+    columns = xp.arange(width, dtype=xp.float32, device=device) * stride + first
+    rows = xp.arange(height, dtype=xp.float32, device=device) * stride + first
+    u, v = xp.broadcast_arrays(columns[None, :], rows[:, None])
+    x, y = intrinsics.unproject(u, v)
+    return xp.stack([x * depth_m, y * depth_m, depth_m], axis=-1)
+
+
+@lru_cache(maxsize=8)
+def ray_map(intrinsics: Intrinsics, height: int, width: int) -> np.ndarray:
+    """Directions (x, y, 1) of all pixels of one camera: (H, W, 2) float32 with x and y."""
+    u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    goal = np.stack([(u - intrinsics.cx) / intrinsics.fx, (v - intrinsics.cy) / intrinsics.fy])
+    rays = goal
+    for _ in range(60):  # lenses that ROS drivers report need 5 to 30 to reach 1e-6
+        rays = rays + goal - _distort(*rays, intrinsics.distortion, intrinsics.distortion_model)
+    return np.moveaxis(rays, 0, -1).astype(np.float32)
+
+
+def _distort(x, y, distortion: tuple[float, ...], model: str):
+    """Apply the lens model of OpenCV (calib3d, 'Detailed Description') to directions (x, y, 1)."""
+    xp = array_api_compat.array_namespace(x)
+    r2 = x * x + y * y
+    if model == 'equidistant':
+        k1, k2, k3, k4 = (*distortion, 0, 0, 0, 0)[:4]
+        r = xp.sqrt(r2)
+        theta = xp.atan(r)
+        t2 = theta * theta
+        theta_d = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+        scale = xp.where(r > 1e-8, theta_d / xp.where(r > 1e-8, r, xp.ones_like(r)), xp.ones_like(r))
+        return x * scale, y * scale
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*distortion, *[0] * 8)[:8]
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)

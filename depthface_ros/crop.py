@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metric crops around a head: what the pose and the shape network see.
+
+A crop is a square of fixed size in metres that stands across the viewing ray, so a head fills it
+alike at any distance, in any part of the image and for any camera. Its pixels hold points, not
+depths: the networks see geometry in units that do not depend on the camera.
+"""
+from __future__ import annotations
+
+import array_api_compat
+
+from depthface_ros.camera import Intrinsics
+
+CROP_PIXELS = 96
+POSE_CROP_SIZE = 0.30  # m
+SHAPE_CROP_SIZE = 0.26  # m
+# In the face frame, m. The head centre lies between the ears: it stays put when the head turns.
+HEAD_CENTRE_FACE = (-0.08, 0.0, -0.01)
+FACE_CENTRE_FACE = (-0.04, 0.0, -0.025)
+# Points further than this from the crop's plane, in units of half its size, are not of the head.
+DEPTH_LIMIT = 1.25
+
+
+def pose_crop(depth_m, intrinsics: Intrinsics, head_centre_camera, roll=None):
+    """Crop the surroundings of head centres as the head-pose network wants them.
+
+    :param depth_m: (H, W) float32 metres, 0 invalid, for all crops; or (N, H, W), one per crop.
+    :param head_centre_camera: (N, 3) float32 metres, camera frame, z > 0.
+    :param roll: (N,) radians to turn the crop about the viewing ray, or None for 0.
+    :returns: crops (N, 4, S, S) float32 and camera_from_crop (N, 4, 4) float32. Channels 0-2 are
+        the points in the crop frame (z along the viewing ray, origin at the head centre) in units
+        of half the crop's size; channel 3 tells a measured point (1) from a hole (0) and from a
+        measurement that lies far in front of or behind the head (-1).
+    """
+    xp = array_api_compat.array_namespace(head_centre_camera)
+    up = xp.zeros_like(head_centre_camera)
+    up = xp.stack([up[:, 0], up[:, 1] - 1, up[:, 2]], axis=-1)  # -y is up in an optical frame
+    camera_from_grid = _look_at(head_centre_camera, up)
+    if roll is not None:
+        camera_from_grid = xp.matmul(camera_from_grid, _rotation_about_z(roll))
+    camera_from_crop = _rigid(camera_from_grid, head_centre_camera)
+    crops = _crop(depth_m, intrinsics, camera_from_grid, head_centre_camera, camera_from_crop,
+                  POSE_CROP_SIZE / 2)
+    return crops, camera_from_crop
+
+
+def shape_crop(depth_m, intrinsics: Intrinsics, camera_from_face):
+    """Crop faces of known pose, upright and in the coordinates of the face, for the shape network.
+
+    :param depth_m: (H, W) or (N, H, W) float32 metres, 0 invalid.
+    :param camera_from_face: (N, 4, 4) float32.
+    :returns: (N, 4, S, S) float32; channels 0-2 are the points in the face frame in units of half
+        the crop's size, channel 3 as in :func:`pose_crop`.
+    """
+    xp = array_api_compat.array_namespace(camera_from_face)
+    device = array_api_compat.device(camera_from_face)
+    rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
+    centre_face = xp.asarray(FACE_CENTRE_FACE, dtype=camera_from_face.dtype, device=device)
+    centre = sellion + xp.matmul(rotation, centre_face[:, None])[..., 0]
+    camera_from_grid = _look_at(centre, rotation[:, :, 2])
+    return _crop(depth_m, intrinsics, camera_from_grid, centre, camera_from_face,
+                 SHAPE_CROP_SIZE / 2)
+
+
+def _crop(depth_m, intrinsics, camera_from_grid, centre, camera_from_value, half_size):
+    """Sample depth on a grid across the viewing ray; points come in the value frame / half_size."""
+    xp = array_api_compat.array_namespace(centre)
+    device = array_api_compat.device(centre)
+    count, size = centre.shape[0], CROP_PIXELS
+    ticks = (xp.arange(size, dtype=xp.float32, device=device) + 0.5) * (2 / size) - 1
+    ticks = ticks * half_size
+    right, down, forward = (camera_from_grid[:, :, i] for i in range(3))
+    # points of the grid, in the camera frame: (N, S, S) each
+    x, y, z = (centre[:, i, None, None] + right[:, i, None, None] * ticks[None, None, :]
+               + down[:, i, None, None] * ticks[None, :, None] for i in range(3))
+    in_front = z > 1e-3
+    z = xp.where(in_front, z, xp.ones_like(z))
+    u, v = intrinsics.project(x / z, y / z)
+
+    height, width = depth_m.shape[-2:]
+    inside = in_front & (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)
+    # Nearest pixel: interpolating would invent points between a face and what is behind it.
+    u = xp.round(xp.where(inside, u, xp.zeros_like(u)))
+    v = xp.round(xp.where(inside, v, xp.zeros_like(v)))
+    index = xp.astype(v, xp.int64) * width + xp.astype(u, xp.int64)
+    if depth_m.ndim == 3:
+        index = index + (xp.arange(count, device=device) * (height * width))[:, None, None]
+    sampled = xp.take(xp.reshape(depth_m, (-1,)), xp.reshape(index, (-1,)), axis=0)
+    sampled = xp.where(inside, xp.reshape(sampled, (count, size, size)), xp.zeros_like(u))
+
+    x, y = intrinsics.unproject(u, v)  # of the pixel's own centre: the point is exact
+    points = xp.stack([x * sampled, y * sampled, sampled], axis=1)  # (N, 3, S, S)
+    flat = xp.reshape(points, (count, 3, size * size))
+    measured = sampled > 0
+    distance = xp.matmul(forward[:, None, :], flat - centre[:, :, None])
+    near = measured & (xp.abs(xp.reshape(distance, measured.shape)) < DEPTH_LIMIT * half_size)
+    value_from_camera = xp.matrix_transpose(camera_from_value[:, :3, :3]) / half_size
+    values = xp.matmul(value_from_camera, flat - camera_from_value[:, :3, 3:])
+    values = xp.reshape(values, points.shape)
+    near_f, measured_f = (xp.astype(mask, xp.float32)[:, None] for mask in (near, measured))
+    values = xp.where(near[:, None], values, xp.zeros_like(values))
+    return xp.concat([values, 2 * near_f - measured_f], axis=1)
+
+
+def _look_at(target, up):
+    """Rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
+    xp = array_api_compat.array_namespace(target)
+    forward = _unit(target)
+    right = _unit(xp.linalg.cross(forward, up))
+    return xp.stack([right, xp.linalg.cross(forward, right), forward], axis=-1)
+
+
+def _unit(vectors):
+    xp = array_api_compat.array_namespace(vectors)
+    norm = xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True))
+    return vectors / xp.where(norm > 1e-9, norm, xp.ones_like(norm))
+
+
+def _rotation_about_z(angle):
+    xp = array_api_compat.array_namespace(angle)
+    c, s, zero, one = xp.cos(angle), xp.sin(angle), xp.zeros_like(angle), xp.ones_like(angle)
+    rows = [xp.stack(row, axis=-1) for row in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
+    return xp.stack(rows, axis=-2)
+
+
+def _rigid(rotation, translation):
+    """Homogeneous (N, 4, 4) of rotations (N, 3, 3) and translations (N, 3)."""
+    xp = array_api_compat.array_namespace(rotation)
+    top = xp.concat([rotation, translation[:, :, None]], axis=2)
+    bottom = xp.concat([xp.zeros_like(top[:, :1, :3]), xp.ones_like(top[:, :1, :1])], axis=2)
+    return xp.concat([top, bottom], axis=1)
