@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build and install tf2_msgs into the running virtual environment: `python demo/messages/build.py`.
+
+PyPI has real ROS 2, but not tf2_msgs. This builds it from the definition beside this file with plain cmake.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+SOURCE = Path(__file__).parent / 'tf2_msgs'
+
+
+def correct_include_folders(prefix: Path) -> None:
+    """Point the wheels' exported cmake files at this machine's Python and numpy headers.
+
+    They name the folders of the machine that built the wheels (/opt/python/cp3XX-cp3XX/...).
+    """
+    here = {r'/opt/python/[^;"]*?/numpy/_?core/include': np.get_include(),
+            r'/opt/python/[^;"]*?/include/python3\.\d+t?': sysconfig.get_paths()['include']}
+    for file in prefix.glob('share/*/cmake/export_*.cmake'):
+        text = corrected = file.read_text()
+        for pattern, folder in here.items():
+            corrected = re.sub(pattern, lambda _, folder=folder: folder, corrected)
+        if corrected != text:
+            file.write_text(corrected)
+
+
+def main() -> int:
+    """Configure, build and install; the tools' output is shown only if one fails."""
+    prefix = Path(sys.prefix)
+    if sys.prefix == sys.base_prefix:
+        sys.exit(f'{sys.executable} is not in a virtual environment; nothing was built')
+    correct_include_folders(prefix)
+    # Only the environment itself is searched: a sourced ROS installation must not be mixed in.
+    ros = ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH', 'COLCON_PREFIX_PATH', 'PYTHONPATH')
+    environment = {name: value for name, value in os.environ.items() if name not in ros}
+    environment['PATH'] = f'{prefix}/bin{os.pathsep}{environment.get("PATH", "")}'
+    with tempfile.TemporaryDirectory() as build:
+        configure = ['cmake', '-S', SOURCE, '-B', build, '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF',
+                     f'-DCMAKE_PREFIX_PATH={prefix}', f'-DCMAKE_INSTALL_PREFIX={prefix}',
+                     f'-DPython3_EXECUTABLE={sys.executable}']
+        for command in (configure, ['cmake', '--build', build, '--parallel'], ['cmake', '--install', build]):
+            done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+            if done.returncode:
+                print(done.stdout, file=sys.stderr)
+                print(f'tf2_msgs did not build: `{" ".join(map(str, command[:2]))}` failed, see above', file=sys.stderr)
+                return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

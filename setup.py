@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ament_python package for colcon that plain pip installs too: `pip install -e '.[cpu]'`."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = 'depthface_ros'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Head pose, face mesh and expression from a depth camera, without colour.',
+    maintainer='depthface_ros contributors',
+    maintainer_email='depthface_ros@users.noreply.github.com',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['models/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        (f'share/{NAME}/launch', glob('launch/*.launch.py')),
+        (f'share/{NAME}/config', glob('config/*')),
+    ],
+    # A robot gets numpy and OpenCV from apt, so only what every use of the package needs is listed.
+    install_requires=['array-api-compat>=1.9', 'numpy>=1.26'],
+    extras_require={
+        'cpu': ['onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.10'],
+        'ros': ['ros-rclpy[fastrtps]==7.1.6', *(f'ros-{name}-msgs==5.3.6' for name in (
+            'diagnostic', 'geometry', 'sensor', 'std', 'visualization'))],
+        'train': ['anny==0.6.2', 'onnx>=1.16', 'onnxscript', 'rich', 'scipy', 'torch>=2.4'],
+        'test': ['hypothesis', 'pytest', 'pytest-timeout'],
+    },
+    zip_safe=False,
+    entry_points={'console_scripts': [
+        'depthface = depthface_ros.cli:main',
+        'depthface_node = depthface_ros.ros.node:main',
+    ]},
+)
