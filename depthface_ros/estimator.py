@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One depth image in, faces out: the whole pipeline, readable top to bottom."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+
+from depthface_ros import head_finder
+from depthface_ros.camera import Intrinsics, depth_in_metres
+from depthface_ros.crop import (
+    FACE_CENTRE_FACE, HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, shape_crop)
+from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
+from depthface_ros.face_model import FaceModel
+from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
+from depthface_ros.rotations import rotation_from_6d, rotation_from_vector
+
+MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    """What counts as a face."""
+
+    finder: FinderConfig = field(default_factory=FinderConfig)
+    min_confidence: float = 0.5  # of the pose network, 0..1
+    min_measured: float = 0.04  # share of the pose crop with depth near the head; a head fills 0.3
+    separation: float = 0.08  # m; of two sellions, at least
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face in one depth image. Arrays are float32; metres, camera frame."""
+
+    camera_from_face: np.ndarray  # (4, 4)
+    vertices: np.ndarray  # (V, 3)
+    expression: np.ndarray  # (52,) in 0..1
+    confidence: float  # 0..1
+    rotation_std: float  # rad, one sigma per axis
+    position_std: float  # m, one sigma per axis
+
+    @property
+    def head_centre(self) -> np.ndarray:
+        """(3,) metres, camera frame: where to look for this head in the next image."""
+        return self.camera_from_face[:3, :3] @ _HEAD_CENTRE + self.camera_from_face[:3, 3]
+
+
+_HEAD_CENTRE = np.array(HEAD_CENTRE_FACE, np.float32)
+
+
+def _ignore(stage: str) -> None:
+    pass
+
+
+class FaceEstimator:
+    """Finds faces in depth images: `faces = estimator(depth, intrinsics)`. Keeps no state."""
+
+    def __init__(self, engine: str | Engine = 'auto', config: EstimatorConfig = EstimatorConfig(),
+                 models_folder: Path = MODELS_FOLDER):
+        """Load the networks; see :func:`depthface_ros.engines.open_engine` for errors raised."""
+        self.config = config
+        self.face_model = FaceModel.load()
+        self.engines_skipped: list[tuple[str, str]] = []
+        if isinstance(engine, str):
+            engine, self.engines_skipped = open_engine(engine, models_folder)
+        self.engine = engine
+
+    def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
+                 head_centres: np.ndarray | None = None,
+                 lap: Callable[[str], None] = _ignore) -> list[Face]:
+        """Estimate the pose and the mesh of every face in a depth image, most confident first.
+
+        :param depth: (H, W) uint16 millimetres, 0 invalid, or float32 metres, invalid where not
+            finite or <= 0; any size.
+        :param intrinsics: of the camera that took it, for this image size.
+        :param head_centres: (N, 3) metres, camera frame, when it is known where heads are: the
+            head finder is then skipped.
+        :param lap: called with the name of each stage when it is done.
+        :raises ValueError: the image or the intrinsics are not what is described above.
+        """
+        check_camera(depth, intrinsics)
+        depth_m = np.minimum(depth_in_metres(depth), np.float32(MAX_DEPTH))
+        lap('depth')
+        if head_centres is None:
+            head_centres = self.find_heads(depth_m, intrinsics)
+        else:
+            head_centres = _check_centres(head_centres)
+        lap('find heads')
+
+        if not len(head_centres):
+            return []
+        crops, camera_from_crop = pose_crop(depth_m, intrinsics, head_centres)
+        measured = np.mean(crops[:, 3] > 0, axis=(1, 2)) >= self.config.min_measured
+        crops, camera_from_crop = crops[measured], camera_from_crop[measured]
+        lap('pose crop')
+        if not len(crops):
+            return []
+        pose = self.engine.run('head_pose', crops)
+        camera_from_face = compose(camera_from_crop, rotation_from_6d(pose['rotation']),
+                                   pose['sellion'] * (POSE_CROP_SIZE / 2))
+        faces = self._accept(camera_from_face, pose['confidence'][:, 0])
+        lap('pose network')
+
+        if not len(faces):
+            return []
+        camera_from_face = camera_from_face[faces]
+        crops = shape_crop(depth_m, intrinsics, camera_from_face)
+        lap('shape crop')
+        shape = self.engine.run('face_shape', crops)
+        camera_from_face = compose(camera_from_face, rotation_from_vector(shape['residual'][:, :3]),
+                                   shape['residual'][:, 3:])
+        vertices_face = self.face_model.template + shape['offsets']
+        vertices = (vertices_face @ camera_from_face[:, :3, :3].transpose(0, 2, 1)
+                    + camera_from_face[:, None, :3, 3])
+        lap('shape network')
+
+        confidence = pose['confidence'][faces, 0]
+        rotation_std, position_std = np.exp(0.5 * pose['log_variance'][faces]).T
+        return [Face(camera_from_face[i], vertices[i], shape['expression'][i], float(confidence[i]),
+                     float(rotation_std[i]), float(position_std[i])) for i in range(len(faces))]
+
+    def find_heads(self, depth_m: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+        """Head centres (N, 3) float32 in metres, camera frame, of a depth image in metres."""
+        points = head_finder.finder_input(depth_m, intrinsics)
+        if not points[3].any():
+            return np.zeros((0, 3), np.float32)
+        found = self.engine.run('head_finder', points[None])
+        centres, _ = head_finder.decode(found['heatmap'][0], found['offset'][0], points,
+                                        self.config.finder)
+        return centres
+
+    def _accept(self, camera_from_face: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+        """Indices of the poses that are faces, most confident first, each face once."""
+        order = np.argsort(-confidence, kind='stable')
+        good = (np.isfinite(camera_from_face).all(axis=(1, 2))
+                & (confidence >= self.config.min_confidence)
+                & (face_centres(camera_from_face)[:, 2] > MIN_DEPTH))
+        order = order[good[order]]
+        return order[head_finder.separate(camera_from_face[order, :3, 3], self.config.separation)]
+
+
+def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
+    """Raise ValueError unless this is one image that a camera with these intrinsics can have taken."""
+    if getattr(depth, 'ndim', None) != 2:
+        raise ValueError(f'depth image of shape {np.shape(depth)}: expected (height, width)')
+    intrinsics.check()
+    height, width = depth.shape
+    slopes = (intrinsics.cx / intrinsics.fx, (width - intrinsics.cx) / intrinsics.fx,
+              intrinsics.cy / intrinsics.fy, (height - intrinsics.cy) / intrinsics.fy)
+    if max(map(abs, slopes)) > MAX_SLOPE:
+        raise ValueError(
+            f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
+            f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
+            'those of the depth camera, in pixels of this image')
+
+
+def compose(a_from_b: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """a_from_c (N, 4, 4) of a_from_b (N, 4, 4) and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
+    a_from_c = a_from_b.copy()
+    a_from_c[:, :3, :3] = a_from_b[:, :3, :3] @ rotation
+    a_from_c[:, :3, 3] += (a_from_b[:, :3, :3] @ translation[:, :, None])[..., 0]
+    return a_from_c
+
+
+def face_centres(camera_from_face: np.ndarray) -> np.ndarray:
+    """(N, 3) metres, camera frame: the middle of what the shape network is to see."""
+    return (camera_from_face[:, :3, :3] @ np.array(FACE_CENTRE_FACE, np.float32)
+            + camera_from_face[:, :3, 3])
+
+
+def _check_centres(centres: np.ndarray) -> np.ndarray:
+    centres = np.asarray(centres, np.float32)
+    if centres.ndim != 2 or centres.shape[1] != 3 or not np.isfinite(centres).all():
+        raise ValueError(f'head centres of shape {centres.shape}: expected (N, 3), all finite')
+    return centres[(centres[:, 2] > MIN_DEPTH) & (centres[:, 2] < MAX_DEPTH)]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the heads are: the whole frame at low resolution to head centres in metres."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import array_api_compat
+import numpy as np
+
+from depthface_ros.camera import Intrinsics, point_map
+from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTH
+
+MAX_DEPTH = 20.0  # m; depth cameras see no head out there, and squares of such numbers stay finite
+MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
+
+
+@dataclass(frozen=True)
+class FinderConfig:
+    """What counts as a head."""
+
+    threshold: float = 0.3  # of the heat map, 0..1; the pose network's confidence decides later
+    separation: float = 0.15  # m; of two head centres, at least
+    max_heads: int = 8
+
+
+def finder_input(depth_m, intrinsics: Intrinsics):
+    """The point map (4, 120, 160) float32 that the head finder sees: x, y, z (m) and validity (0, 1).
+
+    Depth is sampled, not averaged: a mean of face and background is a point of neither.
+
+    :param depth_m: (H, W) float32 metres, 0 invalid; numpy or torch.
+    """
+    xp = array_api_compat.array_namespace(depth_m)
+    stride = finder_stride(*depth_m.shape)
+    sampled = depth_m[stride // 2::stride, stride // 2::stride]
+    canvas = xp.zeros((4, FINDER_HEIGHT, FINDER_WIDTH), dtype=xp.float32,
+                      device=array_api_compat.device(depth_m))
+    height, width = sampled.shape
+    if height and width:
+        valid = (sampled > 0) & (sampled < MAX_DEPTH)
+        sampled = xp.where(valid, sampled, xp.zeros_like(sampled))
+        points = point_map(sampled, intrinsics, stride // 2, stride)
+        canvas[:3, :height, :width] = xp.permute_dims(points, (2, 0, 1))
+        canvas[3, :height, :width] = xp.astype(valid, xp.float32)
+    return canvas
+
+
+def finder_stride(height: int, width: int) -> int:
+    """How many pixels apart the finder samples an image of this size."""
+    return max(1, -(-width // FINDER_WIDTH), -(-height // FINDER_HEIGHT))
+
+
+def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
+           config: FinderConfig = FinderConfig()) -> tuple[np.ndarray, np.ndarray]:
+    """Head centres (N, 3) float32 in metres, camera frame, and their scores (N,); best first.
+
+    Each cell votes for a head centre: the nearest point measured in the cell, plus the cell's
+    offset. Local maxima of the heat map stand; of two that mean the same head, the stronger.
+
+    :param heatmap: (30, 40) in 0..1.
+    :param offset: (3, 30, 40) metres.
+    :param points: (4, 120, 160) what :func:`finder_input` gave.
+    """
+    rows, columns = heatmap.shape
+    blocks = points.reshape(4, rows, FINDER_CELL, columns, FINDER_CELL)
+    blocks = blocks.transpose(0, 1, 3, 2, 4).reshape(4, rows, columns, FINDER_CELL ** 2)
+    depths = np.where(blocks[3] > 0, blocks[2], np.inf)
+    nearest = np.argmin(depths, axis=-1)[None, :, :, None]
+    reference = np.take_along_axis(blocks[:3], nearest, axis=-1)[..., 0]
+
+    around = np.pad(heatmap, 1, constant_values=-np.inf)
+    highest = np.max([around[i:i + rows, j:j + columns] for i in range(3) for j in range(3)], axis=0)
+    peaks = (heatmap == highest) & (heatmap > config.threshold) & np.isfinite(depths).any(axis=-1)
+    centres, scores = (reference + offset)[:, peaks].T, heatmap[peaks]
+
+    plausible = np.isfinite(centres).all(axis=-1) & (centres[:, 2] > MIN_DEPTH)
+    centres, scores = centres[plausible], scores[plausible]
+    order = np.argsort(-scores, kind='stable')
+    centres, scores = centres[order], scores[order]
+    kept = separate(centres, config.separation)[:config.max_heads]
+    return np.ascontiguousarray(centres[kept], np.float32), scores[kept]
+
+
+def separate(positions: np.ndarray, distance: float) -> np.ndarray:
+    """Indices of the positions (N, 3), best first, that stay when each silences worse ones near it."""
+    near = np.linalg.norm(positions[:, None] - positions[None], axis=-1) < distance
+    alive = np.ones(len(positions), bool)
+    for i in range(len(positions)):
+        if alive[i]:
+            alive[i + 1:] &= ~near[i, i + 1:]
+    return np.flatnonzero(alive)

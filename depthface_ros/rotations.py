@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rotations out of what networks predict and into what messages want; numpy or torch, batched."""
+from __future__ import annotations
+
+import array_api_compat
+
+
+def rotation_from_6d(columns):
+    """Orthonormalise two columns to rotation matrices: (..., 6) to (..., 3, 3).
+
+    Gram-Schmidt as in Zhou et al. 2019, 'On the Continuity of Rotation Representations in Neural
+    Networks', equation 15: the first three numbers are the first column.
+    """
+    xp = array_api_compat.array_namespace(columns)
+    first = _unit(columns[..., :3])
+    second = columns[..., 3:]
+    second = _unit(second - first * xp.sum(first * second, axis=-1, keepdims=True))
+    return xp.stack([first, second, xp.linalg.cross(first, second)], axis=-1)
+
+
+def rotation_from_vector(vectors):
+    """Rotation matrices of rotation vectors, axis times angle in radians: (..., 3) to (..., 3, 3).
+
+    Rodrigues' formula, I + sin(a)/a K + (1 - cos(a))/a^2 K^2 with K the cross-product matrix.
+    """
+    xp = array_api_compat.array_namespace(vectors)
+    angle = xp.sqrt(xp.sum(vectors * vectors, axis=-1))[..., None, None]
+    small = angle < 1e-4  # where the series' next term is below float32's resolution
+    safe = xp.where(small, xp.ones_like(angle), angle)
+    sine = xp.where(small, xp.ones_like(angle), xp.sin(safe) / safe)
+    cosine = xp.where(small, xp.ones_like(angle) / 2, (1 - xp.cos(safe)) / safe ** 2)
+    x, y, z = (vectors[..., i] for i in range(3))
+    zero = xp.zeros_like(x)
+    cross = xp.stack([xp.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))],
+                     axis=-2)
+    identity = xp.eye(3, dtype=vectors.dtype, device=array_api_compat.device(vectors))
+    return identity + sine * cross + cosine * xp.matmul(cross, cross)
+
+
+def quaternion_from_rotation(rotation):
+    """Unit quaternions xyzw with w >= 0 of rotation matrices: (..., 3, 3) to (..., 4).
+
+    Each row of the matrix below is the quaternion times four times one of its own elements
+    (Shepperd 1978); the longest row loses the least to rounding.
+    """
+    xp = array_api_compat.array_namespace(rotation)
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (
+        tuple(rotation[..., i, j] for j in range(3)) for i in range(3))
+    rows = xp.stack([xp.stack(row, axis=-1) for row in (
+        (1 + xx - yy - zz, xy + yx, xz + zx, zy - yz),
+        (xy + yx, 1 - xx + yy - zz, yz + zy, xz - zx),
+        (xz + zx, yz + zy, 1 - xx - yy + zz, yx - xy),
+        (zy - yz, xz - zx, yx - xy, 1 + xx + yy + zz))], axis=-2)
+    best = xp.argmax(xp.sum(rows * rows, axis=-1), axis=-1)
+    index = xp.broadcast_to(best[..., None, None], (*best.shape, 1, 4))
+    quaternion = _unit(xp.take_along_axis(rows, index, axis=-2)[..., 0, :])
+    return xp.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
+
+
+def _unit(vectors):
+    xp = array_api_compat.array_namespace(vectors)
+    norm = xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True))
+    return vectors / xp.where(norm > 1e-12, norm, xp.ones_like(norm))
