@@ -72,7 +72,7 @@ def render_depth(triangles_camera, image_index, fx, fy, cx, cy, height, width, t
         nearest = torch.zeros(size, device=device)
         nearest.scatter_reduce_(0, pixel, candidate, 'amax')
         return _depth(nearest).view(image_count, height, width)
-    # A positive float's bits order as an integer: 1/z above, the triangle below, in one 64-bit key.
+    # A positive float's bits order as an integer: 1/z above, the triangle below, in one key.
     key = candidate.view(torch.int32).long() << 32 | source[of_triangle]
     nearest = torch.zeros(size, dtype=torch.int64, device=device)
     nearest = nearest.scatter_reduce_(0, pixel, key, 'amax').view(image_count, height, width)

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated sensors: their statistics against the formulas they are to follow."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from training.synthesis.cameras import (  # noqa: E402
+    FAMILIES, VALIDATION_CAMERAS, is_reserved, sample_camera, sample_sensor)
+from training.synthesis.sensors import Sensor, SensorBatch, simulate  # noqa: E402
+
+FOCAL = 575.0
+
+
+def measure(depth, sensor, focal=FOCAL, scale=1.0, **options):
+    """Simulate (H, W) or (B, H, W) depth with one sensor."""
+    depth = torch.as_tensor(np.asarray(depth, np.float32))
+    depth = depth.reshape(-1, *depth.shape[-2:])
+    count = len(depth)
+    generator = torch.Generator().manual_seed(0)
+    return simulate(depth, SensorBatch.stack([sensor] * count), torch.full((count,), focal),
+                    torch.full((count,), scale), generator, **options).numpy()
+
+
+def wall(z, size=128):
+    return np.full((size, size), z)
+
+
+def tilted_wall(angle, size=128):
+    """A plane 1 m ahead, turned by `angle` about the vertical, in an image of focal length 575."""
+    x = (np.arange(size) - (size - 1) / 2) / FOCAL
+    return np.broadcast_to(1 / (1 - x * math.tan(angle)), (size, size)).copy()
+
+
+@pytest.mark.parametrize('z', [0.5, 1.0, 2.0])
+def test_range_noise_follows_the_formula_of_each_family(z):
+    fine = {'depth_unit': 1e-6, 'max_range': 7.0}
+    nguyen = Sensor(noise_base=0.0012, noise_quadratic=0.0019, noise_knee=0.4, **fine)
+    stereo = Sensor(disparity_noise=0.08, baseline=0.05, **fine)
+    flight = Sensor(noise_base=0.0005, noise_linear=0.001, noise_knee=0.5, **fine)
+    # Nguyen et al.; Intel's best known methods, in mm; Toelgyessy et al.
+    expected = (0.0012 + 0.0019 * (z - 0.4) ** 2,
+                (1000 * z) ** 2 * 0.08 / (FOCAL * 50) / 1000,
+                0.0005 + max(0.001 * (z - 0.5), 0))
+    for sensor, sigma in zip((nguyen, stereo, flight), expected):
+        error = measure([wall(z)] * 8, sensor) - z
+        assert error.std() == pytest.approx(sigma, rel=0.02)
+        assert abs(error.mean()) < 0.02 * sigma
+
+
+def test_correlated_noise_keeps_its_strength_and_is_alike_among_neighbours():
+    for length, least, most in ((1.0, -0.02, 0.02), (3.5, 0.7, 0.9)):
+        sensor = Sensor(noise_base=0.002, correlation=length, depth_unit=1e-6)
+        error = measure([wall(1.0)] * 8, sensor) - 1
+        assert error.std() == pytest.approx(0.002, rel=0.03)
+        neighbours = np.corrcoef(error[:, :, :-1].ravel(), error[:, :, 1:].ravel())[0, 1]
+        assert least < neighbours < most
+
+
+@pytest.mark.parametrize('step', [1 / 8, 1 / 32])
+def test_disparity_is_quantised_at_the_native_focal_length(step):
+    """The step at 1 m is z^2 step / (f b), whatever the resolution of the rendering."""
+    sensor = Sensor(baseline=0.075, disparity_step=step, depth_unit=1e-6)
+    ramp = np.linspace(0.98, 1.02, 128)[None].repeat(128, 0)
+    for scale in (1.0, 2.0):
+        levels = np.unique(measure(ramp, sensor, scale=scale))
+        levels = levels[levels > 0]
+        assert np.diff(levels).mean() == pytest.approx(step / (FOCAL * 0.075), rel=0.06)
+
+
+def test_output_comes_in_whole_millimetres():
+    rng = np.random.default_rng(0)
+    out = measure(wall(1.0), sample_sensor(rng, 'time_of_flight'))
+    np.testing.assert_allclose(out * 1000, np.round(out * 1000), atol=1e-3)
+
+
+def test_steep_surfaces_vanish_beyond_the_limit():
+    sensor = Sensor(incidence_limit=math.radians(78))
+    for degrees, least, most in ((60, 0, 0.001), (78, 0.4, 0.6), (84, 0.97, 1)):
+        lost = measure(tilted_wall(math.radians(degrees), 17), sensor)[:, 4:-4, 4:-4] == 0
+        assert least <= lost.mean() <= most
+
+
+def test_noise_grows_on_steep_surfaces_as_measured_by_nguyen():
+    sensor = Sensor(noise_base=0.0019, noise_incidence=1e-4, depth_unit=1e-6, incidence_limit=1.57)
+    clean = tilted_wall(math.radians(75), 33)
+    error = (measure([clean] * 100, sensor) - clean)[:, :, 14:19]
+    # 0.0001 (75 / 15)^2 = 2.5 mm more at 1 m
+    assert error.std() == pytest.approx(0.0019 + 0.0025, rel=0.05)
+
+
+def test_incidence_is_measured_against_the_ray_not_the_image():
+    """A wall seen 45 degrees off the axis is steep only when it does not face the camera."""
+    from training.synthesis.sensors import incidence_angle
+    focal, centre = torch.tensor([[[100.0]]]), torch.tensor([[-84.0, 15.5]])
+    flat = incidence_angle(torch.full((1, 32, 32), 1.0), focal, centre)
+    assert torch.rad2deg(flat[0, 16, 16]).item() == pytest.approx(45, abs=0.5)
+    facing = 1.0 / (1 + (torch.arange(32) + 84) / 100)  # normal (1, 0, 1)
+    facing = incidence_angle(facing.expand(1, 32, 32), focal, centre)
+    assert torch.rad2deg(facing[0, 16, 16]).item() < 2
+
+
+def test_holes_cover_their_share():
+    sensor = Sensor(hole=0.1)
+    assert (measure([wall(1.0)] * 64, sensor) == 0).mean() == pytest.approx(0.1, abs=0.02)
+    hair = torch.zeros(64, 128, 128, dtype=torch.bool)
+    hair[:, :64] = True
+    lost = measure([wall(1.0)] * 64, Sensor(hair_hole=0.3), hair=hair) == 0
+    assert lost[:, :64].mean() == pytest.approx(0.3, abs=0.03)
+    assert not lost[:, 64:].any()
+
+
+def test_a_perfect_sensor_changes_nothing():
+    clean = wall(1.0)
+    clean[20:60, 30:90] = 0.8
+    clean[:10] = 0
+    np.testing.assert_allclose(measure(clean, Sensor())[0], clean, atol=1e-6)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_nothing_stays_nothing(family):
+    rng = np.random.default_rng(0)
+    assert not measure(np.zeros((64, 64)), sample_sensor(rng, family)).any()
+
+
+def test_shadow_lies_beside_the_foreground_and_is_as_wide_as_the_disparities_differ():
+    clean = wall(2.0)
+    clean[:, 60:90] = 1.0
+    width = FOCAL * 0.075 * (1 / 1.0 - 1 / 2.0)
+    for side in (1, -1):
+        lost = measure(clean, Sensor(baseline=0.075 * side))[0] == 0
+        assert lost.sum(1) == pytest.approx(np.full(128, width), abs=1.5)
+        assert lost[:, 40:60].any() if side == 1 else lost[:, 90:110].any()
+        assert not lost[:, 60:90].any()
+
+
+def test_only_time_of_flight_mixes_depths_on_edges():
+    clean = wall(2.0)
+    clean[:, 60:] = 1.0
+    between = [((out > 1.1) & (out < 1.9)).mean() for out in (
+        measure(clean, Sensor(lateral=0.5, flying=flying)) for flying in (0.0, 1.0))]
+    assert between[0] == 0 and between[1] > 0.002
+
+
+def test_lateral_effects_shrink_when_the_rendering_is_coarser_than_the_sensor():
+    clean = wall(2.0)
+    clean[:, 60:] = 1.0
+    sensor = Sensor(fattening=1.0)
+    grown = [(measure([clean] * 16, sensor, scale=scale) < 1.5).mean() * 128 - 68
+             for scale in (1.0, 2.0)]
+    assert grown[0] == pytest.approx(1, abs=0.05)
+    assert grown[1] == pytest.approx(0.5, abs=0.15)
+
+
+def test_range_limits_offset_and_bias():
+    sensor = Sensor(min_range=0.4, max_range=3.0)
+    assert [bool(measure(wall(z), sensor).any()) for z in (0.3, 0.5, 2.9, 3.1)] == [
+        False, True, True, False]
+    assert measure(wall(1.0), Sensor(offset=0.004)).mean() == pytest.approx(1.004)
+    error = measure([wall(2.0)] * 200, Sensor(bias=0.001, depth_unit=1e-6)) - 2
+    assert error.std() == pytest.approx(0.002, rel=0.1)
+    assert np.abs(np.diff(error, axis=2)).max() < 3e-4  # it varies slowly
+
+
+def test_a_batch_mixes_families_and_gives_each_image_its_own():
+    sensors = [Sensor(offset=0.1), Sensor(noise_base=0.01), Sensor(max_range=0.5)]
+    out = simulate(torch.ones(3, 32, 32), SensorBatch.stack(sensors), torch.full((3,), FOCAL),
+                   torch.ones(3))
+    assert out[0].unique().tolist() == pytest.approx([1.1])
+    assert out[1].std() > 0.005 and not out[2].any()
+
+
+def test_training_cameras_keep_away_from_those_of_the_validation():
+    rng = np.random.default_rng(0)
+    cameras = [sample_camera(rng) for _ in range(3000)]
+    assert {camera.family for camera in cameras} == set(FAMILIES)
+    for camera in cameras:
+        for real in VALIDATION_CAMERAS:
+            ratio = (camera.fx / camera.width) / (real.fx / real.width)
+            assert camera.family != real.family or abs(ratio - 1) >= 0.02
+            assert camera.sensor != real.sensor
+    assert is_reserved('structured_light', 575.8 / 640)
+    assert not is_reserved('time_of_flight', 575.8 / 640)
+    assert {sample_camera(rng, 'validation').name for _ in range(200)} == {
+        camera.name for camera in VALIDATION_CAMERAS}
+    with pytest.raises(ValueError, match='split'):
+        sample_camera(rng, 'test')

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What depth cameras do to depth: noise, quantisation, flying pixels, shadows and holes.
+
+Every image of a batch has its own sensor. All three families share one pipeline and differ in its
+numbers, so mixed batches run without branches. Ranges and formulas:
+
+- structured light: Nguyen, Izadi, Lovell, "Modeling Kinect sensor noise", 3DIMPVT 2012;
+  disparity in steps of 1/8 px as in Handa's simulated Kinect (ICL-NUIM, ICRA 2014).
+- active stereo: theoretical RMS of Intel's "Best-known-methods for tuning D400 depth cameras".
+- time of flight: Toelgyessy et al., "Evaluation of the Azure Kinect", Sensors 21(2):413, 2021.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from training.synthesis.random_images import RandomImages
+
+FAR = 8.0  # m; stands for "nothing there" wherever depths are compared or interpolated
+
+
+class Sensor(NamedTuple):
+    """The settings of one sensor. Pixels are those of the sensor itself, lengths are metres.
+
+    The noise along z has a standard deviation of
+        noise_base + noise_linear max(z - noise_knee, 0) + noise_quadratic (z - noise_knee)^2
+        + disparity_noise z^2 / (f baseline) + noise_incidence / sqrt(z) (t / (pi/2 - t))^2
+    at an angle of incidence t.
+    """
+
+    noise_base: float = 0.0
+    noise_linear: float = 0.0
+    noise_quadratic: float = 0.0
+    noise_knee: float = 0.0
+    disparity_noise: float = 0.0  # px
+    noise_incidence: float = 0.0
+    correlation: float = 1.0  # px over which the noise is alike
+    lateral: float = 0.0  # px, standard deviation of where a pixel really looks
+    flying: float = 0.0  # 1: pixels on an edge mix both depths; 0: they take one
+    smoothing: float = 0.0  # 0..1, share of a local mean away from edges
+    baseline: float = 0.0  # m to the projector or the second imager (negative: on the left)
+    disparity_step: float = 0.0  # px; 0: not quantised
+    depth_unit: float = 0.001  # m
+    incidence_limit: float = 1.4  # rad, beyond which surfaces vanish
+    fattening: float = 0.0  # px by which foreground grows
+    edge_jump: float = 0.04  # m between neighbours that make an edge
+    edge_drop: float = 0.0  # share of edge pixels without a measurement
+    speckle: float = 0.0  # share of single pixels without a measurement at 1 m, growing with z^2
+    hole: float = 0.0  # share of the image inside blob-like holes
+    hair_hole: float = 0.0  # share of hair inside blob-like holes
+    bias: float = 0.0  # m per metre of z, amplitude of a slowly varying error
+    offset: float = 0.0  # m
+    min_range: float = 0.1
+    max_range: float = 6.0
+
+
+@dataclass(frozen=True)
+class SensorBatch:
+    """The sensors of a batch of images: table (B, number of settings) float32."""
+
+    table: torch.Tensor
+
+    @classmethod
+    def stack(cls, sensors):
+        return cls(torch.tensor([tuple(sensor) for sensor in sensors], dtype=torch.float32))
+
+    def to(self, device):
+        return SensorBatch(self.table.to(device))
+
+    def __len__(self):
+        return len(self.table)
+
+    def __getitem__(self, index):
+        return SensorBatch(self.table[index])
+
+    def __getattr__(self, name):
+        """A setting as (B, 1, 1), to go with images."""
+        if name not in Sensor._fields:
+            raise AttributeError(name)
+        return self.table[:, Sensor._fields.index(name), None, None]
+
+
+def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator=None, hair=None,
+             centre=None):
+    """Turn rendered depth into what sensors deliver.
+
+    :param depth_clean: (B, H, W) float32 metres, 0 where nothing is.
+    :param fx_native: (B,) focal length of the sensor, native pixels.
+    :param pixel_scale: (B,) native pixels per rendered pixel.
+    :param generator: a torch.Generator on depth_clean's device, or None for the global one.
+    :param hair: (B, H, W) bool, what is hair, or None.
+    :param centre: (B, 2) principal point cx, cy of the rendered images; None: their middle.
+    :returns: (B, H, W) float32 metres in whole depth units, 0 invalid.
+    """
+    fx_native, scale = fx_native[:, None, None], pixel_scale[:, None, None]
+    random = RandomImages(depth_clean.shape, depth_clean.device, generator)
+    clean = torch.where(depth_clean > 0, depth_clean, FAR)
+    incidence = incidence_angle(clean, fx_native / scale, centre)
+    lost = _shadow(clean, sensor.baseline * fx_native / scale)
+
+    z = _fatten(clean, sensor.fattening / scale, random)
+    near, far = _extremes(z)
+    edge = far - near > sensor.edge_jump
+    smoothing = torch.where(edge, 0, sensor.smoothing / scale.clamp(min=1))
+    z = torch.lerp(z, _box_mean(z), smoothing)
+    z = _resample(z, sensor.lateral / scale, random)
+    one_side = torch.where(z - near < far - z, near, far)
+    z = torch.where(edge & (sensor.flying < 0.5), one_side, z)
+
+    steepness = incidence / (torch.pi / 2 - incidence)
+    lost |= random.uniform() < _loss_probability(sensor, z, incidence, edge)
+    lost |= random.blobs(sensor.hole, 10)
+    if hair is not None:
+        lost |= hair & random.blobs(sensor.hair_hole, 24)
+    lost |= z >= FAR - 1
+
+    sigma = range_noise(z, steepness, sensor, fx_native)
+    measured = z + sigma * random.correlated(sensor.correlation / scale)
+    measured += sensor.offset + sensor.bias * z * random.smooth(4)
+    measured = _quantise_disparity(measured, sensor, fx_native)
+    lost |= (measured < sensor.min_range) | (measured > sensor.max_range)
+    measured = torch.round(measured / sensor.depth_unit) * sensor.depth_unit
+    return torch.where(lost, 0, measured)
+
+
+def range_noise(z, steepness, sensor: SensorBatch, fx_native):
+    """Standard deviation along z (B, H, W), metres; the formula stands at `Sensor`.
+
+    :param steepness: t / (pi/2 - t) for the angle of incidence t.
+    """
+    beyond = z - sensor.noise_knee
+    disparity = sensor.disparity_noise / (fx_native * sensor.baseline.abs().clamp(min=1e-3))
+    sigma = sensor.noise_base + beyond.clamp(min=0) * sensor.noise_linear
+    sigma += beyond ** 2 * sensor.noise_quadratic + z ** 2 * disparity
+    # a reading off by more than a centimetre is a hole rather than a measurement
+    steep = (sensor.noise_incidence * steepness ** 2 * z.clamp(min=0.1).rsqrt()).clamp(max=0.01)
+    return sigma + steep
+
+
+def incidence_angle(z, focal, centre=None):
+    """Angle (B, H, W), radians, between the viewing ray and the surface normal.
+
+    With the gradient (zu, zv) of z over pixels, the normal is (-f zu, -f zv, z + x f zu + y f zv)
+    for the ray (x, y, 1), and their product is just z. Of the two one-sided differences the
+    smaller counts, so that an edge does not pass for a steep surface.
+
+    :param z: (B, H, W) metres. focal: (B, 1, 1) pixels. centre: (B, 2) pixels or None.
+    """
+    height, width = z.shape[1:]
+    a = focal * _gradient(z, 2)
+    b = focal * _gradient(z, 1)
+    if centre is None:
+        centre = z.new_tensor([[(width - 1) / 2, (height - 1) / 2]])
+    x = (torch.arange(width, device=z.device) - centre[:, 0, None, None]) / focal
+    y = (torch.arange(height, device=z.device)[:, None] - centre[:, 1, None, None]) / focal
+    along = z + x * a + y * b
+    cosine = z * torch.rsqrt((a * a + b * b + along * along) * (x * x + y * y + 1))
+    return torch.acos(cosine.clamp(max=1))
+
+
+def _gradient(z, axis):
+    step = z.diff(dim=axis)
+    first, last = step.narrow(axis, 0, 1), step.narrow(axis, step.shape[axis] - 1, 1)
+    backward, forward = torch.cat([first, step], axis), torch.cat([step, last], axis)
+    return torch.where(backward.abs() < forward.abs(), backward, forward)
+
+
+def _shadow(z, focal_baseline):
+    """What the projector, or the second imager, cannot see: bool (B, H, W).
+
+    A pixel in column u sits in column u - f b / z there. Whatever has a pixel further along the
+    row at the same or a lower column is covered by it. For a projector on the left, mirror.
+    """
+    mirrored = focal_baseline < 0
+    z = torch.where(mirrored, z.flip(2), z)
+    column = torch.arange(z.shape[2], device=z.device) - focal_baseline.abs() / z
+    lowest_after = column[:, :, 1:].flip(2).cummin(2).values.flip(2)
+    hidden = functional.pad(column[:, :, :-1] >= lowest_after, (0, 1))
+    return torch.where(mirrored, hidden.flip(2), hidden)
+
+
+def _fatten(z, radius, random):
+    """Let foreground grow by a radius (B, 1, 1) of 0 to 2 pixels: by whole pixels in places."""
+    if not bool((radius > 0).any()):
+        return z
+    where = torch.special.ndtr(random.smooth(16))  # uniform in 0..1, alike among neighbours
+    for ring in (0, 1):
+        z = torch.where(where < radius - ring, _extremes(z)[0], z)
+    return z
+
+
+def _extremes(z):
+    """Smallest and largest of each 3x3 neighbourhood."""
+    padded = functional.pad(z, (1, 1, 1, 1), mode='replicate')
+    result = []
+    for extreme in (torch.minimum, torch.maximum):
+        rows = extreme(extreme(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+        result.append(extreme(extreme(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:]))
+    return result
+
+
+def _box_mean(z):
+    padded = functional.pad(z, (1, 1, 1, 1), mode='replicate')
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) * (1 / 9)
+
+
+def _resample(z, sigma, random):
+    """Look z up where each pixel really looks, off its centre by a normal error, bilinearly."""
+    height, width = z.shape[1:]
+    shift_u, shift_v = ((sigma * random.normal()).clamp(-1, 1) for _ in range(2))
+    u = torch.arange(width, device=z.device) + shift_u
+    v = torch.arange(height, device=z.device)[:, None] + shift_v
+    grid = torch.stack([u * (2 / (width - 1)) - 1, v * (2 / (height - 1)) - 1], -1)
+    return functional.grid_sample(z[:, None], grid, padding_mode='border',
+                                  align_corners=True)[:, 0]
+
+
+def _loss_probability(sensor, z, incidence, edge):
+    """Chance of each pixel to have no measurement by itself."""
+    chance = torch.sigmoid((incidence - sensor.incidence_limit) * 40)  # about 1.5 degrees wide
+    chance = torch.maximum(chance, sensor.speckle * z ** 2)
+    return torch.maximum(chance, torch.where(edge, sensor.edge_drop, 0))
+
+
+def _quantise_disparity(z, sensor, fx_native):
+    focal_baseline = fx_native * sensor.baseline.abs()
+    quantised = (focal_baseline > 0) & (sensor.disparity_step > 0)
+    focal_baseline = torch.where(quantised, focal_baseline, 1)
+    step = torch.where(quantised, sensor.disparity_step, 1)
+    level = torch.round(focal_baseline / (step * z.clamp(min=0.05))).clamp(min=1)
+    return torch.where(quantised, focal_baseline / (step * level), z)
