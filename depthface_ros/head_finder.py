@@ -9,8 +9,9 @@ import numpy as np
 
 from depthface_ros.camera import Intrinsics, point_map
 from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTH
+from depthface_ros.settings import setting
 
-MAX_DEPTH = 20.0  # m; depth cameras see no head out there, and squares of such numbers stay finite
+MAX_DEPTH = 6.5  # m; what lies further was never rendered for training: it is taken for nothing
 MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
 
 
@@ -18,9 +19,10 @@ MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
 class FinderConfig:
     """What counts as a head."""
 
-    threshold: float = 0.3  # of the heat map, 0..1; the pose network's confidence decides later
-    separation: float = 0.15  # m; of two head centres, at least
-    max_heads: int = 8
+    threshold: float = setting(0.3, 'Heat map value from which on a head is looked at closely; '
+                               'the confidence of its pose decides later.', 0.0, 1.0)
+    separation: float = setting(0.15, 'Metres between two head centres, at least.', 0.0, 1.0)
+    max_heads: int = setting(8, 'Heads looked at per image, at most.', 1, 64)
 
 
 def finder_input(depth_m, intrinsics: Intrinsics):

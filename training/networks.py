@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from depthface_ros.crop import CROP_PIXELS
 
-WIDTHS = (32, 64, 128, 192)
+WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 1, 2, 1)
 # crop_from_face of a face that looks straight into the camera: where pose regression starts
 FRONTAL_6D = (0., 0., -1., 1., 0., 0.)
@@ -37,7 +37,7 @@ class Residual(nn.Module):
 
 
 class CropEncoder(nn.Module):
-    """A crop (B, 4, S, S) to features (B, F). Position matters, so pooling keeps a 3x3 grid."""
+    """A crop (B, 4, S, S) to features (B, F). Position matters, so a 3x3 grid is kept to the end."""
 
     def __init__(self, features: int = 256):
         super().__init__()
@@ -46,9 +46,10 @@ class CropEncoder(nn.Module):
             if i:
                 layers.append(convolution(WIDTHS[i - 1], width, stride=2))
             layers += [Residual(width) for _ in range(blocks)]
+        layers.append(convolution(WIDTHS[-1], 64, kernel=1))
         self.layers = nn.Sequential(*layers)
         grid = CROP_PIXELS // 4 // 2 ** (len(WIDTHS) - 1)
-        self.head = nn.Sequential(nn.Flatten(), nn.Linear(WIDTHS[-1] * grid * grid, features), nn.ReLU())
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(64 * grid * grid, features), nn.ReLU())
 
     def forward(self, crop: Tensor) -> Tensor:
         return self.head(self.layers(crop))
@@ -126,7 +127,7 @@ class HeadFinderNet(nn.Module):
         w2, w4, w8, w16 = widths
         self.stem = nn.Sequential(convolution(4, w2, stride=2), convolution(w2, w4, stride=2), Residual(w4))
         self.down8 = nn.Sequential(convolution(w4, w8, stride=2), Residual(w8))
-        self.down16 = nn.Sequential(convolution(w8, w16, stride=2), Residual(w16), Residual(w16), Residual(w16))
+        self.down16 = nn.Sequential(convolution(w8, w16, stride=2), Residual(w16), Residual(w16))
         self.up8 = nn.Sequential(convolution(w16, w8, kernel=1), nn.Upsample(scale_factor=2, mode='nearest'))
         self.up4 = nn.Sequential(Residual(w8), convolution(w8, w4, kernel=1),
                                  nn.Upsample(scale_factor=2, mode='nearest'))

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From clean rendered windows to what a camera would have seen: mirror, sensor, roll, jitter.
+
+Windows are rendered once and seen many times. Mirroring and rolling a window are exact, the
+sensor's noise is drawn anew each time, so a window is never seen twice alike.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from depthface_ros.camera import Intrinsics
+from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, shape_crop
+from depthface_ros.face_model import FaceModel
+from roma import rotvec_to_rotmat
+from training.pool import Windows
+from training.synthesis.sensors import simulate
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Noisy windows with their labels, B of each; metres, camera frame."""
+
+    depth_m: Tensor  # (B, H, W), 0 invalid
+    intrinsics: Intrinsics  # fields (B, 1, 1)
+    camera_from_face: Tensor  # (B, 4, 4)
+    offsets: Tensor  # (B, V, 3), face frame
+    expression: Tensor  # (B, 52)
+    is_face: Tensor  # (B,) 1 where enough of a face is in view to tell its pose
+    is_head: Tensor  # (B,) 1 where there is a head at all, if only its back
+
+
+def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.Generator,
+            other_sensors: bool = True) -> Observation:
+    """Mirror half of the windows `index` (B,) and look at them through sensors of their families."""
+    device = index.device
+    mirrored = torch.rand(len(index), generator=generator, device=device) < 0.5
+    depth = windows.depth(index)
+    depth = torch.where(mirrored[:, None, None], depth.flip(2), depth)
+    hair = windows.hair(index)
+    hair = torch.where(mirrored[:, None, None], hair.flip(2), hair)
+    fx, fy, cx, cy = windows.intrinsics[index].unbind(1)
+    cx = torch.where(mirrored, depth.shape[2] - 1 - cx, cx)
+
+    # The mirror image of a rigid motion: x is flipped in the camera frame, y in the face frame.
+    pose = windows.camera_from_face[index]
+    flip_camera = pose.new_tensor([-1., 1., 1., 1.])[:, None]
+    flip_face = pose.new_tensor([1., -1., 1., 1.])[None, :]
+    pose = torch.where(mirrored[:, None, None], flip_camera * pose * flip_face, pose)
+    offsets = windows.offsets[index].float()
+    swapped = offsets[:, torch.as_tensor(model.mirror, dtype=torch.long)] * flip_face[0, :3]
+    offsets = torch.where(mirrored[:, None, None], swapped, offsets)
+    expression = windows.expression[index].float()
+    swapped = expression[:, torch.as_tensor(model.expression_mirror, dtype=torch.long)]
+    expression = torch.where(mirrored[:, None], swapped, expression)
+
+    sensors = windows.sensors(index, generator if other_sensors else None)
+    noisy = simulate(depth, sensors, windows.fx_native[index], windows.pixel_scale[index],
+                     generator, hair=hair)
+    intrinsics = Intrinsics(*(value[:, None, None] for value in (fx, fy, cx, cy)))
+    return Observation(noisy, intrinsics, pose, offsets, expression,
+                       windows.is_face[index].float(), windows.is_head[index].float())
+
+
+def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 0.010,
+               roll_rad: float = 0.5) -> dict[str, Tensor]:
+    """What the pose network gets from a finder that errs by `jitter_m` (one sigma per axis)."""
+    count = len(seen.is_face)
+    centre_face = seen.camera_from_face.new_tensor(HEAD_CENTRE_FACE)
+    centre = transform(seen.camera_from_face, centre_face.expand(count, 1, 3))[:, 0]
+    # heavy tails: most finder errors are small, some are not
+    scale = jitter_m * torch.exp(0.5 * torch.randn((count, 1), generator=generator))
+    centre = centre + scale * torch.randn((count, 3), generator=generator)
+    roll = roll_rad * (2 * torch.rand(count, generator=generator) - 1)
+    crops, camera_from_crop = pose_crop(seen.depth_m, seen.intrinsics, centre, roll)
+    crop_from_face = rigid_inverse(camera_from_crop) @ seen.camera_from_face
+    return {'crop': crops, 'rotation': crop_from_face[:, :3, :3].contiguous(),
+            'sellion': crop_from_face[:, :3, 3] / (POSE_CROP_SIZE / 2), 'is_face': seen.is_face,
+            'is_head': seen.is_head}
+
+
+def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: float = 0.035,
+                translation_m: float = 0.003) -> dict[str, Tensor]:
+    """What the shape network gets after a pose that errs by about this much (one sigma per axis)."""
+    count = len(seen.is_face)
+    scale = torch.exp(0.6 * torch.randn((count, 1), generator=generator))
+    noise = torch.randn((count, 6), generator=generator) * scale
+    residual = torch.cat([noise[:, :3] * rotation_rad, noise[:, 3:] * translation_m], dim=1)
+    camera_from_predicted = seen.camera_from_face @ rigid_inverse(rigid(residual))
+    return {'crop': shape_crop(seen.depth_m, seen.intrinsics, camera_from_predicted),
+            'offsets': seen.offsets, 'expression': seen.expression, 'residual': residual}
+
+
+def rigid(twist: Tensor) -> Tensor:
+    """Rotation vector (rad) and translation (m), (B, 6), to homogeneous (B, 4, 4)."""
+    matrix = torch.eye(4, device=twist.device).repeat(len(twist), 1, 1)
+    matrix[:, :3, :3] = rotvec_to_rotmat(twist[:, :3])
+    matrix[:, :3, 3] = twist[:, 3:]
+    return matrix
+
+
+def rigid_inverse(a_from_b: Tensor) -> Tensor:
+    """b_from_a of rigid motions (B, 4, 4)."""
+    inverse = torch.eye(4, device=a_from_b.device, dtype=a_from_b.dtype).repeat(len(a_from_b), 1, 1)
+    inverse[:, :3, :3] = a_from_b[:, :3, :3].mT
+    inverse[:, :3, 3:] = -a_from_b[:, :3, :3].mT @ a_from_b[:, :3, 3:]
+    return inverse
+
+
+def transform(a_from_b: Tensor, points_b: Tensor) -> Tensor:
+    """Points (B, N, 3) of frame b in frame a."""
+    return points_b @ a_from_b[:, :3, :3].mT + a_from_b[:, None, :3, 3]

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train the head finder: a heat map of heads on coarse frames, and offsets to their centres."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthface_ros.camera import Intrinsics
+from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTH
+from depthface_ros.head_finder import decode
+from training.fit import fit
+from training.networks import HeadFinderNet
+from training.options import add_fit_arguments, fit_settings
+from training.pool import Frames
+from training.synthesis.sensors import simulate
+
+HEAD_RADIUS = 0.06  # m; cells that look at this part of a head are asked to find its centre
+FOUND_WITHIN = 0.05  # m
+SEEN = 0.15  # share of a head that must be in view to be asked for; less is neither right nor wrong
+
+
+def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
+                   other_sensors: bool = True) -> dict[str, Tensor]:
+    """Frames `index` (B,) as sensors see them, half of them mirrored, as input and targets.
+
+    :returns: point_map (B, 4, 120, 160); reference (B, 3, 30, 40) the point each cell's offset
+        starts from; offset (B, 3, 30, 40) m; heat (B, 30, 40) in 0..1; offset_weight and
+        heat_weight (B, 30, 40); centres (B, heads, 3) and visible (B, heads) for validation.
+    """
+    mirrored = torch.rand(len(index), generator=generator) < 0.5
+    noisy = simulate(frames.depth(index), frames.sensors(index, generator if other_sensors else None),
+                     frames.fx_native[index], frames.pixel_scale[index], generator,
+                     hair=frames.hair(index))
+    fx, fy, cx, cy = (value[:, None, None] for value in frames.intrinsics[index].unbind(1))
+    u = torch.arange(FINDER_WIDTH).expand(1, FINDER_HEIGHT, FINDER_WIDTH)
+    v = torch.arange(FINDER_HEIGHT)[:, None].expand(1, FINDER_HEIGHT, FINDER_WIDTH)
+    x, y = Intrinsics(fx, fy, cx, cy).unproject(u, v)
+    point_map = torch.stack([x * noisy, y * noisy, noisy, (noisy > 0).float()], dim=1)
+    flip = point_map.new_tensor([-1., 1., 1., 1.])
+    mirror_image = point_map.flip(3) * flip[:, None, None]
+    point_map = torch.where(mirrored[:, None, None, None], mirror_image, point_map)
+    centres = frames.head_centres[index]
+    centres = torch.where(mirrored[:, None, None], centres * flip[:3], centres)
+    return targets(point_map, centres, frames.head_visible[index], fx[:, 0, 0])
+
+
+def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> dict[str, Tensor]:
+    """What the finder should answer, cell by cell, from the points and the heads' centres (B, M, 3)."""
+    batch, _, height, width = point_map.shape
+    blocks = F.unfold(point_map, FINDER_CELL, stride=FINDER_CELL).reshape(
+        batch, 4, FINDER_CELL ** 2, height // FINDER_CELL, width // FINDER_CELL)
+    depths = torch.where(blocks[:, 3] > 0, blocks[:, 2], torch.inf)
+    nearest = depths.argmin(dim=1, keepdim=True)[:, None]
+    reference = blocks[:, :3].gather(2, nearest.expand(-1, 3, -1, -1, -1))[:, :, 0]
+    measured = torch.isfinite(depths).any(dim=1)
+
+    exists = torch.isfinite(centres[:, :, 0])
+    centres = torch.where(exists[:, :, None], centres, 1e3)
+    to_centre = centres[:, :, :, None, None] - reference[:, None]  # (B, M, 3, rows, columns)
+    distance = to_centre.norm(dim=2)
+    # Across the viewing ray the distance falls to 0 at the middle of a head, at any range and from
+    # any side, and behind an occluder; along the ray it tells heads from what is behind them.
+    direction = F.normalize(reference, dim=1, eps=1e-6)[:, None]
+    along = (to_centre * direction).sum(2)
+    across = (distance.square() - along.square()).clamp(min=0).sqrt()
+    # ... but never narrower than a cell, or a far head would have no cell at all
+    cell_m = FINDER_CELL * centres[:, :, 2] / fx[:, None]
+    radius = torch.maximum(torch.tensor(HEAD_RADIUS), 0.7 * cell_m)[:, :, None, None]
+    on_head = (along > -0.05) & (along < 0.25) & measured[:, None]
+    heat_each = torch.exp(-0.5 * (across / radius * 1.6).square()) * on_head
+    seen = (visible > SEEN)[:, :, None, None]
+    heat, owner = (heat_each * seen).max(dim=1)
+    offset = to_centre.gather(1, owner[:, None, None].expand(-1, 1, 3, -1, -1))[:, 0]
+    hidden = (heat_each * ~seen).amax(dim=1)
+    return {'point_map': point_map, 'reference': reference, 'offset': offset, 'heat': heat,
+            'offset_weight': (heat > 0.2).float(), 'heat_weight': (hidden < 0.1).float(),
+            'centres': torch.where(exists[:, :, None], centres, torch.nan), 'visible': visible}
+
+
+def finder_loss(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Cross entropy that heeds rare heads (quality focal loss, Li et al. 2020) and metric offsets."""
+    logits, offset = (out.float() for out in model(batch['point_map'].contiguous(
+        memory_format=torch.channels_last)))
+    focus = (torch.sigmoid(logits) - batch['heat']).abs().square() * batch['heat_weight']
+    heat = F.binary_cross_entropy_with_logits(logits, batch['heat'], reduction='none') * focus
+    weight = batch['offset_weight']
+    error = (offset - batch['offset']).square().sum(1).add(1e-6).sqrt()
+    count = weight.sum().clamp(min=1)
+    return {'heat': 3 * heat.sum() / count, 'offset': 10 * (error * weight).sum() / count}
+
+
+@torch.no_grad()
+def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, float]:
+    """Heads missed and false heads on a fixed batch, and how far off the found centres are."""
+    device = next(model.parameters()).device
+    outputs = [model(chunk.to(device)) for chunk in batch['point_map'].split(32)]
+    heat, offset = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs))
+    heat = 1 / (1 + np.exp(-heat))
+    asked = missed = false = 0
+    errors = []
+    for i, points in enumerate(batch['point_map'].numpy()):
+        found, _ = decode(heat[i], offset[i], points)
+        truth = batch['centres'][i].numpy()
+        gap = np.linalg.norm(truth[:, None] - found[None], axis=2)
+        gap = np.where(np.isnan(gap), np.inf, gap)
+        nearest = gap.min(axis=1, initial=np.inf)
+        ask = np.isfinite(truth[:, 0]) & (batch['visible'][i].numpy() > 0.4)
+        asked += ask.sum()
+        missed += (ask & (nearest > FOUND_WITHIN)).sum()
+        errors += list(nearest[ask & (nearest <= FOUND_WITHIN)])
+        false += (gap.min(axis=0, initial=np.inf) > 2 * FOUND_WITHIN).sum()
+    return {'_missed': missed / max(asked, 1), '_false_per_frame': false / len(heat),
+            '_mm_median': 1000 * float(np.median(errors)) if errors else float('nan')}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_fit_arguments(parser, steps=3000, batch=16)
+
+
+def run(options: argparse.Namespace) -> None:
+    training = Frames.load(options.pools / 'frames-train')
+    validation = Frames.load(options.pools / 'frames-validation')
+    held_out = observe_frames(validation, torch.arange(min(200, len(validation))),
+                              torch.Generator().manual_seed(1), other_sensors=False)
+
+    def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
+        index = torch.randint(len(training), (options.batch,), generator=generator)
+        return observe_frames(training, index, generator)
+
+    fit(HeadFinderNet(), make_batch, finder_loss, lambda net: finder_figures(net, held_out),
+        fit_settings(options), Path(options.runs) / 'finder', torch.device(options.device))

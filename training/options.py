@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command-line options that all training commands share."""
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+
+from training.fit import FitSettings
+
+
+def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -> None:
+    defaults = FitSettings()
+    parser.add_argument('--pools', type=Path, default=Path('training_data'), help='folder of rendered pools')
+    parser.add_argument('--runs', type=Path, default=Path('training_runs'), help='folder for checkpoints and curves')
+    parser.add_argument('--steps', type=int, default=steps)
+    parser.add_argument('--minutes', type=float, default=math.inf,
+                        help='end the schedule after this long, if the steps take longer')
+    parser.add_argument('--batch', type=int, default=batch)
+    parser.add_argument('--learning-rate', type=float, default=defaults.learning_rate)
+    parser.add_argument('--loader-workers', type=int, default=defaults.loader_workers)
+    parser.add_argument('--seed', type=int, default=defaults.seed)
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads of the optimisation')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def fit_settings(options: argparse.Namespace) -> FitSettings:
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    return FitSettings(steps=options.steps, minutes=options.minutes, learning_rate=options.learning_rate,
+                       loader_workers=options.loader_workers, seed=options.seed)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train the head-pose network: rotation, sellion, their uncertainty, and whether there is a face."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from roma import special_gramschmidt, rotmat_geodesic_distance
+from torch import Tensor
+
+from depthface_ros.crop import POSE_CROP_SIZE
+from depthface_ros.face_model import FaceModel
+from training.augment import observe, pose_batch
+from training.fit import fit
+from training.networks import HeadPoseNet
+from training.options import add_fit_arguments, fit_settings
+from training.pool import Windows
+
+HALF_CROP_MM = 1000 * POSE_CROP_SIZE / 2
+
+
+def rotation_from_6d(six: Tensor) -> Tensor:
+    """Rotation matrices (B, 3, 3) whose first two columns are (B, 6), made orthonormal."""
+    return special_gramschmidt(six.float().reshape(-1, 2, 3).mT)
+
+
+def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Robust pose errors, likelihoods of their size, and the confidence.
+
+    The variances are fitted to the errors but do not weight them: a network that may call a
+    sample hard stops learning from it (Seitzer et al. 2022, 'On the pitfalls of heteroscedastic
+    uncertainty estimation').
+    """
+    six, sellion, log_variance, logit = (out.float() for out in model(batch['crop'].contiguous(
+        memory_format=torch.channels_last)))
+    face = batch['is_face']
+    count = face.sum().clamp(min=1)
+    # ||R - R'||_F = 2 sqrt(2) sin(angle / 2): the angle itself has no gradient at 0 and pi
+    chord = (rotation_from_6d(six) - batch['rotation']).square().sum((1, 2))
+    rotation = torch.sqrt(chord / 2 + 1e-6)  # about the angle, rad
+    shift = (sellion - batch['sellion']) * HALF_CROP_MM
+    distance = torch.sqrt(shift.square().sum(1) + 1e-2)  # mm
+
+    squared = torch.stack([chord.detach() / 2, (shift / 1000).detach().square().sum(1)], dim=1)
+    log_variance = log_variance.clamp(-16, 2)
+    likelihood = 0.5 * (squared * torch.exp(-log_variance) + 3 * log_variance)  # 3 axes each
+    return {'rotation': (face * rotation).sum() / count * 10,
+            'sellion': (face * distance).sum() / count * 0.05,
+            'likelihood': (face[:, None] * likelihood).sum() / count * 0.02,
+            'confidence': 0.5 * F.binary_cross_entropy_with_logits(logit[:, 0], face)}
+
+
+@torch.no_grad()
+def pose_figures(model: HeadPoseNet, batch: dict[str, Tensor]) -> dict[str, float]:
+    """Errors on a fixed batch: degrees, mm, and the share of faces told from other things."""
+    device = next(model.parameters()).device
+    batch = {name: value.to(device) for name, value in batch.items()}
+    outputs = [model(chunk) for chunk in batch['crop'].split(64)]
+    six, sellion, _, logit = (torch.cat(parts) for parts in zip(*outputs))
+    face = batch['is_face'] > 0
+    degrees = torch.rad2deg(rotmat_geodesic_distance(rotation_from_6d(six), batch['rotation']))[face]
+    distance = (sellion - batch['sellion']).norm(dim=1)[face] * HALF_CROP_MM
+    return {'_deg_median': float(degrees.median()), '_deg_mean': float(degrees.mean()),
+            '_mm_median': float(distance.median()),
+            '_face_accuracy': float(((logit[:, 0] > 0) == face).float().mean())}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_fit_arguments(parser, steps=6000, batch=64)
+
+
+def run(options: argparse.Namespace) -> None:
+    model = FaceModel.load()
+    training = Windows.load(options.pools / 'windows-train')
+    validation = Windows.load(options.pools / 'windows-validation')
+    fixed = torch.Generator().manual_seed(1)
+    held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), model, fixed, other_sensors=False), fixed)
+
+    def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
+        index = torch.randint(len(training), (options.batch,), generator=generator)
+        return pose_batch(observe(training, index, model, generator), generator)
+
+    fit(HeadPoseNet(), make_batch, pose_loss, lambda net: pose_figures(net, held_out),
+        fit_settings(options), Path(options.runs) / 'pose', torch.device(options.device))
