@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 CHECKPOINT = 'checkpoint.pt'
+SAVE_EVERY_SECONDS = 60.
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,15 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
             state['seconds'] = time.monotonic() - started
             update_average(average, model, min(settings.ema_decay, state['step'] / (state['step'] + 10)))
             progress.update(task, completed=state['step'])
+            if time.monotonic() - saved_at >= SAVE_EVERY_SECONDS:
+                save()
+                saved_at = time.monotonic()
             if state['step'] % settings.report_every == 0 or state['step'] == settings.steps:
                 figures = {name: float(term.detach()) for name, term in terms.items()} | validate(average.eval())
                 csv.writer(curve).writerow([state['step'], f'{state["seconds"]:.0f}']
                                            + [f'{name}={value:.5g}' for name, value in figures.items()])
                 curve.flush()
                 progress.update(task, figures=' '.join(f'{n}={v:.3g}' for n, v in figures.items()))
-            if time.monotonic() - saved_at > 60:
-                save()
-                saved_at = time.monotonic()
     save()
     return average.eval()
 
