@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages to arrays and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
+
+from depthface_ros.depth_image import depth_image
+from depthface_ros.ros.health import Report
+from depthface_ros.rotations import quaternion_from_rotation
+from depthface_ros.tracking import Track
+
+# REP-155: gaze_<id> is an optical frame, z along the gaze; without eyes in sight it looks along x of the face.
+FACE_FROM_GAZE = Transform(rotation=Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5))
+
+
+def depth_from_image(image: Image) -> np.ndarray:
+    """(H, W) uint16 millimetres or float32 metres, a view of the message where its bytes allow it.
+
+    :raises ValueError: the message is not a depth image.
+    """
+    return depth_image(image.data, image.encoding, image.height, image.width, image.step,
+                       bool(image.is_bigendian))
+
+
+def nanoseconds(stamp: Time) -> int:
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def transform(a_from_b: np.ndarray) -> Transform:
+    """The message for a rigid transform (4, 4)."""
+    x, y, z, w = quaternion_from_rotation(a_from_b[:3, :3].astype(np.float64)).tolist()
+    tx, ty, tz = a_from_b[:3, 3].tolist()
+    return Transform(translation=Vector3(x=tx, y=ty, z=tz), rotation=Quaternion(x=x, y=y, z=z, w=w))
+
+
+def face_transforms(header, tracks: list[Track]) -> TFMessage:
+    """face_<id> in the frame of the image, and gaze_<id> in face_<id>, for each face (REP-155)."""
+    message = TFMessage()
+    for track in tracks:
+        face, gaze = f'face_{track.id}', f'gaze_{track.id}'
+        for parent, child, value in ((header.frame_id, face, transform(track.face.camera_from_face)),
+                                     (face, gaze, FACE_FROM_GAZE)):
+            stamped = TransformStamped(child_frame_id=child, transform=value)
+            stamped.header.stamp = header.stamp
+            stamped.header.frame_id = parent
+            message.transforms.append(stamped)
+    return message
+
+
+def diagnostics(stamp: Time, node_name: str, state: str, engine: str, report: Report) -> DiagnosticArray:
+    """The heartbeat on /diagnostics."""
+    values = {'state': state, 'engine': engine, 'faces': report.faces}
+    values |= {f'{name} rate (Hz)': f'{rate:.1f}' for name, rate in report.rates.items()}
+    values |= {f'{name} total': total for name, total in report.totals.items()}
+    for name, pair in (('stamp to publish', report.latency_s), ('work', report.work_s)):
+        for quantile, value in zip(('p50', 'p95'), pair or ()):
+            values[f'{name} {quantile} (ms)'] = f'{value * 1e3:.1f}'
+    values['last problem'] = report.last_problem or 'none'
+    status = DiagnosticStatus(
+        level=DiagnosticStatus.OK if report.healthy else DiagnosticStatus.WARN,
+        name=f'{node_name}: faces', hardware_id='', message=report.problem or state,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+    message = DiagnosticArray(status=[status])
+    message.header.stamp = stamp
+    return message

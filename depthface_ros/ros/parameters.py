@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's parameters: one frozen dataclass, from which ROS learns names, ranges and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from depthface_ros.engines import ENGINES
+from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.settings import setting
+from depthface_ros.tracking import TrackerConfig
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a user of the node can set; `ros2 param describe` prints the texts below."""
+
+    autostart: bool = setting(True, 'Configure and activate at start; false leaves that to a launch '
+                              'file or a lifecycle manager.')
+    engine: str = setting('auto', 'What runs the networks; auto takes the fastest that works here.',
+                          choices=('auto', *ENGINES))
+    rectified: bool = setting(False, 'The image is rectified: use P and ignore D of camera_info. '
+                              'Needed only if D is not zero and the topic lacks "rect" in its name.')
+    publish_tf: bool = setting(True, 'Publish face_<id> and gaze_<id> on /tf.')
+    publish_mesh: bool = setting(True, 'Publish meshes on ~/mesh while somebody subscribes.')
+    mesh_lifetime: float = setting(0.5, 'Seconds for which a viewer keeps a mesh without an update; '
+                                   '0 keeps it.', 0.0, 60.0)
+    input_timeout: float = setting(5.0, 'Seconds without an image or camera_info before the node '
+                                   'warns.', 0.1, 3600.0)
+    estimator: EstimatorConfig = EstimatorConfig()
+    tracker: TrackerConfig = TrackerConfig()
+
+
+def leaves(defaults=Parameters(), prefix: str = '') -> Iterator[tuple[str, Any, Mapping]]:
+    """Name, default and metadata of each parameter; those of a nested dataclass get its name and a dot."""
+    for item in fields(defaults):
+        name, default = prefix + item.name, getattr(defaults, item.name)
+        if is_dataclass(default):
+            yield from leaves(default, f'{name}.')
+        else:
+            yield name, default, item.metadata
+
+
+def declare_parameters(node: Node) -> set[str]:
+    """Declare one ROS parameter per setting; returns their names."""
+    return {node.declare_parameter(name, default, _descriptor(default, metadata)).name
+            for name, default, metadata in leaves()}
+
+
+def read_parameters(node: Node) -> Parameters:
+    """The settings as ROS holds them now.
+
+    :raises ValueError: a text that is not one of its setting's choices.
+    """
+    values = {}
+    for name, _, metadata in leaves():
+        value = values[name] = node.get_parameter(name).value
+        choices = metadata.get('choices')
+        if choices and value not in choices:
+            raise ValueError(f'parameter {name} is {value!r}: expected one of {", ".join(choices)}')
+    return with_values(Parameters(), values)
+
+
+def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
+    """A copy of a dataclass, and of those nested in it, with values by dotted name."""
+    return replace(defaults, **{
+        item.name: with_values(default, values, f'{prefix}{item.name}.') if is_dataclass(default)
+        else values[prefix + item.name]
+        for item in fields(defaults) for default in [getattr(defaults, item.name)]})
+
+
+def _descriptor(default, metadata) -> ParameterDescriptor:
+    choices, low, high = (metadata.get(key) for key in ('choices', 'minimum', 'maximum'))
+    descriptor = ParameterDescriptor(
+        description=metadata.get('description', ''),
+        additional_constraints=f'One of: {", ".join(choices)}' if choices else '')
+    if low is not None and isinstance(default, float):
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    elif low is not None:
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    return descriptor
