@@ -16,6 +16,7 @@ from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
 from depthface_ros.rotations import rotation_from_6d, rotation_from_vector
+from depthface_ros.settings import setting
 
 MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
 
@@ -25,9 +26,10 @@ class EstimatorConfig:
     """What counts as a face."""
 
     finder: FinderConfig = field(default_factory=FinderConfig)
-    min_confidence: float = 0.5  # of the pose network, 0..1
-    min_measured: float = 0.04  # share of the pose crop with depth near the head; a head fills 0.3
-    separation: float = 0.08  # m; of two sellions, at least
+    min_confidence: float = setting(0.5, 'Confidence from which on a head counts as a face.', 0.0, 1.0)
+    min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the head; '
+                                  'a whole head fills about 0.3.', 0.0, 1.0)
+    separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

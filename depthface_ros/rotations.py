@@ -57,6 +57,21 @@ def quaternion_from_rotation(rotation):
     return xp.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
 
 
+def yaw_pitch_roll(camera_from_face):
+    """How a face is turned, for people to read: radians (..., 3), 0 if it looks along -z of the camera.
+
+    Yaw turns it to its own left, pitch down, roll tilts the scalp to its own right; in that order
+    about axes that turn with the face (z, y, x of the face frame).
+    """
+    xp = array_api_compat.array_namespace(camera_from_face)
+    # rows of the rotation in the frame of a face that looks into the camera: x = -z, y = x, z = -y
+    forward, left, up = (-camera_from_face[..., 2, :3], camera_from_face[..., 0, :3],
+                         -camera_from_face[..., 1, :3])
+    return xp.stack([xp.atan2(left[..., 0], forward[..., 0]),
+                     -xp.asin(xp.clip(up[..., 0], -1, 1)),
+                     xp.atan2(up[..., 1], up[..., 2])], axis=-1)
+
+
 def _unit(vectors):
     xp = array_api_compat.array_namespace(vectors)
     norm = xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from depthface_ros.estimator import Face
+from depthface_ros.settings import setting
 
 
 @dataclass(frozen=True)
@@ -16,16 +17,16 @@ class TrackerConfig:
     # Two sightings in three images make a face public: a false alarm seldom strikes twice in one
     # place, and at 30 Hz the second image costs 33 ms. Every id that comes or goes makes all its
     # readers subscribe or unsubscribe, so it must be rare.
-    sightings: int = 2  # 1: at once
-    keep_s: float = 0.3  # a blink of the detector or a hand passing by
-    keep_images: int = 2  # and at least so many images, for slow cameras
-    # Heads closer than this to where they were are the same one: a step of measurement noise and
-    # the speed of a person who walks quickly.
-    reach: float = 0.10  # m
-    speed: float = 2.0  # m/s
-    max_reach: float = 0.40  # m
-    # Images older than the newest by less are late ones, by more a bag that starts again.
-    time_jump_s: float = 1.0
+    sightings: int = setting(2, 'Images that must show a face before it gets an id.', 1, 100)
+    keep_s: float = setting(0.3, 'Seconds for which an id outlives the last sight of its face.', 0.0, 60.0)
+    keep_images: int = setting(2, 'Images for which it does, at least: for slow cameras.', 0, 100)
+    # Heads closer than this to where they were are the same one: measurement noise, and the speed
+    # of a person who walks quickly.
+    reach: float = setting(0.10, 'Metres a face may be off from one image to the next.', 0.0, 1.0)
+    speed: float = setting(2.0, 'Metres per second a face may move besides.', 0.0, 10.0)
+    max_reach: float = setting(0.40, 'Metres of both together, at most.', 0.0, 2.0)
+    time_jump_s: float = setting(1.0, 'Seconds back in time that mean a bag starts again; an image '
+                                 'that is older than the newest by less just came late.', 0.0, 60.0)
 
 
 @dataclass(frozen=True, eq=False)

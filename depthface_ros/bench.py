@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long each stage takes, on a recording or on a drawn frame with a given number of heads."""
+from __future__ import annotations
+
+import platform
+import time
+from collections import defaultdict
+
+import numpy as np
+
+from depthface_ros.camera import Intrinsics
+from depthface_ros.estimator import EstimatorConfig, FaceEstimator
+
+HEIGHT, WIDTH = 480, 640
+CAMERA = Intrinsics(525.0, 525.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+WARM_UP = 10
+
+
+class Stopwatch:
+    """Collects the milliseconds of each stage of each call: `estimator(..., lap=stopwatch.lap)`."""
+
+    def __init__(self):
+        self.milliseconds: dict[str, list[float]] = defaultdict(list)
+
+    def start(self) -> None:
+        self._start = self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[stage].append(1000 * (now - self._last))
+        self._last = now
+
+    def stop(self) -> None:
+        self.milliseconds['end to end'].append(1000 * (time.perf_counter() - self._start))
+
+    def table(self) -> list[tuple[str, float, float]]:
+        """(stage, median, 95th percentile), in milliseconds."""
+        return [(stage, *np.percentile(values, (50, 95)).tolist())
+                for stage, values in self.milliseconds.items()]
+
+
+def bench(estimator: FaceEstimator, frames: list[tuple[np.ndarray, Intrinsics]],
+          runs: int = 200) -> tuple[Stopwatch, float]:
+    """Estimate faces in (depth, intrinsics) frames, round and round; also the mean number of faces."""
+    stopwatch, faces = Stopwatch(), 0
+    for i in range(-WARM_UP, runs):
+        depth, intrinsics = frames[i % len(frames)]
+        if i == 0:
+            stopwatch, faces = Stopwatch(), 0
+        stopwatch.start()
+        faces += len(estimator(depth, intrinsics, lap=stopwatch.lap))
+        stopwatch.stop()
+    return stopwatch, faces / runs
+
+
+class WithGivenHeads:
+    """An estimator that searches for heads and then looks where it is told instead.
+
+    So a drawn frame costs what a camera's does with as many people, whatever the networks make of it.
+    """
+
+    def __init__(self, estimator: FaceEstimator, head_centres: np.ndarray):
+        anything = EstimatorConfig(min_confidence=0.0, min_measured=0.0, separation=0.0)
+        self._estimator = FaceEstimator(estimator.engine, anything)
+        self._head_centres = head_centres
+
+    def __call__(self, depth, intrinsics, lap):
+        self._estimator.find_heads(np.float32(0.001) * depth, intrinsics)
+        return self._estimator(depth, intrinsics, self._head_centres, lap)
+
+
+def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:
+    """A 640x480 uint16 depth image of egg-shaped heads before a wall, and their centres (heads, 3)."""
+    centres = np.array([((i - (heads - 1) / 2) * 0.4, 0.0, 1.0) for i in range(heads)], np.float32)
+    u, v = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1)
+    depth = np.full(u.shape, 2.5)
+    radii = np.array([0.075, 0.115, 0.095])
+    for centre in centres:  # |ray z - centre| = 1 in units of the radii: the nearer root
+        a, b, c = rays / radii, centre / radii, 1.0
+        aa, ab = (a * a).sum(-1), (a * b).sum(-1)
+        root = ab ** 2 - aa * ((b * b).sum() - c)
+        hit = root > 0
+        depth[hit] = np.minimum(depth, (ab - np.sqrt(np.where(hit, root, 0))) / aa)[hit]
+    return np.round(depth * 1000).astype(np.uint16), centres
+
+
+def machine() -> str:
+    """The processor, as the system names it."""
+    try:
+        with open('/proc/cpuinfo') as file:
+            return next(line.split(':', 1)[1].strip() for line in file if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

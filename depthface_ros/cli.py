@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthface`: faces out of recordings, timings, and a check of the installation."""
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from functools import partial
+from pathlib import Path
+
+from depthface_ros.engines import ENGINES, EngineUnavailable
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; errors that users can mend end it with one line and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, OSError, EngineUnavailable, ImportError) as error:
+        print(f'depthface: error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """Find faces in a recording and write what was asked for."""
+    from depthface_ros import results
+    from depthface_ros.estimator import FaceEstimator
+    from depthface_ros.offline import run_recording
+    from depthface_ros.progress import progress
+    from depthface_ros.recordings import open_recording
+
+    recording = open_recording(options.input, options.intrinsics, options.topic)
+    estimator = FaceEstimator(options.engine)
+    model, out = estimator.face_model, options.out
+    out.mkdir(parents=True, exist_ok=True)
+    writers = [results.PoseFile(out / f'poses.{options.poses}', model)]
+    if options.meshes:
+        writers.append(results.MeshFolder(out / 'meshes', model))
+    if options.video or options.sheet:
+        writers.append(results.Pictures(model, out / 'overlay.mp4' if options.video else None,
+                                        out / 'sheet.png' if options.sheet else None))
+    if options.rerun:
+        writers.append(results.RerunFile(options.rerun, model))
+    total = recording.count
+    if options.frames:
+        total = min(total or options.frames, options.frames)
+    summary = run_recording(recording, estimator, writers, lambda frames: progress(
+        itertools.islice(frames, options.frames), total, 'faces'))
+    print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of {summary.frames} '
+          f'frames; written to {out}')
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Print milliseconds per stage."""
+    from depthface_ros import bench as benches
+    from depthface_ros.estimator import FaceEstimator
+    from depthface_ros.recordings import open_recording
+
+    estimator = FaceEstimator(options.engine)
+    print(f'{benches.machine()}, engine {estimator.engine.name}, {options.runs} runs')
+    if options.input:
+        recording = open_recording(options.input, options.intrinsics, options.topic)
+        frames = [(frame.depth, frame.intrinsics) for frame in itertools.islice(recording, 60)]
+        if not frames:
+            raise ValueError(f'{options.input} holds no frames')
+        height, width = frames[0][0].shape
+        stopwatch, faces = benches.bench(estimator, frames, options.runs)
+        _print_table(f'{width}x{height}, {faces:.1f} faces per frame', stopwatch.table())
+        return 0
+    for heads in (1, 3):
+        depth, centres = benches.drawn_frame(heads)
+        stopwatch, _ = benches.bench(benches.WithGivenHeads(estimator, centres), [(depth, benches.CAMERA)],
+                                     options.runs)
+        _print_table(f'{benches.WIDTH}x{benches.HEIGHT}, {heads} face{"s" * (heads > 1)}', stopwatch.table())
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print what is installed and what works."""
+    from depthface_ros.report import check_report
+    lines, works = check_report()
+    print('\n'.join(lines))
+    return 0 if works else 1
+
+
+def _print_table(title: str, rows: list[tuple[str, float, float]]) -> None:
+    print(f'\n{title:28}{"p50 ms":>8}{"p95 ms":>8}')
+    for stage, median, p95 in rows:
+        print(f'  {stage:26}{median:8.2f}{p95:8.2f}')
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='depthface', description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--engine', choices=('auto', *ENGINES), default='auto')
+    common.add_argument('--intrinsics', type=_numbers, metavar='FX,FY[,CX,CY]',
+                        help='of the depth camera, in pixels, if the input does not tell')
+    common.add_argument('--topic', help='of the depth images, if the bag has several')
+
+    command = partial(commands.add_parser, parents=[common])
+    one = command('run', help=run.__doc__)
+    one.set_defaults(command=run)
+    one.add_argument('input', type=Path, help='a ROS bag, a 16-bit PNG, an .npz, or a folder of images')
+    one.add_argument('--out', type=Path, default=Path('depthface_output'), metavar='DIR')
+    one.add_argument('--poses', choices=('csv', 'json'), default='csv')
+    one.add_argument('--meshes', action='store_true', help='write a PLY per face and frame')
+    one.add_argument('--video', action='store_true', help='write overlay.mp4')
+    one.add_argument('--sheet', action='store_true', help='write sheet.png, a contact sheet')
+    one.add_argument('--rerun', type=Path, metavar='FILE.rrd', help='write a recording for rerun')
+    one.add_argument('--frames', type=int, metavar='N', help='stop after N frames')
+
+    two = command('bench', help=bench.__doc__)
+    two.set_defaults(command=bench)
+    two.add_argument('input', type=Path, nargs='?', help='as for run; without it heads are drawn')
+    two.add_argument('--runs', type=int, default=200)
+
+    commands.add_parser('check', help=check.__doc__).set_defaults(command=check)
+    return parser
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(','))
+    except ValueError:
+        values = ()
+    if len(values) not in (2, 4):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected fx,fy or fx,fy,cx,cy')
+    return values
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded depth images, whatever they are kept in, as one kind of frame."""
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from depthface_ros.camera import Intrinsics
+
+BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
+CAMERA_FILES = ('camera.json', 'camera.yaml', 'camera.yml', 'intrinsics.json', 'intrinsics.yaml',
+                'camera_info.yaml')
+STEP_NS = 33_333_333  # between images of files, which have no stamps: 30 Hz
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One depth image (H, W), uint16 millimetres or float32 metres, and the camera that took it."""
+
+    stamp_ns: int
+    depth: np.ndarray
+    intrinsics: Intrinsics
+    name: str
+
+
+class Recording(Protocol):
+    """Frames in the order of time; `count` tells how many, or None if only reading tells."""
+
+    count: int | None
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None,
+                   topic: str | None = None) -> Recording:
+    """Open a ROS bag, an image or a folder of images.
+
+    Bags are .mcap, .db3 and .bag files and rosbag2 folders, with raw or compressedDepth images.
+    Images are 16-bit PNGs in millimetres, or .npz files that hold `depth_mm` (uint16) or `depth_m`
+    (float), (H, W) or (N, H, W), and may hold `K` (fx, fy, cx, cy or a matrix) and `size_hw` (N, 2)
+    where images are padded.
+
+    :param intrinsics: fx, fy, cx, cy in pixels, or fx, fy alone for the centre of each image;
+        without it they come from the bag, from `K`, or from a camera.json or .yaml beside the images.
+    :param topic: of the depth images; needed where a bag has several.
+    :raises ValueError, OSError: there is nothing to read, or it is broken; the text says what.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f'{path} does not exist')
+    inside = sorted(path.iterdir(), key=_natural) if path.is_dir() else [path]
+    bags = [file for file in inside if file.suffix in BAG_SUFFIXES]
+    if (path / 'metadata.yaml').is_file() or bags:
+        from depthface_ros.bags import BagRecording
+        if not (path / 'metadata.yaml').is_file() and len(bags) > 1:
+            raise ValueError(f'{path} holds {len(bags)} bags and no metadata.yaml: name one of them')
+        return BagRecording(path if (path / 'metadata.yaml').is_file() else bags[0], intrinsics, topic)
+    for suffix in ('.npz', '.png'):
+        files = [file for file in inside if file.suffix.lower() == suffix]
+        if files:
+            return ImageRecording(files, intrinsics)
+    raise ValueError(f'{path}: expected a bag ({", ".join(BAG_SUFFIXES)}, or a rosbag2 folder), a '
+                     '16-bit .png, an .npz, or a folder of either')
+
+
+def intrinsics_of(values: tuple[float, ...], height: int, width: int) -> Intrinsics:
+    """fx, fy, cx, cy, or fx, fy of a camera that looks through the centre of this image."""
+    if len(values) not in (2, 4):
+        raise ValueError(f'{len(values)} numbers as intrinsics: expected fx,fy,cx,cy or fx,fy')
+    return Intrinsics(*values, *(((width - 1) / 2, (height - 1) / 2) if len(values) == 2 else ()))
+
+
+class ImageRecording:
+    """PNG and .npz files."""
+
+    def __init__(self, files: list[Path], intrinsics: tuple[float, ...] | None = None):
+        self._files, self._intrinsics = files, intrinsics
+        self.count = len(files) if files[0].suffix.lower() == '.png' else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        images = (image for file in self._files for image in self._images(file))
+        for i, (depth, camera, name) in enumerate(images):
+            yield Frame(i * STEP_NS, depth, camera, name)
+
+    def _images(self, file: Path) -> Iterator[tuple[np.ndarray, Intrinsics, str]]:
+        """Depth image, camera and name of each image in a file."""
+        if file.suffix.lower() == '.png':
+            depth = _read_png(file)
+            yield depth, self._camera(file, *depth.shape), file.stem
+            return
+        depths, arrays = _read_npz(file)
+        k = arrays.get('K')
+        for i, depth in enumerate(depths):
+            if 'size_hw' in arrays:
+                height, width = arrays['size_hw'][i]
+                depth = depth[:height, :width]
+            if k is not None and not self._intrinsics:
+                own = k[i] if k.shape in ((len(depths), 4), (len(depths), 3, 3)) else k
+                camera = Intrinsics(*(own if own.size == 4 else own.flat[[0, 4, 2, 5]]).tolist())
+            else:
+                camera = self._camera(file, *depth.shape)
+            yield depth, camera, f'{file.stem}_{i:05d}' if len(depths) > 1 else file.stem
+
+    def _camera(self, file: Path, height: int, width: int) -> Intrinsics:
+        if self._intrinsics:
+            return intrinsics_of(self._intrinsics, height, width)
+        beside = [file.parent / name for name in CAMERA_FILES if (file.parent / name).is_file()]
+        if not beside:
+            raise ValueError(f'{file} does not say which camera took it: give fx,fy,cx,cy, or put a '
+                             'camera.json with these four numbers beside it')
+        return read_camera_file(beside[0])
+
+
+def read_camera_file(file: Path) -> Intrinsics:
+    """JSON or YAML with fx, fy, cx, cy, with K, or as ROS's camera_calibration writes it."""
+    text = file.read_text()
+    if file.suffix == '.json':
+        values = json.loads(text)
+    else:
+        from ruamel.yaml import YAML
+        values = YAML(typ='safe').load(text)
+    try:
+        if 'camera_matrix' in values:
+            values = {'K': values['camera_matrix']['data'], **values,
+                      'distortion': values.get('distortion_coefficients', {}).get('data', ())}
+        if 'K' in values:
+            k = np.ravel(values['K'])
+            values = {**values, **dict(zip(('fx', 'fy', 'cx', 'cy'), k if len(k) == 4 else k[[0, 4, 2, 5]]))}
+        four = [float(values[name]) for name in ('fx', 'fy', 'cx', 'cy')]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f'{file}: expected fx, fy, cx and cy, or K, or a camera_matrix') from error
+    return Intrinsics(*four, tuple(map(float, values.get('distortion', ()))),
+                      values.get('distortion_model', 'plumb_bob'))
+
+
+def _read_png(file: Path) -> np.ndarray:
+    import cv2
+    # not cv2.imread: it says nothing of what is wrong, and fails on some file names
+    image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED) if file.stat().st_size else None
+    if image is None:
+        raise ValueError(f'{file} does not decode as PNG')
+    if image.dtype != np.uint16 or image.ndim != 2:
+        raise ValueError(f'{file} holds {image.dtype} of shape {image.shape}: expected 16-bit grey, in '
+                         'millimetres')
+    return image
+
+
+def _read_npz(file: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Depth images (N, H, W), uint16 or float32, and all arrays of the file."""
+    try:
+        with np.load(file, allow_pickle=False) as loaded:
+            arrays = dict(loaded)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f'{file} does not load as .npz: {error}') from error
+    if 'depth_mm' in arrays and arrays['depth_mm'].dtype == np.uint16:
+        depth = arrays['depth_mm']
+    elif 'depth_m' in arrays and arrays['depth_m'].dtype.kind == 'f':
+        depth = arrays['depth_m'].astype(np.float32)
+    else:
+        found = ', '.join(f'{name} ({array.dtype})' for name, array in arrays.items())
+        raise ValueError(f'{file} holds {found}: expected depth_mm (uint16) or depth_m (float)')
+    if depth.ndim not in (2, 3):
+        raise ValueError(f'{file}: depth of shape {depth.shape}: expected (H, W) or (N, H, W)')
+    return depth.reshape(-1, *depth.shape[-2:]), arrays
+
+
+def _natural(path: Path) -> list:
+    """Sort key with which frame_10 comes after frame_9."""
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path.name)]
