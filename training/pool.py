@@ -15,16 +15,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.progress import track
 from torch import Tensor
 
+from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTH
+from depthface_ros.face_model import FaceModel
+from depthface_ros.head_finder import finder_stride
 from training.synthesis.cameras import FAMILIES, sample_camera
 from training.synthesis.people import PeopleFactory
-from training.synthesis.scene import render_frame, render_window, sample_scene
+from training.synthesis.scene import Scene, facing_pose, sample_scene
 from training.synthesis.sensors import Sensor, SensorBatch
+from training.synthesis.views import View, render_frame, render_window
 
+SPLITS = ('train', 'validation')
+SCENES_PER_SHARD = 128
 WINDOW_PIXELS = 160
+NEGATIVES = 0.25  # windows without a head, per scene
 DEPTH_STEP = 1e-4  # m; clean depth is stored as uint16 of this, so beyond 6.5 m is nothing
-SHARD_SIZES = {'windows': 256, 'frames': 128}
 MAX_HEADS = 4  # labelled in a frame
 VISIBLE_FACE = 0.35  # share of a face's pixels that must be in view for a pose to be fair to ask
 FACING = 0.0  # cosine between the face's x axis and the ray back to the camera: 90 degrees
@@ -103,3 +110,116 @@ class Frames(Pool):
 
     head_centres: Tensor  # (N, MAX_HEADS, 3) float32 metres, camera frame; NaN where there is none
     head_visible: Tensor  # (N, MAX_HEADS) float32, share of the head in view
+
+
+def render_shard(task: tuple) -> str:
+    """Render one shard of scenes: a coarse frame of each, and windows around what is in it."""
+    options, split, number = task
+    folders = {kind: options.pools / f'{kind}-{split}' for kind in ('windows', 'frames')}
+    name = f'shard_{number:05d}.npz'
+    if all((folder / name).exists() for folder in folders.values()):
+        return name
+    rng = np.random.default_rng([options.seed, SPLITS.index(split), number])
+    people = people_factory(split, options)
+    template = FaceModel.load().template
+    windows, frames = [], []
+    for _ in range(SCENES_PER_SHARD):
+        scene = sample_scene(rng, people, sample_camera(rng, split))
+        stride = finder_stride(scene.camera.height, scene.camera.width)
+        frame = render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTH))
+        frames.append(_frame_sample(scene, frame))
+        for k, head in enumerate(scene.heads):
+            if frame.head_visible[k] > 0.1:
+                windows.append(_head_window(rng, scene, k, template))
+        if rng.random() < NEGATIVES:
+            elsewhere = _point_away_from_heads(rng, scene, frame)
+            if elsewhere is not None:
+                windows.append(_empty_window(scene, elsewhere, template))
+    for kind, samples in (('windows', windows), ('frames', frames)):
+        folders[kind].mkdir(parents=True, exist_ok=True)
+        partial = folders[kind] / f'.{name}.partial.npz'
+        np.savez(partial, **{key: np.stack([sample[key] for sample in samples]) for key in samples[0]})
+        partial.replace(folders[kind] / name)
+    return name
+
+
+def people_factory(split: str, options: argparse.Namespace) -> PeopleFactory:
+    return PeopleFactory(split, ict_folder=options.ict, hair_folder=options.hair)
+
+
+def _view_sample(scene: Scene, view: View) -> dict[str, np.ndarray]:
+    steps = (view.depth / DEPTH_STEP).round()
+    return {
+        'depth_steps': torch.where(steps < 65535, steps, 0).numpy().astype(np.uint16),
+        'hair_mask': view.hair.numpy(),
+        'intrinsics': np.array([view.fx, view.fy, view.cx, view.cy], np.float32),
+        'fx_native': np.float32(view.fx_native), 'pixel_scale': np.float32(view.pixel_scale),
+        'family': np.int8(FAMILIES.index(scene.camera.family)),
+        'sensor': np.array(scene.camera.sensor, np.float32)}
+
+
+def _frame_sample(scene: Scene, view: View) -> dict[str, np.ndarray]:
+    centres = np.full((MAX_HEADS, 3), np.nan, np.float32)
+    visible = np.zeros(MAX_HEADS, np.float32)
+    for k, head in enumerate(scene.heads):
+        centres[k], visible[k] = head.centre_camera, view.head_visible[k]
+    return _view_sample(scene, view) | {'head_centres': centres, 'head_visible': visible}
+
+
+def _head_window(rng: np.random.Generator, scene: Scene, k: int, template: np.ndarray) -> dict[str, np.ndarray]:
+    head = scene.heads[k]
+    jitter = rng.normal(0, 0.005, 3)  # so that the middle pixel means nothing
+    view = render_window(scene, head.centre_camera + jitter, WINDOW_PIXELS)
+    out_of_face = head.camera_from_face[:3, 0]
+    back_to_camera = -head.centre_camera / np.linalg.norm(head.centre_camera)
+    facing = out_of_face @ back_to_camera > FACING
+    return _view_sample(scene, view) | {
+        'camera_from_face': head.camera_from_face.astype(np.float32),
+        'offsets': (head.person.face_vertices - template).astype(np.float16),
+        'expression': head.person.expression.astype(np.float16),
+        'is_face': np.bool_(facing and view.face_visible[k] > VISIBLE_FACE), 'is_head': np.True_}
+
+
+def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dict[str, np.ndarray]:
+    """A window with no head in its middle; its pose is a place to crop, and no label."""
+    return _view_sample(scene, render_window(scene, centre, WINDOW_PIXELS)) | {
+        'camera_from_face': facing_pose(centre, 0, 0, 0),
+        'offsets': np.zeros(template.shape, np.float16), 'expression': np.zeros(52, np.float16),
+        'is_face': np.False_, 'is_head': np.False_}
+
+
+def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) -> np.ndarray | None:
+    """A visible point (3,), metres, camera frame, that no head is near; or None."""
+    v, u = np.nonzero((frame.depth > 0.3).numpy() & (frame.depth < 4).numpy())
+    for pick in rng.permutation(len(u))[:20]:
+        z = float(frame.depth[v[pick], u[pick]])
+        point = np.array([(u[pick] - frame.cx) / frame.fx, (v[pick] - frame.cy) / frame.fy, 1.]) * z
+        if all(np.linalg.norm(point - head.centre_camera) > 0.22 for head in scene.heads):
+            return point
+    return None
+
+
+def add_people_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--ict', type=Path, help='folder of ICT-FaceKit light; without it all heads are from Anny')
+    parser.add_argument('--hair', type=Path, help='folder of hair styles (.obj and .mhclo); without it all are bald')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_people_arguments(parser)
+    parser.add_argument('--pools', type=Path, default=Path('training_data'))
+    parser.add_argument('--train-scenes', type=int, default=16_384)
+    parser.add_argument('--validation-scenes', type=int, default=512)
+    parser.add_argument('--first-shard', type=int, default=0, help='go on from there: another machine did the rest')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=os.cpu_count())
+
+
+def run(options: argparse.Namespace) -> None:
+    counts = {'validation': options.validation_scenes, 'train': options.train_scenes}
+    tasks = [(options, split, number) for split, scenes in counts.items()
+             for number in range(options.first_shard, -(-scenes // SCENES_PER_SHARD))]
+    for split in counts:
+        people_factory(split, options)  # bakes what it caches once, before the workers need it
+    with multiprocessing.get_context('spawn').Pool(options.workers, torch.set_num_threads, (1,)) as pool:
+        for _ in track(pool.imap_unordered(render_shard, tasks), 'rendering shards', total=len(tasks)):
+            pass
