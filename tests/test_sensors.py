@@ -11,7 +11,8 @@ torch = pytest.importorskip('torch')
 
 from training.synthesis.cameras import (  # noqa: E402
     FAMILIES, VALIDATION_CAMERAS, is_reserved, sample_camera, sample_sensor)
-from training.synthesis.sensors import Sensor, SensorBatch, simulate  # noqa: E402
+from training.synthesis.sensors import (  # noqa: E402
+    Sensor, SensorBatch, incidence_angle, simulate, surface_slopes)
 
 FOCAL = 575.0
 
@@ -95,12 +96,13 @@ def test_noise_grows_on_steep_surfaces_as_measured_by_nguyen():
 
 def test_incidence_is_measured_against_the_ray_not_the_image():
     """A wall seen 45 degrees off the axis is steep only when it does not face the camera."""
-    from training.synthesis.sensors import incidence_angle
     focal, centre = torch.tensor([[[100.0]]]), torch.tensor([[-84.0, 15.5]])
-    flat = incidence_angle(torch.full((1, 32, 32), 1.0), focal, centre)
+    flat = torch.full((1, 32, 32), 1.0)
+    flat = incidence_angle(flat, surface_slopes(flat), focal, centre)
     assert torch.rad2deg(flat[0, 16, 16]).item() == pytest.approx(45, abs=0.5)
     facing = 1.0 / (1 + (torch.arange(32) + 84) / 100)  # normal (1, 0, 1)
-    facing = incidence_angle(facing.expand(1, 32, 32), focal, centre)
+    facing = facing.expand(1, 32, 32)
+    facing = incidence_angle(facing, surface_slopes(facing), focal, centre)
     assert torch.rad2deg(facing[0, 16, 16]).item() < 2
 
 
@@ -189,3 +191,14 @@ def test_training_cameras_keep_away_from_those_of_the_validation():
         camera.name for camera in VALIDATION_CAMERAS}
     with pytest.raises(ValueError, match='split'):
         sample_camera(rng, 'test')
+
+
+def test_edges_lose_pixels_and_steep_walls_do_not():
+    sensor = Sensor(edge_drop=1.0, edge_jump=0.04, incidence_limit=1.57)
+    steep = 5 * tilted_wall(math.radians(75), 33)  # 5 m away
+    assert np.diff(steep[0]).max() > 0.03  # over three pixels more than the jump of an edge
+    assert (measure(steep, sensor) > 0).all()
+    step = wall(2.0)
+    step[:, 60:] = 1.0
+    lost = measure(step, sensor)[0] == 0
+    assert lost[:, 59:61].all() and not lost[:, :58].any() and not lost[:, 62:].any()

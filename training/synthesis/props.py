@@ -22,11 +22,12 @@ def sample_room(rng: np.random.Generator, up, people_points):
     if rng.random() < 0.12:
         return []  # nothing within reach of the sensor
     up = np.asarray(up) / np.linalg.norm(up)
+    inside = np.concatenate([people_points, 0.15 * np.eye(3), -0.15 * np.eye(3)])  # and the camera
     parts = []
     if rng.random() < 0.7:
-        parts.append(_behind(people_points, -up, rng.uniform(0.1, 1.2)))
+        parts.append(_behind(inside, -up, rng.uniform(0.1, 1.2)))
     if rng.random() < 0.4:
-        parts.append(_behind(people_points, up, rng.uniform(0.3, 1.5)))
+        parts.append(_behind(inside, up, rng.uniform(0.3, 1.5)))
     forward = np.array([0, 0, 1]) - up[2] * up
     if np.linalg.norm(forward) > 0.2:
         forward /= np.linalg.norm(forward)
@@ -35,7 +36,7 @@ def sample_room(rng: np.random.Generator, up, people_points):
         for azimuth in azimuths:
             outwards = forward * np.cos(azimuth) + np.cross(up, forward) * np.sin(azimuth)
             gap = np.exp(rng.uniform(np.log(0.03), np.log(3)))
-            parts.append(_behind(people_points, outwards, gap))
+            parts.append(_behind(inside, outwards, gap))
     for _ in range(rng.poisson(3)):
         thing = _sample_furniture(rng)
         radius = np.sqrt((thing ** 2).sum(-1).max())

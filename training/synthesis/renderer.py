@@ -91,7 +91,8 @@ def _clip_near(triangles, image_index):
     count = in_front.sum(1)
     if bool((count == 3).all()):
         return triangles, image_index.long(), source
-    parts, sources = [triangles[count == 3]], [source[count == 3]]
+    whole = (count == 3).nonzero().squeeze(1)
+    parts, sources = [triangles[whole]], [whole]
     for corners_in_front in (1, 2):
         chosen = (count == corners_in_front).nonzero().squeeze(1)
         # Turn the corners until the odd one out (alone in front, or alone behind) comes first.

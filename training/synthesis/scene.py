@@ -84,8 +84,7 @@ def assemble(rng, camera: Camera, placed, occluder_chance: float = 0.3) -> Scene
             seat = sample_seat(rng, head.person)
             background.append(transform(head.camera_from_face, seat))
         if rng.random() < occluder_chance:
-            target = transform(head.camera_from_face,
-                               head.person.face_vertices[rng.integers(len(head.person.face_vertices))])
+            target = rng.choice(head.vertices_camera)
             background.append(sample_occluder(rng, target + rng.normal(0, 0.04, 3)))
     return build_scene(camera, heads, background)
 
@@ -96,21 +95,22 @@ def build_scene(camera: Camera, heads, background) -> Scene:
     for k, head in enumerate(heads):
         person = head.person
         vertices = transform(head.camera_from_face, person.head_vertices)
-        parts.append(vertices[person.head_triangles])
+        parts.append(np.take(vertices, person.head_triangles, axis=0))
         hair = np.arange(len(person.head_triangles)) >= person.hair_start
         material.append(np.where(hair, HAIR, SKIN))
         owner.append(np.full(len(hair), k))
-        parts.append(transform(head.camera_from_face, person.body_vertices)[person.body_triangles])
+        vertices = transform(head.camera_from_face, person.body_vertices)
+        parts.append(np.take(vertices, person.body_triangles, axis=0))
         material.append(np.full(len(person.body_triangles), BODY))
         owner.append(np.full(len(person.body_triangles), -1))
     for triangles in background:
-        parts.append(triangles)
+        parts.append(triangles.astype(np.float32))
         material.append(np.full(len(triangles), BACKGROUND))
         owner.append(np.full(len(triangles), -1))
     if not parts:
-        parts, material, owner = [np.zeros((0, 3, 3))], [np.zeros(0)], [np.zeros(0)]
+        parts, material, owner = [np.zeros((0, 3, 3), np.float32)], [np.zeros(0)], [np.zeros(0)]
     material = np.concatenate(material).astype(np.uint8)
-    return Scene(camera, np.concatenate(parts).astype(np.float32), material,
+    return Scene(camera, np.concatenate(parts), material,
                  (material == HAIR) | (material == BACKGROUND),
                  np.concatenate(owner).astype(np.int8), tuple(heads))
 
@@ -119,7 +119,7 @@ def transform(a_from_b, points_b):
     """Points (..., 3) of frame b in frame a."""
     rotation, translation = (np.asarray(part, np.float32) for part in
                              (a_from_b[:3, :3], a_from_b[:3, 3]))
-    return points_b @ rotation.T + translation
+    return points_b.astype(np.float32, copy=False) @ rotation.T + translation
 
 
 def facing_pose(head_centre_camera, yaw, pitch, roll):

@@ -99,12 +99,14 @@ def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator
     centre = None if centre is None else centre.to(depth_clean)
     random = RandomImages(depth_clean.shape, depth_clean.device, generator)
     clean = torch.where(depth_clean > 0, depth_clean, FAR)
-    incidence = incidence_angle(clean, fx_native / scale, centre)
+    slopes = surface_slopes(clean)
+    incidence = incidence_angle(clean, slopes, fx_native / scale, centre)
     lost = _shadow(clean, sensor.baseline * fx_native / scale)
 
     z = _fatten(clean, sensor.fattening / scale, random)
     near, far = _extremes(z)
-    edge = far - near > sensor.edge_jump
+    # a plane spans twice its slopes over three pixels: more than that is an edge
+    edge = far - near - 2 * (slopes[0].abs() + slopes[1].abs()) > sensor.edge_jump
     smoothing = torch.where(edge, 0, sensor.smoothing / scale.clamp(min=1))
     z = torch.lerp(z, _box_mean(z), smoothing)
     z = _resample(z, sensor.lateral / scale, random)
@@ -112,7 +114,8 @@ def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator
     z = torch.where(edge & (sensor.flying < 0.5), one_side, z)
 
     steepness = incidence / (torch.pi / 2 - incidence)
-    lost |= random.uniform() < _loss_probability(sensor, z, incidence, edge)
+    edge_drop = torch.where(edge, sensor.edge_drop / scale.clamp(min=1), 0)
+    lost |= random.uniform() < _loss_probability(sensor, z, incidence, edge_drop)
     lost |= random.blobs(sensor.hole, 10)
     if hair is not None:
         lost |= hair & random.blobs(sensor.hair_hole, 24)
@@ -141,18 +144,30 @@ def range_noise(z, steepness, sensor: SensorBatch, fx_native):
     return sigma + steep
 
 
-def incidence_angle(z, focal, centre=None):
+def surface_slopes(z):
+    """Change of z per pixel along u and along v, two of (B, H, W), metres.
+
+    Of the two one-sided differences the smaller counts, so an edge does not pass for a slope.
+    """
+    slopes = []
+    for axis in (2, 1):
+        step = z.diff(dim=axis)
+        first, last = step.narrow(axis, 0, 1), step.narrow(axis, step.shape[axis] - 1, 1)
+        backward, forward = torch.cat([first, step], axis), torch.cat([step, last], axis)
+        slopes.append(torch.where(backward.abs() < forward.abs(), backward, forward))
+    return slopes
+
+
+def incidence_angle(z, slopes, focal, centre=None):
     """Angle (B, H, W), radians, between the viewing ray and the surface normal.
 
-    With the gradient (zu, zv) of z over pixels, the normal is (-f zu, -f zv, z + x f zu + y f zv)
-    for the ray (x, y, 1), and their product is just z. Of the two one-sided differences the
-    smaller counts, so that an edge does not pass for a steep surface.
+    With slopes (zu, zv) of z over pixels, the normal is (-f zu, -f zv, z + x f zu + y f zv) for
+    the ray (x, y, 1), and their product is just z.
 
     :param z: (B, H, W) metres. focal: (B, 1, 1) pixels. centre: (B, 2) pixels or None.
     """
     height, width = z.shape[1:]
-    a = focal * _gradient(z, 2)
-    b = focal * _gradient(z, 1)
+    a, b = (focal * slope for slope in slopes)
     if centre is None:
         centre = z.new_tensor([[(width - 1) / 2, (height - 1) / 2]])
     x = (torch.arange(width, device=z.device) - centre[:, 0, None, None]) / focal
@@ -160,13 +175,6 @@ def incidence_angle(z, focal, centre=None):
     along = z + x * a + y * b
     cosine = z * torch.rsqrt((a * a + b * b + along * along) * (x * x + y * y + 1))
     return torch.acos(cosine.clamp(max=1))
-
-
-def _gradient(z, axis):
-    step = z.diff(dim=axis)
-    first, last = step.narrow(axis, 0, 1), step.narrow(axis, step.shape[axis] - 1, 1)
-    backward, forward = torch.cat([first, step], axis), torch.cat([step, last], axis)
-    return torch.where(backward.abs() < forward.abs(), backward, forward)
 
 
 def _shadow(z, focal_baseline):
@@ -220,11 +228,11 @@ def _resample(z, sigma, random):
                                   align_corners=True)[:, 0]
 
 
-def _loss_probability(sensor, z, incidence, edge):
+def _loss_probability(sensor, z, incidence, edge_drop):
     """Chance of each pixel to have no measurement by itself."""
     chance = torch.sigmoid((incidence - sensor.incidence_limit) * 40)  # about 1.5 degrees wide
     chance = torch.maximum(chance, sensor.speckle * z ** 2)
-    return torch.maximum(chance, torch.where(edge, sensor.edge_drop, 0))
+    return torch.maximum(chance, edge_drop)
 
 
 def _quantise_disparity(z, sensor, fx_native):

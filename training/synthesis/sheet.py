@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sheet of random synthetic samples, to look at what the networks learn from."""
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from depthface_ros.face_model import FaceModel
+from training.synthesis.cameras import sample_camera
+from training.synthesis.people import PeopleFactory
+from training.synthesis.scene import sample_scene
+from training.synthesis.sensors import SensorBatch, simulate
+from training.synthesis.views import View, render_frame, render_window
+
+FRAME_HEIGHT, FRAME_WIDTH = 120, 160
+WINDOW_PIXELS = 160
+LIGHT = np.array([-0.4, -0.5, -0.75])  # towards the light, camera frame
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--out', type=Path, default=Path('samples.png'))
+    parser.add_argument('--count', type=int, default=64)
+    parser.add_argument('--columns', type=int, default=8)
+    parser.add_argument('--split', choices=('train', 'validation'), default='train')
+    parser.add_argument('--what', choices=('windows', 'frames'), default='windows',
+                        help='windows around heads, or whole frames as the head finder sees them')
+    parser.add_argument('--clean', action='store_true', help='without the sensor')
+    parser.add_argument('--ict', type=Path, help='folder of ICT-FaceKit')
+    parser.add_argument('--hair', type=Path, help='folder of MakeHuman hair')
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(options.seed)
+    torch.manual_seed(options.seed)
+    people = PeopleFactory(options.split, ict_folder=options.ict, hair_folder=options.hair)
+    people.sample(rng)  # whatever is built once is built here
+    scenes, views, start = [], [], time.perf_counter()
+    for _ in range(options.count):
+        scenes.append(sample_scene(rng, people, sample_camera(rng, options.split)))
+        views.append(_look(scenes[-1], options.what))
+    print(f'{options.count / (time.perf_counter() - start):.1f} {options.what} per second rendered')
+    depth = torch.stack([view.depth for view in views])
+    if not options.clean:
+        start = time.perf_counter()
+        depth = observe(views, [scene.camera.sensor for scene in scenes])
+        print(f'{options.count / (time.perf_counter() - start):.1f} sensor images per second')
+    tiles = []
+    for k, (scene, view) in enumerate(zip(scenes, views)):
+        tile = shade(depth[k].numpy(), view)
+        if k % 4 == 0:
+            for head in scene.heads:
+                _draw_points(tile, view, FaceModel.load().landmarks(head.vertices_camera))
+        tiles.append(tile)
+    sheet = tile_images(tiles, options.columns)
+    Image.fromarray(sheet).save(options.out)
+    print(f'{options.out}: {sheet.shape[1]} x {sheet.shape[0]} pixels')
+
+
+def observe(views: list[View], sensors) -> torch.Tensor:
+    """Views of one size through their sensors: (B, H, W) float32 metres."""
+    fx, scale, cx, cy = torch.tensor([[view.fx_native, view.pixel_scale, view.cx, view.cy]
+                                      for view in views], dtype=torch.float32).T
+    return simulate(torch.stack([view.depth for view in views]), SensorBatch.stack(sensors), fx,
+                    scale, hair=torch.stack([view.hair for view in views]),
+                    centre=torch.stack([cx, cy], 1))
+
+
+def shade(depth_m, view: View):
+    """Depth (H, W) as a lit surface: (H, W, 3) uint8, dark blue where there is no depth."""
+    z = np.where(depth_m > 0, depth_m, np.nan)
+    zv, zu = np.gradient(z)
+    normal = np.stack([zu * view.fx, zv * view.fy, -z], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    light = np.clip(normal @ LIGHT, 0.05, 1)
+    near = np.clip((3 - z) / 2.7, 0, 1)[..., None]
+    colour = near * [1.0, 0.86, 0.72] + (1 - near) * [0.55, 0.7, 0.95]
+    colour = np.where(np.isnan(light)[..., None], [0.05, 0.05, 0.2], colour * light[..., None])
+    return (255 * np.clip(colour, 0, 1)).astype(np.uint8)
+
+
+def tile_images(tiles, columns):
+    """Images of one size side by side, with a gap of 2 pixels: (H, W, 3) uint8."""
+    height, width, _ = tiles[0].shape
+    rows = -(-len(tiles) // columns)
+    sheet = np.full((rows * (height + 2), columns * (width + 2), 3), 255, np.uint8)
+    for k, tile in enumerate(tiles):
+        top, left = k // columns * (height + 2), k % columns * (width + 2)
+        sheet[top:top + height, left:left + width] = tile
+    return sheet
+
+
+def _look(scene, what) -> View:
+    if what == 'windows':
+        return render_window(scene, scene.heads[0].centre_camera, WINDOW_PIXELS)
+    camera = scene.camera
+    stride = max(1, -(-camera.width // FRAME_WIDTH), -(-camera.height // FRAME_HEIGHT))
+    return render_frame(scene, stride, (FRAME_HEIGHT, FRAME_WIDTH))
+
+
+def _draw_points(image, view: View, points_camera):
+    x, y, z = np.asarray(points_camera).T
+    u, v = np.round([view.fx * x / z + view.cx, view.fy * y / z + view.cy]).astype(int)
+    inside = (u >= 0) & (u < image.shape[1]) & (v >= 0) & (v < image.shape[0])
+    image[v[inside], u[inside]] = (60, 255, 60)
