@@ -30,7 +30,7 @@ def draw_faces(depth: np.ndarray, intrinsics: Intrinsics, faces: Sequence[Face],
     :param labels: one per face, such as their ids.
     :param scale: integer enlargement, for images too small to read.
     """
-    picture = colour_depth(np.repeat(np.repeat(depth, scale, 0), scale, 1))
+    picture = np.repeat(np.repeat(colour_depth(depth, intrinsics.fx), scale, 0), scale, 1)
     camera = replace(intrinsics, fx=intrinsics.fx * scale, fy=intrinsics.fy * scale,
                      cx=(intrinsics.cx + 0.5) * scale - 0.5, cy=(intrinsics.cy + 0.5) * scale - 0.5)
     order = sorted(range(len(faces)), key=lambda i: -faces[i].camera_from_face[2, 3])
@@ -42,13 +42,19 @@ def draw_faces(depth: np.ndarray, intrinsics: Intrinsics, faces: Sequence[Face],
     return picture
 
 
-def colour_depth(depth: np.ndarray) -> np.ndarray:
-    """Depth (H, W) to BGR (H, W, 3) uint8: near is red, far is blue, nothing measured is black."""
+def colour_depth(depth: np.ndarray, focal: float = 525.0) -> np.ndarray:
+    """Depth (H, W) to BGR (H, W, 3) uint8: near is red, far is blue, nothing measured is black.
+
+    Shaded by slope, so that what the camera sees of a face can be seen; `focal` in pixels.
+    """
     metres = depth_in_metres(depth)
     place = np.log(np.clip(metres, NEAREST, FARTHEST) / FARTHEST) / np.log(NEAREST / FARTHEST)
     picture = cv2.applyColorMap((20 + 225 * place).astype(np.uint8), cv2.COLORMAP_TURBO)
-    picture[metres <= 0] = 0
-    return picture
+    smooth = cv2.GaussianBlur(metres, (5, 5), 1.0)
+    per_pixel = np.maximum(smooth, 1e-3) / focal  # m across, for one pixel
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, *axes, scale=1 / 8) / per_pixel for axes in ((1, 0), (0, 1))]
+    shade = 0.25 + 0.75 / np.sqrt(1 + slopes[0] ** 2 + slopes[1] ** 2)
+    return (picture * (shade * (metres > 0))[:, :, None]).astype(np.uint8)
 
 
 def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
@@ -60,10 +66,12 @@ def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
     corners = vertices[triangles]  # (T, 3, 3)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     centre = corners.mean(axis=1)
-    facing = -(normal * centre).sum(axis=-1) / (
-        np.linalg.norm(normal, axis=-1) * np.linalg.norm(centre, axis=-1) + 1e-12)
-    front = np.flatnonzero(facing > 0)
+    front = np.flatnonzero((normal * centre).sum(axis=-1) < 0)
     front = front[np.argsort(-centre[front, 2])]
+    # lit from the camera, smoothly: by the normals at the corners
+    smooth = vertex_normals(vertices, triangles)[triangles[front]].mean(axis=1)
+    light = -(smooth * centre[front]).sum(axis=-1) / np.linalg.norm(centre[front], axis=-1)
+    colours = (SKIN * (0.15 + 0.85 * np.clip(light, 0, 1)[:, None] ** 2)).tolist()
     low = np.clip(pixels.min(axis=0).astype(int) - 1, 0, None)
     high = np.clip(pixels.max(axis=0).astype(int) + 2, 0, picture.shape[1::-1])
     if (high <= low).any():
@@ -71,11 +79,19 @@ def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
     region = picture[low[1]:high[1], low[0]:high[0]]
     layer = region.copy()
     polygons = np.round((pixels - low)[triangles[front]] * 2 ** SUBPIXEL).astype(np.int32)
-    # Squared: skin that turns away darkens fast, which makes small shapes visible.
-    colours = (SKIN * (0.15 + 0.85 * facing[front, None] ** 2)).tolist()
     for polygon, colour in zip(polygons, colours):
         cv2.fillConvexPoly(layer, polygon, colour, cv2.LINE_8, SUBPIXEL)
     cv2.addWeighted(layer, MESH_OPACITY, region, 1 - MESH_OPACITY, 0, dst=region)
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Unit normals (V, 3): the mean of those of the triangles around, weighted by their areas."""
+    corners = vertices[triangles]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = np.zeros_like(vertices)
+    for axis in range(3):  # bincount adds up ten times faster than np.add.at
+        total[:, axis] = np.bincount(triangles.ravel(), np.repeat(normal[:, axis], 3), len(vertices))
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 6, tile_height: int = 240) -> np.ndarray:
@@ -136,11 +152,11 @@ def _draw_label(picture: np.ndarray, intrinsics: Intrinsics, face: Face, label: 
     pixels = _pixels(intrinsics, face.vertices)
     yaw, pitch, roll = np.degrees(yaw_pitch_roll(face.camera_from_face))
     lines = [f'{label} {face.confidence:.2f} {face.camera_from_face[2, 3]:.2f} m'.strip(),
-             f'yaw {yaw:+.0f} pitch {pitch:+.0f} roll {roll:+.0f}']
+             f'yaw {round(yaw):+d} pitch {round(pitch):+d} roll {round(roll):+d}']
     size = max(0.3, min(0.45, picture.shape[0] / 800))
     x = int(np.clip(pixels[:, 0].min(), 2, max(2, picture.shape[1] - 380 * size)))
     y = int(np.clip(pixels[:, 1].min() - 34 * size, 24 * size, picture.shape[0] - 30 * size))
     for i, line in enumerate(lines):
-        for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(picture, line, (x, y + round(i * 28 * size)), cv2.FONT_HERSHEY_SIMPLEX, size, colour,
-                        width, cv2.LINE_AA)
+        for shift, colour in ((1, (0, 0, 0)), (0, (255, 255, 255))):  # a shadow makes it readable
+            cv2.putText(picture, line, (x + shift, y + shift + round(i * 32 * size)),
+                        cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)

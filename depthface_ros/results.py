@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depthface_ros.face_model import FaceModel
-from depthface_ros.overlay import VideoWriter, contact_sheet, draw_faces
+from depthface_ros.overlay import VideoWriter, contact_sheet, draw_faces, vertex_normals
 from depthface_ros.recordings import Frame
 from depthface_ros.rotations import quaternion_from_rotation, yaw_pitch_roll
 from depthface_ros.tracking import Track
@@ -170,12 +170,3 @@ class RerunFile:
 
     def close(self) -> None:
         self._stream.disconnect()
-
-
-def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3): the mean of those of the triangles around, weighted by their areas."""
-    corners = vertices[triangles]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros_like(vertices)
-    np.add.at(total, triangles.ravel(), np.repeat(normal, 3, axis=0))
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)

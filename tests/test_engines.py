@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine that opens works; one that does not says why."""
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
+from depthface_ros.engines.contract import NETWORKS
+
+pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture(scope='module')
+def cpu():
+    return open_engine('cpu')[0]
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_outputs_have_the_shapes_of_the_contract_for_any_batch(cpu, network):
+    contract = NETWORKS[network]
+    for count in (1, 3):
+        outputs = cpu.run(network, np.zeros((count, *contract.input_shape), np.float32))
+        assert outputs.keys() == contract.outputs.keys()
+        for name, shape in contract.outputs.items():
+            assert outputs[name].dtype == np.float32 and outputs[name].shape[0] == count
+            assert all(e in (None, f) for f, e in zip(outputs[name].shape[1:], shape))
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_each_of_a_batch_is_answered_on_its_own(cpu, network):
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(3, *NETWORKS[network].input_shape)).astype(np.float32)
+    together = cpu.run(network, batch)
+    for i in range(3):
+        alone = cpu.run(network, batch[i:i + 1])
+        for name in together:
+            np.testing.assert_allclose(together[name][i], alone[name][0], rtol=1e-3, atol=1e-4)
+
+
+def test_auto_takes_what_works_and_says_why_the_others_do_not():
+    engine, skipped = open_engine('auto')
+    assert engine.name == 'cpu'
+    assert [name for name, _ in skipped] == ['tensorrt', 'cuda'] and all(reason for _, reason in skipped)
+
+
+@pytest.mark.parametrize('name', ['cuda', 'tensorrt'])
+def test_engines_of_later_versions_are_refused_by_name(name):
+    with pytest.raises(EngineUnavailable, match=f'{name}.*not available in this version'):
+        open_engine(name)
+
+
+def test_an_unknown_engine_is_an_error_that_lists_those_there_are():
+    with pytest.raises(ValueError, match="'gpu'.*'cpu'"):
+        open_engine('gpu')
+
+
+def test_missing_broken_and_wrong_model_files_are_named(tmp_path):
+    with pytest.raises(EngineUnavailable, match='head_finder.onnx is missing'):
+        open_engine('cpu', tmp_path)
+    for network in NETWORKS:
+        shutil.copy(MODELS_FOLDER / f'{network}.onnx', tmp_path)
+    (tmp_path / 'head_pose.onnx').write_bytes(b'version https://git-lfs.github.com/spec/v1')
+    with pytest.raises(EngineUnavailable, match='head_pose.onnx does not load'):
+        open_engine('cpu', tmp_path)
+    shutil.copy(MODELS_FOLDER / 'face_shape.onnx', tmp_path / 'head_pose.onnx')
+    with pytest.raises(ValueError, match='network head_pose: outputs'):
+        open_engine('cpu', tmp_path)
