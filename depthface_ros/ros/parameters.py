@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -84,3 +85,26 @@ def _descriptor(default, metadata) -> ParameterDescriptor:
     elif low is not None:
         descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return descriptor
+
+
+def yaml_text() -> str:
+    """A parameter file with every parameter, its meaning and its default: config/depthface.yaml."""
+    lines = ['# Every parameter with its default. Made by `python -m depthface_ros.ros.parameters`.',
+             '/**:', '  ros__parameters:']
+    groups: tuple[str, ...] = ()
+    for name, default, metadata in leaves():
+        *parents, leaf = name.split('.')
+        for depth, parent in enumerate(parents):
+            if groups[:depth + 1] != tuple(parents[:depth + 1]):
+                lines.append(f'{"  " * (depth + 2)}{parent}:')
+        groups = tuple(parents)
+        indent = '  ' * (len(parents) + 2)
+        text = metadata['description'] + (f' One of: {", ".join(metadata["choices"])}.'
+                                          if metadata['choices'] else '')
+        lines += [f'{indent}# {line}' for line in textwrap.wrap(text, 96 - len(indent))]
+        lines.append(f'{indent}{leaf}: {str(default).lower() if isinstance(default, bool) else default}')
+    return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+    print(yaml_text(), end='')

@@ -1,0 +1,29 @@
+# `make demo` and `make test` need Python 3.10-3.14, make, cmake and a C++ compiler, and no ROS.
+PYTHON ?= python3
+
+# A ROS installation that happens to be sourced must not leak into .venv, which has its own.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH ROS_DISTRO \
+    RMW_IMPLEMENTATION ROS_DOMAIN_ID ROS_LOCALHOST_ONLY ROS_AUTOMATIC_DISCOVERY_RANGE ROS_STATIC_PEERS \
+    FASTRTPS_DEFAULT_PROFILES_FILE FASTDDS_DEFAULT_PROFILES_FILE FASTDDS_BUILTIN_TRANSPORTS \
+    _ROS_WHEELS_BOOTSTRAP_COMPLETE
+export LD_LIBRARY_PATH := $(shell echo "$$LD_LIBRARY_PATH" | tr ':' '\n' | grep -v '/ros/' | paste -sd: -)
+
+.PHONY: help demo test install-demo install-test clean
+
+help:
+	@echo 'make demo   play the sample recording through the ROS 2 node and report accuracy and latency'
+	@echo 'make test   run the tests'
+	@echo 'make clean  remove .venv and demo_output'
+
+demo: install-demo
+	@.venv/bin/python demo/run.py
+
+test: install-test
+	@.venv/bin/python -m pytest
+
+install-demo install-test: install-%:
+	@command -v $(PYTHON) >/dev/null || { echo 'Python 3.10 to 3.14 is needed: $(PYTHON) was not found.' >&2; exit 1; }
+	@$(PYTHON) demo/install.py $*
+
+clean:
+	rm -rf .venv demo_output

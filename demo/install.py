@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make .venv ready for the demo or the tests: `python3 demo/install.py demo|test [folder]`.
+
+Needs nothing but a Python; a second run takes no time. Each thing that is missing on this machine
+is told in one line.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSIONS = [(3, minor) for minor in range(10, 15)]
+NETWORK_ERRORS = ('Failed to establish a new connection', 'NameResolutionError', 'Network is unreachable',
+                  'Temporary failure in name resolution', 'ProxyError', 'ReadTimeoutError', 'ConnectTimeoutError')
+# Prints what is wrong with a Python, or nothing.
+PROBE = '''
+import os, sys, sysconfig
+header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
+try:
+    import ensurepip, venv
+except ImportError:
+    print("it lacks the venv module (on Debian and Ubuntu: apt install python3-venv)"); sys.exit()
+if sys.version_info[:2] not in %r:
+    print("it is Python %%d.%%d" %% sys.version_info[:2])
+elif not os.path.exists(header):
+    print("it lacks its C headers, %%s (on Debian and Ubuntu: apt install python3-dev)" %% header)
+''' % (VERSIONS,)
+
+
+def main():
+    """Install what is not installed yet; exits with one line that says what is missing."""
+    purpose = sys.argv[1]
+    venv = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / '.venv').resolve()
+    sources = [ROOT / 'requirements' / 'demo.txt', ROOT / 'requirements' / f'{purpose}.txt', ROOT / 'setup.py',
+               *sorted((ROOT / 'demo' / 'messages').rglob('*.*'))]
+    fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources if file.is_file()))
+    stamp = venv / f'installed-for-{purpose}'
+    if stamp.is_file() and stamp.read_text() == fingerprint.hexdigest():
+        return
+    check_tools()
+    python = venv / 'bin' / 'python'
+    if not python.exists() or defect(python):
+        run([suitable_python(), '-m', 'venv', '--clear', str(venv)], f'making {venv.name}')
+    log = venv / 'install.log'
+    pip = [str(python), '-m', 'pip', '--disable-pip-version-check', 'install']
+    requirements = str(ROOT / 'requirements' / f'{purpose}.txt')
+    run([*pip, '-r', requirements], f'installing requirements/{purpose}.txt', log)
+    run([*pip, '--use-pep517', '--no-build-isolation', '--no-deps', '-e', str(ROOT)],
+        'installing depthface_ros', log)
+    run([str(python), str(ROOT / 'demo' / 'messages' / 'build.py')], 'building tf2_msgs', log)
+    stamp.write_text(fingerprint.hexdigest())
+
+
+def check_tools():
+    """Exit unless a C++ compiler, make and cmake are here."""
+    compiler = os.environ.get('CXX', 'c++').split()[0]
+    if not any(map(shutil.which, (compiler, 'g++', 'clang++'))):
+        sys.exit('A C++ compiler is needed to build tf2_msgs; none was found (on Debian and Ubuntu: '
+                 'apt install g++ make cmake).')
+    for tool in ('cmake', 'make'):
+        if not shutil.which(tool):
+            sys.exit(f'{tool} is needed to build tf2_msgs; it was not found (on Debian and Ubuntu: '
+                     f'apt install {tool}).')
+
+
+def suitable_python():
+    """The Python that runs this file, or else another one that can be found; exits if none will do."""
+    names = [sys.executable, *(f'python3.{minor}' for _, minor in reversed(VERSIONS)), '/usr/bin/python3']
+    found = {name: shutil.which(name) for name in names}
+    defects = {name: defect(path) for name, path in found.items() if path}
+    for name, problem in defects.items():
+        if not problem:
+            return found[name]
+    wanted = f'{VERSIONS[0][0]}.{VERSIONS[0][1]} to {VERSIONS[-1][0]}.{VERSIONS[-1][1]}'
+    sys.exit(f'Python {wanted} with venv and C headers is needed; found '
+             + '; '.join(f'{name}: {problem}' for name, problem in defects.items())
+             + '. `make PYTHON=/path/to/python` uses another one.')
+
+
+def defect(python):
+    """What a Python lacks, as a text; '' if it will do."""
+    try:
+        done = subprocess.run([str(python), '-c', PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f'it does not run ({error})'
+    return done.stdout.decode().strip() or ('' if done.returncode == 0 else 'it does not run')
+
+
+def run(command, title, log=None):
+    """Run a command with a line that counts its steps; exits with what went wrong if it fails."""
+    start, steps, output = time.monotonic(), 0, []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
+                          errors='replace') as process:
+        for line in process.stdout:
+            output.append(line)
+            steps += line.startswith(('Collecting', 'Requirement already'))
+            show(f'{title} ... {time.monotonic() - start:.0f} s' + (f', {steps} packages' if steps else ''))
+    show(f'{title}: {time.monotonic() - start:.0f} s', end='\n')
+    text = ''.join(output)
+    if log:
+        with log.open('a') as file:
+            file.write(text)
+    if process.returncode == 0:
+        return
+    network = next((error for error in NETWORK_ERRORS if error in text), None)
+    if network:
+        sys.exit(f'No network: pip cannot reach its package index ({network}). Connect, or point PIP_INDEX_URL '
+                 'to a mirror, and run this again.')
+    print(''.join(output[-15:]), file=sys.stderr)
+    sys.exit(f'{title} failed, see above' + (f' and {log}' if log else ''))
+
+
+def show(text, end=''):
+    """Write over the current line of a terminal; elsewhere print finished lines only."""
+    if sys.stdout.isatty():
+        print(f'\r\033[K{text}', end=end, flush=True)
+    elif end:
+        print(text, flush=True)
+
+
+if __name__ == '__main__':
+    main()
