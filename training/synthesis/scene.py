@@ -107,8 +107,8 @@ def build_scene(camera: Camera, heads, background) -> Scene:
         parts.append(triangles.astype(np.float32))
         material.append(np.full(len(triangles), BACKGROUND))
         owner.append(np.full(len(triangles), -1))
-    if not parts:
-        parts, material, owner = [np.zeros((0, 3, 3), np.float32)], [np.zeros(0)], [np.zeros(0)]
+    if not parts:  # one triangle that no camera sees spares everybody the empty case
+        parts, material, owner = [np.zeros((1, 3, 3), np.float32)], [[BACKGROUND]], [[-1]]
     material = np.concatenate(material).astype(np.uint8)
     return Scene(camera, np.concatenate(parts), material,
                  (material == HAIR) | (material == BACKGROUND),

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     people = PeopleFactory(options.split, ict_folder=options.ict, hair_folder=options.hair)
     people.sample(rng)  # whatever is built once is built here
-    scenes, views, start = [], [], time.perf_counter()
+    start, scenes, views = time.perf_counter(), [], []
     for _ in range(options.count):
         scenes.append(sample_scene(rng, people, sample_camera(rng, options.split)))
         views.append(_look(scenes[-1], options.what))

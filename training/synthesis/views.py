@@ -15,6 +15,7 @@ from training.synthesis.scene import HAIR, Scene
 WINDOW_WIDTH = 0.45  # m; more than the diagonal of a head-pose crop
 HIDDEN_BEHIND = 0.010  # m; a face point this far behind what is seen is covered
 HEAD_OUTLINE = 0.026  # m^2, of a mean head from the front, without hair
+LEAST_FACE = 0.008  # m^2; a face that turns less of itself to the camera counts as if it did so
 
 
 class View(NamedTuple):
@@ -28,7 +29,7 @@ class View(NamedTuple):
     cy: float
     pixel_scale: float  # pixels of the sensor per pixel of this view
     fx_native: float
-    face_visible: np.ndarray  # (heads,) 0..1, of the face's pixels (of its camera side), seen ones
+    face_visible: np.ndarray  # (heads,) 0..1, of the side of a face that is turned here
     head_visible: np.ndarray  # (heads,) 0..1, of a head's usual outline, what is seen
 
 
@@ -38,7 +39,8 @@ def render_frame(scene: Scene, stride: int = 1, shape=None) -> View:
     :param shape: (height, width) to pad with nothing at the right and at the bottom.
     """
     camera, first = scene.camera, stride // 2
-    height, width = shape or (-(-(size - first) // stride) for size in (camera.height, camera.width))
+    height, width = shape or (-(-(size - first) // stride)
+                              for size in (camera.height, camera.width))
     return _render(scene, stride, (camera.cx - first) / stride, (camera.cy - first) / stride,
                    height, width)
 
@@ -68,21 +70,22 @@ def _render(scene: Scene, scale, cx, cy, height, width) -> View:
     depth, index = depth[0], index[0]
     u = (torch.arange(width) - cx) * scale + camera.cx
     v = (torch.arange(height) - cy) * scale + camera.cy
-    inside = ((u > -0.5) & (u < camera.width - 0.5)) & ((v > -0.5) & (v < camera.height - 0.5))[:, None]
+    inside = ((v > -0.5) & (v < camera.height - 0.5))[:, None]
+    inside = inside & (u > -0.5) & (u < camera.width - 0.5)
     depth = torch.where(inside, depth, 0)
     hair = (material[index.clamp(min=0)] == HAIR) & (depth > 0)
 
     owner = torch.from_numpy(scene.head_index)[index.clamp(min=0)]
     owner = torch.where(depth > 0, owner, -1)
-    head_visible = []
-    for k, head in enumerate(scene.heads):
-        usual = HEAD_OUTLINE * fx * fy / max(float(head.centre_camera[2]), 0.1) ** 2
-        head_visible.append(min(1.0, int((owner == k).sum()) / usual))
+    pixels_per_area = np.array([fx * fy / max(float(head.centre_camera[2]), 0.1) ** 2
+                                for head in scene.heads], np.float32)
+    head_pixels = np.array([int((owner == k).sum()) for k in range(len(scene.heads))], np.float32)
     return View(depth, hair, fx, fy, cx, cy, scale, camera.fx,
-                _face_visible(scene, depth, intrinsics), np.array(head_visible, np.float32))
+                _face_visible(scene, depth, intrinsics, LEAST_FACE * pixels_per_area),
+                np.minimum(head_pixels / (HEAD_OUTLINE * pixels_per_area), 1))
 
 
-def _face_visible(scene: Scene, depth, intrinsics):
+def _face_visible(scene: Scene, depth, intrinsics, least_pixels):
     """Share of each face's own pixels where nothing else is in front of it: (heads,)."""
     count = len(scene.heads)
     if not count:
@@ -95,7 +98,7 @@ def _face_visible(scene: Scene, depth, intrinsics):
                          two_sided=one_sided)
     face = alone > 0
     seen = face & (depth > alone - HIDDEN_BEHIND)
-    return (seen.sum((1, 2)) / face.sum((1, 2)).clamp(min=1)).numpy().astype(np.float32)
+    return seen.sum((1, 2)).numpy() / np.maximum(face.sum((1, 2)).numpy(), least_pixels)
 
 
 @lru_cache(maxsize=1)
