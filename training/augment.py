@@ -6,15 +6,16 @@ sensor's noise is drawn anew each time, so a window is never seen twice alike.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from roma import rotvec_to_rotmat
 from torch import Tensor
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, shape_crop
 from depthface_ros.face_model import FaceModel
-from roma import rotvec_to_rotmat
 from training.pool import Windows
 from training.synthesis.sensors import simulate
 
@@ -58,7 +59,7 @@ def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.
 
     sensors = windows.sensors(index, generator if other_sensors else None)
     noisy = simulate(depth, sensors, windows.fx_native[index], windows.pixel_scale[index],
-                     generator, hair=hair)
+                     generator, hair=hair, centre=torch.stack([cx, cy], dim=1))
     intrinsics = Intrinsics(*(value[:, None, None] for value in (fx, fy, cx, cy)))
     return Observation(noisy, intrinsics, pose, offsets, expression,
                        windows.is_face[index].float(), windows.is_head[index].float())
@@ -91,6 +92,13 @@ def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: flo
     camera_from_predicted = seen.camera_from_face @ rigid_inverse(rigid(residual))
     return {'crop': shape_crop(seen.depth_m, seen.intrinsics, camera_from_predicted),
             'offsets': seen.offsets, 'expression': seen.expression, 'residual': residual}
+
+
+def several(make_batch: Callable[..., dict[str, Tensor]], seen: Observation, generator: torch.Generator,
+            crops: int) -> dict[str, Tensor]:
+    """A batch with `crops` different crops of every window: noise costs more to draw than a crop."""
+    parts = [make_batch(seen, generator) for _ in range(crops)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def rigid(twist: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
     mirrored = torch.rand(len(index), generator=generator) < 0.5
     noisy = simulate(frames.depth(index), frames.sensors(index, generator if other_sensors else None),
                      frames.fx_native[index], frames.pixel_scale[index], generator,
-                     hair=frames.hair(index))
+                     hair=frames.hair(index), centre=frames.intrinsics[index][:, 2:])
     fx, fy, cx, cy = (value[:, None, None] for value in frames.intrinsics[index].unbind(1))
     u = torch.arange(FINDER_WIDTH).expand(1, FINDER_HEIGHT, FINDER_WIDTH)
     v = torch.arange(FINDER_HEIGHT)[:, None].expand(1, FINDER_HEIGHT, FINDER_WIDTH)

@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
     for _ in range(options.count):
         scenes.append(sample_scene(rng, people, sample_camera(rng, options.split)))
         views.append(_look(scenes[-1], options.what))
-    print(f'{options.count / (time.perf_counter() - start):.1f} {options.what} per second rendered')
+    rate = options.count / (time.perf_counter() - start)
+    print(f'{rate:.1f} {options.what} per second rendered')
     depth = torch.stack([view.depth for view in views])
     if not options.clean:
         start = time.perf_counter()
