@@ -36,30 +36,24 @@ class MeshMarker:
 
     def __init__(self, frame_id: str, triangles: np.ndarray, lifetime: float = 0.0):
         self.frame_id = frame_id
-        self._corners = np.ascontiguousarray(triangles).reshape(-1)
         self._lifetime = lifetime
-        self._buffer = self._template()
-        if self._buffer is not None and not self._reads_back():
-            self._buffer = None
+        self._corners = np.ascontiguousarray(triangles).reshape(-1)
+        self._template = self._checked_template()
 
     @property
     def fast(self) -> bool:
         """Whether the serialised form is patched rather than built anew."""
-        return self._buffer is not None
+        return self._template is not None
 
     def serialise(self, stamp: Time, face_id: str, vertices: np.ndarray) -> bytes:
         """A Marker as bytes for Publisher.publish.
 
         :param vertices: (V, 3) float, metres, in the marker's frame.
         """
-        points = vertices[self._corners]
-        marker_id = marker_id_of(face_id)
-        if self._buffer is None:
+        points, marker_id = vertices[self._corners], marker_id_of(face_id)
+        if self._template is None:
             return serialize_message(self.message(stamp, marker_id, points))
-        struct.pack_into('<iI', self._buffer, _STAMP_OFFSET, stamp.sec, stamp.nanosec)
-        struct.pack_into('<i', self._buffer, self._id_offset, marker_id)
-        self._points[:] = points
-        return bytes(self._buffer)
+        return self._template.patch(stamp, marker_id, points)
 
     def message(self, stamp: Time, marker_id: int, points) -> Marker:
         """The Marker itself, the slow way; points (N, 3), three per triangle."""
@@ -73,34 +67,44 @@ class MeshMarker:
         marker.pose.orientation.w = 1.0
         return marker
 
-    def _template(self) -> bytearray | None:
-        """The bytes of a message with room for all points, and where id and points lie in it."""
+    def _checked_template(self) -> _Template | None:
+        """A template for the mesh, if a small one gives messages that read back as they were meant."""
         small = serialize_message(self.message(Time(), _ID, [_POINT, _POINT]))
-        self._id_offset = small.find(struct.pack('<i', _ID))
-        points_offset = small.find(struct.pack('<6d', *_POINT, *_POINT))
-        if self._id_offset < 0 or points_offset < 0:
+        stamp, points = Time(sec=123456789, nanosec=987654321), np.arange(15.0).reshape(5, 3)
+        try:
+            patched = _Template(small, len(points)).patch(stamp, -7, points)
+            slow = serialize_message(self.message(stamp, -7, points))
+            # Compared as messages: bytes that only align others need not be equal.
+            if deserialize_message(patched, Marker) != deserialize_message(slow, Marker):
+                return None
+        except (ValueError, RuntimeError):
             return None
-        # The count stands right before the points, or before four bytes that align them to eight.
-        head = bytearray(small[:points_offset])
-        count_offset = next((at for at in (points_offset - 4, points_offset - 8)
-                             if head[at:at + 4] == struct.pack('<I', 2)), None)
-        if count_offset is None:
-            return None
-        count = len(self._corners)
-        struct.pack_into('<I', head, count_offset, count)
-        tail = small[points_offset + 2 * _POINT_BYTES:]
-        buffer = head + bytearray(count * _POINT_BYTES) + tail
-        self._points = np.frombuffer(buffer, '<f8', count * 3, points_offset).reshape(-1, 3)
-        return buffer
+        return _Template(small, len(self._corners))
 
-    def _reads_back(self) -> bool:
-        """Whether patched bytes mean what was written, checked once with the real serialiser."""
-        stamp = Time(sec=123456789, nanosec=987654321)
-        vertices = np.random.default_rng(0).normal(size=(int(self._corners.max(initial=0)) + 1, 3))
-        slow = serialize_message(self.message(stamp, 7, vertices[self._corners]))
-        # Compared as messages: bytes that only align others need not be equal.
-        return (deserialize_message(self.serialise(stamp, 'f00007', vertices), Marker)
-                == deserialize_message(slow, Marker))
+
+class _Template:
+    """A serialised Marker with room for `count` points.
+
+    :param small: the Marker with id _ID and the points _POINT, _POINT, serialised.
+    :raises ValueError: these cannot be found in it.
+    """
+
+    def __init__(self, small: bytes, count: int):
+        self._id_offset = small.index(struct.pack('<i', _ID))
+        points_offset = small.index(struct.pack('<6d', *_POINT, *_POINT))
+        head, tail = bytearray(small[:points_offset]), small[points_offset + 2 * _POINT_BYTES:]
+        # The count stands right before the points, or before four bytes that align them to eight.
+        gap = 4 if head[-4:] == struct.pack('<I', 2) else 8
+        struct.pack_into('<I', head, points_offset - gap, count)
+        self._buffer = head + bytearray(count * _POINT_BYTES) + tail
+        self._points = np.frombuffer(self._buffer, '<f8', count * 3, points_offset).reshape(-1, 3)
+
+    def patch(self, stamp: Time, marker_id: int, points: np.ndarray) -> bytes:
+        """The Marker with these values, serialised; points (count, 3)."""
+        struct.pack_into('<iI', self._buffer, _STAMP_OFFSET, stamp.sec, stamp.nanosec)
+        struct.pack_into('<i', self._buffer, self._id_offset, marker_id)
+        self._points[:] = points
+        return bytes(self._buffer)
 
 
 def marker_id_of(face_id: str) -> int:
