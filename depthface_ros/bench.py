@@ -9,7 +9,10 @@ from collections import defaultdict
 import numpy as np
 
 from depthface_ros.camera import Intrinsics
+from depthface_ros.engines import Engine
+from depthface_ros.engines.contract import FINDER_CELL
 from depthface_ros.estimator import EstimatorConfig, FaceEstimator
+from depthface_ros.head_finder import finder_stride
 
 HEIGHT, WIDTH = 480, 640
 CAMERA = Intrinsics(525.0, 525.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
@@ -53,20 +56,31 @@ def bench(estimator: FaceEstimator, frames: list[tuple[np.ndarray, Intrinsics]],
     return stopwatch, faces / runs
 
 
-class WithGivenHeads:
-    """An estimator that searches for heads and then looks where it is told instead.
+class KnownHeads:
+    """An engine that runs the head finder and then finds heads where they were drawn.
 
     So a drawn frame costs what a camera's does with as many people, whatever the networks make of it.
     """
 
-    def __init__(self, estimator: FaceEstimator, head_centres: np.ndarray):
-        anything = EstimatorConfig(min_confidence=0.0, min_measured=0.0, separation=0.0)
-        self._estimator = FaceEstimator(estimator.engine, anything)
-        self._head_centres = head_centres
+    def __init__(self, engine: Engine, head_centres: np.ndarray):
+        self.name, self._engine = engine.name, engine
+        x, y, z = head_centres.T
+        stride = FINDER_CELL * finder_stride(HEIGHT, WIDTH)
+        self._columns, self._rows = (np.floor(pixel / stride).astype(int)
+                                     for pixel in CAMERA.project(x / z, y / z))
 
-    def __call__(self, depth, intrinsics, lap):
-        self._estimator.find_heads(np.float32(0.001) * depth, intrinsics)
-        return self._estimator(depth, intrinsics, self._head_centres, lap)
+    def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self._engine.run(network, array)
+        if network == 'head_finder':
+            outputs = {name: np.zeros_like(value) for name, value in outputs.items()}
+            outputs['heatmap'][0, self._rows, self._columns] = 1
+        return outputs
+
+
+def estimator_with_known_heads(engine: Engine, head_centres: np.ndarray) -> FaceEstimator:
+    """An estimator that takes every one of these head centres (N, 3) for a face."""
+    return FaceEstimator(KnownHeads(engine, head_centres),
+                         EstimatorConfig(min_confidence=0.0, min_measured=0.0, separation=0.0))
 
 
 def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,9 +91,9 @@ def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:
     depth = np.full(u.shape, 2.5)
     radii = np.array([0.075, 0.115, 0.095])
     for centre in centres:  # |ray z - centre| = 1 in units of the radii: the nearer root
-        a, b, c = rays / radii, centre / radii, 1.0
+        a, b = rays / radii, centre / radii
         aa, ab = (a * a).sum(-1), (a * b).sum(-1)
-        root = ab ** 2 - aa * ((b * b).sum() - c)
+        root = ab ** 2 - aa * ((b * b).sum() - 1)
         hit = root > 0
         depth[hit] = np.minimum(depth, (ab - np.sqrt(np.where(hit, root, 0))) / aa)[hit]
     return np.round(depth * 1000).astype(np.uint16), centres

@@ -41,8 +41,8 @@ class OnnxRuntimeCpu:
                 raise EngineUnavailable(f'{file} does not load: {error}') from error
             contract.check(network, {i.name: tuple(i.shape) for i in session.get_inputs()},
                            {o.name: tuple(o.shape) for o in session.get_outputs()})
-            self._sessions[network] = session
+            self._sessions[network] = session, list(contract.outputs)
 
     def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._sessions[network].run(None, {NETWORKS[network].input_name: array})
-        return dict(zip((o.name for o in self._sessions[network].get_outputs()), values))
+        session, outputs = self._sessions[network]
+        return dict(zip(outputs, session.run(outputs, {NETWORKS[network].input_name: array})))
