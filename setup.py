@@ -26,7 +26,7 @@ setup(
     # A robot gets numpy and OpenCV from apt, so only what every use of the package needs is listed.
     install_requires=['array-api-compat>=1.9', 'numpy>=1.26'],
     extras_require={
-        'cpu': ['onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.10'],
+        'cpu': ['onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.11'],
         'ros': ['ros-rclpy[fastrtps]==7.1.6', *(f'ros-{name}-msgs==5.3.6' for name in (
             'diagnostic', 'geometry', 'sensor', 'std', 'visualization'))],
         'train': ['anny==0.6.2', 'onnx>=1.16', 'onnxscript', 'rich', 'scipy', 'torch>=2.4'],

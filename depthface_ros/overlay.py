@@ -151,7 +151,8 @@ def _draw_label(picture: np.ndarray, intrinsics: Intrinsics, face: Face, label: 
         return
     pixels = _pixels(intrinsics, face.vertices)
     yaw, pitch, roll = np.degrees(yaw_pitch_roll(face.camera_from_face))
-    lines = [f'{label} {face.confidence:.2f} {face.camera_from_face[2, 3]:.2f} m'.strip(),
+    confidence = '' if np.isnan(face.confidence) else f'{face.confidence:.2f}'
+    lines = [' '.join(filter(None, (label, confidence, f'{face.camera_from_face[2, 3]:.2f} m'))),
              f'yaw {round(yaw):+d} pitch {round(pitch):+d} roll {round(roll):+d}']
     size = max(0.3, min(0.45, picture.shape[0] / 800))
     x = int(np.clip(pixels[:, 0].min(), 2, max(2, picture.shape[1] - 380 * size)))

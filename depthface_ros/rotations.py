@@ -68,7 +68,7 @@ def yaw_pitch_roll(camera_from_face):
     forward, left, up = (-camera_from_face[..., 2, :3], camera_from_face[..., 0, :3],
                          -camera_from_face[..., 1, :3])
     return xp.stack([xp.atan2(left[..., 0], forward[..., 0]),
-                     -xp.asin(xp.clip(up[..., 0], -1, 1)),
+                     -xp.atan2(up[..., 0], xp.hypot(forward[..., 0], left[..., 0])),
                      xp.atan2(up[..., 1], up[..., 2])], axis=-1)
 
 
