@@ -70,7 +70,8 @@ def noisy_depth_mm(scene: Scene, view: View, generator: torch.Generator) -> np.n
     """What the scene's camera delivers: (H, W) uint16 millimetres."""
     one = torch.ones(1)
     noisy = simulate(view.depth[None], SensorBatch.stack([scene.camera.sensor]), one * view.fx_native,
-                     one * view.pixel_scale, generator, hair=view.hair[None])
+                     one * view.pixel_scale, generator, hair=view.hair[None],
+                     centre=torch.tensor([[view.cx, view.cy]]))
     return (noisy[0] * 1000).round().numpy().astype(np.uint16)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from depthface_ros.crop import CROP_PIXELS
+from depthface_ros.engines.contract import FINDER_HEIGHT
 
 WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 1, 2, 1)
@@ -142,6 +143,6 @@ class HeadFinderNet(nn.Module):
         x8 = self.down8(x4)
         x16 = self.down16(x8)
         # 120 / 16 is no integer: the up-sampled map has one row too many
-        y8 = x8 + self.up8(x16)[:, :, :x8.shape[2], :x8.shape[3]]
-        y4 = self.fuse(x4 + self.up4(y8)[:, :, :x4.shape[2], :x4.shape[3]])
+        y8 = x8 + self.up8(x16)[:, :, :FINDER_HEIGHT // 8]
+        y4 = self.fuse(x4 + self.up4(y8))
         return self.heatmap(y4)[:, 0], self.offset(y4)

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from depthface_ros.crop import POSE_CROP_SIZE
 from depthface_ros.face_model import FaceModel
-from training.augment import observe, pose_batch
+from training.augment import observe, pose_batch, several
 from training.fit import fit
 from training.networks import HeadPoseNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
 
+CROPS = 2  # of every window in a batch
 HALF_CROP_MM = 1000 * POSE_CROP_SIZE / 2
 
 
@@ -79,8 +80,8 @@ def run(options: argparse.Namespace) -> None:
     held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), model, fixed, other_sensors=False), fixed)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = torch.randint(len(training), (options.batch,), generator=generator)
-        return pose_batch(observe(training, index, model, generator), generator)
+        index = torch.randint(len(training), (options.batch // CROPS,), generator=generator)
+        return several(pose_batch, observe(training, index, model, generator), generator, CROPS)
 
     fit(HeadPoseNet(), make_batch, pose_loss, lambda net: pose_figures(net, held_out),
         fit_settings(options), Path(options.runs) / 'pose', torch.device(options.device))

@@ -10,11 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthface_ros.face_model import FaceModel
-from training.augment import observe, rigid, rigid_inverse, shape_batch, transform
+from training.augment import observe, rigid, rigid_inverse, several, shape_batch, transform
 from training.fit import CHECKPOINT, fit
 from training.networks import FaceShapeNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
+
+CROPS = 2  # of every window in a batch
 
 
 class ShapeLoss:
@@ -85,8 +87,8 @@ def run(options: argparse.Namespace) -> None:
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = faces[torch.randint(len(faces), (options.batch,), generator=generator)]
-        return shape_batch(observe(training, index, model, generator), generator)
+        index = faces[torch.randint(len(faces), (options.batch // CROPS,), generator=generator)]
+        return several(shape_batch, observe(training, index, model, generator), generator, CROPS)
 
     network = FaceShapeNet(len(template))
     folder = Path(options.runs) / 'shape'
