@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -22,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
+from depthface_ros.camera import Intrinsics
 from depthface_ros.camera_info import intrinsics_from_camera_info
 from depthface_ros.depth_image import median_depth
 from depthface_ros.estimator import FaceEstimator
@@ -62,6 +64,8 @@ class FaceNode(LifecycleNode):
         try:
             self._settings = read_parameters(self)
             self._estimator = FaceEstimator(self._settings.engine, self._settings.estimator)
+            # Python and the engine load things at the first use: the first image need not wait for it.
+            self._estimator(np.full((120, 160), 1000, np.uint16), Intrinsics(150, 150, 80, 60))
         except Exception as error:
             return self._failed('configure', error)
         for engine, reason in self._estimator.engines_skipped:

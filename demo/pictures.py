@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo leaves behind: a video, a sheet of pictures and a recording for RViz and Foxglove."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rclpy.serialization import serialize_message
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from depthface_ros.estimator import Face
+from depthface_ros.overlay import VideoWriter, contact_sheet, draw_faces
+
+SHEET = 12  # pictures
+
+
+def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, show) -> None:
+    """faces.mp4 and sheet.png, drawn from what was heard.
+
+    :param faces: stamp as recorded -> id -> camera_from_face (4, 4) and vertices (V, 3) or None.
+    :param show: called with the number of images drawn so far.
+    """
+    stamps = sorted(sample.depths)
+    chosen = {stamps[i] for i in np.linspace(0, len(stamps) - 1, SHEET).round().astype(int)}
+    video, pictures = VideoWriter(folder / 'faces.mp4', sample.rate), []
+    for count, stamp in enumerate(stamps, 1):
+        drawn = {name: Face(pose, vertices, np.zeros(0), np.nan, np.nan, np.nan)
+                 for name, (pose, vertices) in faces.get(stamp, {}).items() if vertices is not None}
+        picture = draw_faces(sample.depths[stamp], sample.intrinsics, list(drawn.values()), face_model,
+                             list(drawn))
+        video.write(picture)
+        if stamp in chosen:
+            pictures.append(picture)
+        show(count)
+    video.close()
+    cv2.imwrite(str(folder / 'sheet.png'), contact_sheet(pictures, columns=4))
+
+
+def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]], mesh_topic: str) -> None:
+    """An mcap file with all transforms and mesh markers at the time of their images.
+
+    :param transforms: TFMessages.
+    :param markers: image stamp in ns and serialised Marker, in the order of time.
+    """
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with tempfile.TemporaryDirectory() as folder:
+        writer = Writer(Path(folder) / 'bag', version=9, storage_plugin=StoragePlugin.MCAP)
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        with writer:
+            tf = writer.add_connection('/tf', 'tf2_msgs/msg/TFMessage', typestore=store)
+            mesh = writer.add_connection(mesh_topic, 'visualization_msgs/msg/Marker', typestore=store)
+            stamped = [(m.transforms[0].header.stamp, m) for m in transforms]
+            messages = [(s.sec * 10**9 + s.nanosec, tf, serialize_message(m)) for s, m in stamped]
+            messages += [(stamp, mesh, data) for stamp, data in markers]
+            for stamp, connection, data in sorted(messages, key=lambda message: message[0]):
+                writer.write(connection, stamp, data)
+        shutil.move(next(Path(folder).glob('bag/*.mcap')), file)

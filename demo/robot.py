@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The other programs of a robot: a camera that plays a recording, a listener, and the node's process."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker
+
+from sample import Sample, restamped
+
+ROOT = Path(__file__).resolve().parents[1]
+MESH_TOPIC = '/depthface/mesh'
+
+
+class NodeProcess:
+    """The node as `ros2 run` would start it, listening to a camera's topics."""
+
+    def __init__(self, image_topic: str, info_topic: str, log: Path):
+        self._log = log
+        with log.open('w') as output:
+            self._process = subprocess.Popen(
+                [Path(sys.executable).parent / 'depthface_node', '--ros-args',
+                 '--params-file', ROOT / 'config' / 'depthface.yaml',
+                 '-r', f'depth/image:={image_topic}', '-r', f'depth/camera_info:={info_topic}'],
+                stdout=output, stderr=subprocess.STDOUT)
+
+    def check(self) -> None:
+        """Raise RuntimeError with the node's last words if it has ended."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f'the node ended with exit status {self._process.returncode}; '
+                               f'{self._log} ends with:\n{self.last_words()}')
+
+    def last_words(self) -> str:
+        return '\n'.join(self._log.read_text().splitlines()[-15:])
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does; RuntimeError unless it ends well, and soon."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise RuntimeError('the node did not end within 10 s of SIGINT') from None
+        if self._process.returncode:
+            raise RuntimeError(f'the node ended with exit status {self._process.returncode}:\n{self.last_words()}')
+
+    def kill(self) -> None:
+        """End it in any case."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass
+class Heard:
+    """What the listener received, in order."""
+
+    transforms: list[tuple[TFMessage, int]] = field(default_factory=list)  # and when it was published, ns
+    markers: list[bytes] = field(default_factory=list)  # serialised: reading one takes Python 20 ms
+    heartbeat: dict[str, str] = field(default_factory=dict)  # the newest
+
+
+class Robot:
+    """A ROS node that publishes a recording as a camera driver would, and listens as anybody could."""
+
+    def __init__(self, sample: Sample):
+        self.sample, self.heard = sample, Heard()
+        self._node = rclpy.create_node('demo')
+        self._image = self._node.create_publisher(Image, sample.image_topic, qos_profile_sensor_data)
+        self._info = self._node.create_publisher(CameraInfo, sample.info_topic, qos_profile_sensor_data)
+        self._node.create_subscription(
+            TFMessage, '/tf', lambda m, info: self.heard.transforms.append((m, info['source_timestamp'])), 100)
+        self._node.create_subscription(Marker, MESH_TOPIC, self.heard.markers.append, 100, raw=True)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def wait_for_node(self, process: NodeProcess, seconds: float = 60.0) -> None:
+        """Return when the node listens to the camera, and this listener to the node."""
+        end = time.monotonic() + seconds
+        while not (self._image.get_subscription_count() and self._info.get_subscription_count()
+                   and self._node.count_publishers(MESH_TOPIC) and self.heard.heartbeat):
+            process.check()
+            if time.monotonic() > end:
+                raise RuntimeError(f'the node did not start within {seconds:.0f} s:\n{process.last_words()}')
+            time.sleep(0.05)
+
+    def play(self, show) -> dict[int, int]:
+        """Publish the recording at the rate of its stamps, stamped with now.
+
+        :param show: called with the number of images sent so far.
+        :returns: stamp as sent -> stamp as recorded, in ns.
+        """
+        recorded_stamps = sorted(self.sample.images)
+        infos = [self.sample.infos.get(stamp) or next(iter(self.sample.infos.values()))
+                 for stamp in recorded_stamps]
+        self._info.publish(restamped(infos[0], time.time_ns()))  # cameras have published it before
+        time.sleep(0.5)
+        sent = {}
+        start = time.monotonic_ns()
+        for count, (recorded, info) in enumerate(zip(recorded_stamps, infos), 1):
+            wait_ns = start + recorded - recorded_stamps[0] - time.monotonic_ns()
+            time.sleep(max(0, wait_ns) * 1e-9)
+            now = time.time_ns()
+            sent[now] = recorded
+            self._info.publish(restamped(info, now))
+            self._image.publish(restamped(self.sample.images[recorded], now))
+            show(count)
+        return sent
+
+    def wait_until_done(self, images: int, seconds: float = 5.0) -> None:
+        """Return when the node says that it dealt with all images, or when it has had its time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if sum(self.total(name) for name in ('processed', 'dropped', 'rejected')) >= images:
+                break
+            time.sleep(0.05)
+        time.sleep(0.3)  # what was published last may still be on its way
+
+    def total(self, name: str) -> int:
+        """A count of the node's newest heartbeat."""
+        return int(self.heard.heartbeat.get(f'{name} total', 0))
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        status = message.status[0]
+        self.heard.heartbeat = {pair.key: pair.value for pair in status.values}
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far published faces are from the truth of the sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+REACH = 0.15  # m; a face further than this from every person is a false one
+
+
+@dataclass
+class Score:
+    """Errors of the faces of all images, and what was missed."""
+
+    rotation_deg: list[float] = field(default_factory=list)
+    sellion_mm: list[float] = field(default_factory=list)
+    mesh_mm: list[float] = field(default_factory=list)  # mean over the vertices, one per mesh
+    in_view: int = 0  # persons, over all images
+    false: int = 0  # faces where nobody is
+
+    def add(self, faces: dict[str, tuple[np.ndarray, np.ndarray | None]], poses: dict[str, np.ndarray],
+            meshes: dict[str, np.ndarray]) -> None:
+        """Compare one image's faces to its truth.
+
+        :param faces: id -> camera_from_face (4, 4) and vertices (V, 3), camera frame, or None.
+        :param poses: person -> camera_from_face.
+        :param meshes: person -> vertices (V, 3), face frame; may lack persons.
+        """
+        self.in_view += len(poses)
+        left = dict(poses)
+        for camera_from_face, vertices in faces.values():
+            distance = {name: np.linalg.norm(pose[:3, 3] - camera_from_face[:3, 3])
+                        for name, pose in left.items()}
+            person = min(distance, key=distance.get, default=None)
+            if person is None or distance[person] > REACH:
+                self.false += 1
+                continue
+            truth = left.pop(person)
+            self.rotation_deg.append(geodesic_deg(truth[:3, :3], camera_from_face[:3, :3]))
+            self.sellion_mm.append(1000 * distance[person])
+            if vertices is not None and person in meshes:
+                truth_vertices = meshes[person] @ truth[:3, :3].T + truth[:3, 3]
+                self.mesh_mm.append(1000 * np.linalg.norm(vertices - truth_vertices, axis=1).mean())
+
+
+def geodesic_deg(a: np.ndarray, b: np.ndarray) -> float:
+    """The angle between two rotations (3, 3): |a - b| = sqrt(8) sin(angle / 2), exact when small."""
+    return float(np.degrees(2 * np.arcsin(min(1.0, np.linalg.norm(a - b) / np.sqrt(8)))))
