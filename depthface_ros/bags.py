@@ -16,15 +16,16 @@ IMAGE, COMPRESSED, CAMERA_INFO = (
 
 
 class BagRecording:
-    """The depth images of one topic of a ROS 1 or 2 bag, with the camera_info of the same camera."""
+    """The depth images of one topic of a ROS 1 or 2 bag, with the camera_info beside it."""
 
-    def __init__(self, path: Path, intrinsics: tuple[float, ...] | None = None, topic: str | None = None):
+    def __init__(self, path: Path, intrinsics: tuple[float, ...] | None = None,
+                 topic: str | None = None):
         """Open the bag and choose the topics; raises ValueError where that is not possible."""
         try:
             from rosbags.highlevel import AnyReader, AnyReaderError
             from rosbags.typesys import Stores, get_typestore
         except ImportError as error:
-            raise ValueError(f"bags need the Python package rosbags ({error}): pip install rosbags") from error
+            raise ValueError(f'bags need rosbags ({error}): pip install rosbags') from error
         self._intrinsics = intrinsics
         try:
             # Bags by old ROS 2 versions do not hold the definitions of their messages.
@@ -75,7 +76,7 @@ class BagRecording:
                 if depth and connection.topic not in found:
                     found.append(connection.topic)
         raw = [topic for topic in found if _camera_topic(topic) == topic]
-        found = raw + [topic for topic in found if topic not in raw and _camera_topic(topic) not in raw]
+        found = raw + [topic for topic in found if not {topic, _camera_topic(topic)} & set(raw)]
         if len(found) == 1:
             return found[0]
         what = f'several depth topics ({", ".join(found)})' if found else 'no depth images'
@@ -84,10 +85,11 @@ class BagRecording:
     def _info_connections(self, path: Path) -> list:
         """The camera_info beside the images, or the only one there is."""
         beside = _camera_topic(self.topic).rpartition('/')[0] + '/camera_info'
-        infos = {c.topic for c in self._reader.connections if c.msgtype == CAMERA_INFO and c.msgcount}
+        infos = {c.topic for c in self._reader.connections
+                 if c.msgtype == CAMERA_INFO and c.msgcount}
         if beside not in infos and len(infos) != 1:
-            raise ValueError(f'{path} has no camera_info on {beside}, where that of {self.topic} belongs: '
-                             f'give the intrinsics; {self._topics()}')
+            raise ValueError(f'{path} has no camera_info on {beside}, where that of {self.topic} '
+                             f'belongs: give the intrinsics; {self._topics()}')
         return self._connections(beside if beside in infos else infos.pop(), (CAMERA_INFO,))
 
     def _connections(self, topic: str, types: tuple[str, ...]) -> list:
@@ -98,8 +100,8 @@ class BagRecording:
         return self._reader.deserialize(data, connection.msgtype)
 
     def _topics(self) -> str:
-        return 'its topics are ' + (', '.join(sorted(
-            {f'{c.topic} ({c.msgtype.split("/")[-1]})' for c in self._reader.connections})) or 'none')
+        topics = {f'{c.topic} ({c.msgtype.split("/")[-1]})' for c in self._reader.connections}
+        return f'its topics are {", ".join(sorted(topics)) or "none"}'
 
 
 def _camera_topic(topic: str) -> str:

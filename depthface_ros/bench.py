@@ -20,7 +20,7 @@ WARM_UP = 10
 
 
 class Stopwatch:
-    """Collects the milliseconds of each stage of each call: `estimator(..., lap=stopwatch.lap)`."""
+    """Collects the milliseconds of each stage of each call: pass its `lap` to the estimator."""
 
     def __init__(self):
         self.milliseconds: dict[str, list[float]] = defaultdict(list)
@@ -44,7 +44,7 @@ class Stopwatch:
 
 def bench(estimator: FaceEstimator, frames: list[tuple[np.ndarray, Intrinsics]],
           runs: int = 200) -> tuple[Stopwatch, float]:
-    """Estimate faces in (depth, intrinsics) frames, round and round; also the mean number of faces."""
+    """Estimate faces in (depth, intrinsics) frames, round and round; also faces per frame."""
     stopwatch, faces = Stopwatch(), 0
     for i in range(-WARM_UP, runs):
         depth, intrinsics = frames[i % len(frames)]
@@ -59,7 +59,7 @@ def bench(estimator: FaceEstimator, frames: list[tuple[np.ndarray, Intrinsics]],
 class KnownHeads:
     """An engine that runs the head finder and then finds heads where they were drawn.
 
-    So a drawn frame costs what a camera's does with as many people, whatever the networks make of it.
+    So a drawn frame costs what a camera's does with as many people, whatever networks make of it.
     """
 
     def __init__(self, engine: Engine, head_centres: np.ndarray):
@@ -84,7 +84,7 @@ def estimator_with_known_heads(engine: Engine, head_centres: np.ndarray) -> Face
 
 
 def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:
-    """A 640x480 uint16 depth image of egg-shaped heads before a wall, and their centres (heads, 3)."""
+    """A 640x480 uint16 depth image of eggs before a wall, and their centres (heads, 3), m."""
     centres = np.array([((i - (heads - 1) / 2) * 0.4, 0.0, 1.0) for i in range(heads)], np.float32)
     u, v = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1)
@@ -103,6 +103,6 @@ def machine() -> str:
     """The processor, as the system names it."""
     try:
         with open('/proc/cpuinfo') as file:
-            return next(line.split(':', 1)[1].strip() for line in file if line.startswith('model name'))
+            return next(line.partition(':')[2].strip() for line in file if 'model name' in line)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
         total = min(total or options.frames, options.frames)
     summary = run_recording(recording, estimator, writers, lambda frames: progress(
         itertools.islice(frames, options.frames), total, 'faces'))
-    print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of {summary.frames} '
-          f'frames; written to {out}')
+    print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of '
+          f'{summary.frames} frames; written to {out}')
     return 0
 
 
@@ -74,7 +74,8 @@ def bench(options: argparse.Namespace) -> int:
         depth, centres = benches.drawn_frame(heads)
         known = benches.estimator_with_known_heads(estimator.engine, centres)
         stopwatch, faces = benches.bench(known, [(depth, benches.CAMERA)], options.runs)
-        _print_table(f'{benches.WIDTH}x{benches.HEIGHT}, {faces:g} face{"s" * (heads > 1)}', stopwatch.table())
+        title = f'{benches.WIDTH}x{benches.HEIGHT}, {faces:g} face{"s" * (heads > 1)}'
+        _print_table(title, stopwatch.table())
     return 0
 
 
@@ -105,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     command = partial(commands.add_parser, parents=[common])
     one = command('run', help=run.__doc__)
     one.set_defaults(command=run)
-    one.add_argument('input', type=Path, help='a ROS bag, a 16-bit PNG, an .npz, or a folder of images')
+    one.add_argument('input', type=Path,
+                     help='a ROS bag, a 16-bit PNG, an .npz, or a folder of images')
     one.add_argument('--out', type=Path, default=Path('depthface_output'), metavar='DIR')
     one.add_argument('--poses', choices=('csv', 'json'), default='csv')
     one.add_argument('--meshes', action='store_true', help='write a PLY per face and frame')

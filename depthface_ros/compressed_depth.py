@@ -58,12 +58,12 @@ def decode_rvl_image(payload: bytes) -> np.ndarray:
 
 
 def decode_rvl(stream: bytes, pixels: int) -> np.ndarray:
-    """Decode an RVL stream to (pixels,) uint16 (Wilson 2017, 'Fast Lossless Depth Image Compression').
+    """Decode an RVL stream to (pixels,) uint16.
 
-    Numbers are little groups of three bits, least significant first, one per nibble, whose fourth
-    bit says that another follows. They mean, in turn: how many zeros; how many other pixels; and
-    of each of those the difference to the one before, zigzag coded. Only the hops from run to run
-    are a loop here.
+    Wilson 2017, 'Fast Lossless Depth Image Compression'. Numbers are groups of three bits, least
+    significant first, one per nibble, whose fourth bit says that another follows. They mean, in
+    turn: how many zeros; how many other pixels; and of each of those the difference to the one
+    before, zigzag coded. Only the hops from run to run are a loop here.
     """
     words = np.frombuffer(stream, '<u4', len(stream) // 4)
     nibbles = (words[:, None] >> np.arange(28, -1, -4, dtype=np.uint32) & 15).ravel()
@@ -102,8 +102,8 @@ def decode_rvl(stream: bytes, pixels: int) -> np.ndarray:
 def _decode_png(payload: bytes) -> np.ndarray:
     # Size and kind are read before anything is allocated for what a header claims.
     if payload[:8] != b'\x89PNG\r\n\x1a\n' or len(payload) < 26:
-        raise ValueError('compressed depth is not a PNG image: corrupt, or another compression than '
-                         'its format field says')
+        raise ValueError('compressed depth is not a PNG image: corrupt, or compressed otherwise '
+                         'than its format field says')
     if b'IEND' not in payload[-64:]:  # decoders would fill the missing rows with zeros, silently
         raise ValueError('PNG of compressed depth has no end: truncated')
     width, height, bits, colour = struct.unpack_from('>IIBB', payload, 16)

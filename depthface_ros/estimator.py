@@ -2,16 +2,21 @@
 """One depth image in, faces out: the whole pipeline, readable top to bottom."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
 from depthface_ros import head_finder
 from depthface_ros.camera import Intrinsics, depth_in_metres
 from depthface_ros.crop import (
-    FACE_CENTRE_FACE, HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, shape_crop)
+    FACE_CENTRE_FACE,
+    HEAD_CENTRE_FACE,
+    POSE_CROP_SIZE,
+    pose_crop,
+    shape_crop,
+)
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
@@ -26,9 +31,10 @@ class EstimatorConfig:
     """What counts as a face."""
 
     finder: FinderConfig = field(default_factory=FinderConfig)
-    min_confidence: float = setting(0.5, 'Confidence from which on a head counts as a face.', 0.0, 1.0)
-    min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the head; '
-                                  'a whole head fills about 0.3.', 0.0, 1.0)
+    min_confidence: float = setting(0.5, 'Confidence from which on a head counts as a face.',
+                                    0.0, 1.0)
+    min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
+                                  'head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
 
 
@@ -111,8 +117,8 @@ class FaceEstimator:
         crops = shape_crop(depth_m, intrinsics, camera_from_face)
         lap('shape crop')
         shape = self.engine.run('face_shape', crops)
-        camera_from_face = compose(camera_from_face, rotation_from_vector(shape['residual'][:, :3]),
-                                   shape['residual'][:, 3:])
+        turn, shift = np.split(shape['residual'], 2, axis=1)
+        camera_from_face = compose(camera_from_face, rotation_from_vector(turn), shift)
         vertices_face = self.face_model.template + shape['offsets']
         vertices = (vertices_face @ camera_from_face[:, :3, :3].transpose(0, 2, 1)
                     + camera_from_face[:, None, :3, 3])
@@ -120,8 +126,9 @@ class FaceEstimator:
 
         confidence = pose['confidence'][faces, 0]
         rotation_std, position_std = np.exp(0.5 * pose['log_variance'][faces]).T
-        return [Face(camera_from_face[i], vertices[i], shape['expression'][i], float(confidence[i]),
-                     float(rotation_std[i]), float(position_std[i])) for i in range(len(faces))]
+        return [Face(camera_from_face[i], vertices[i], shape['expression'][i],
+                     float(confidence[i]), float(rotation_std[i]), float(position_std[i]))
+                for i in range(len(faces))]
 
     def find_heads(self, depth_m: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
         """Head centres (N, 3) float32 in metres, camera frame, of a depth image in metres."""
@@ -144,7 +151,7 @@ class FaceEstimator:
 
 
 def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
-    """Raise ValueError unless this is one image that a camera with these intrinsics can have taken."""
+    """Raise ValueError unless this is one image, and these can be the intrinsics of its camera."""
     if getattr(depth, 'ndim', None) != 2:
         raise ValueError(f'depth image of shape {np.shape(depth)}: expected (height, width)')
     intrinsics.check()
@@ -159,7 +166,7 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
 
 
 def compose(a_from_b: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """a_from_c (N, 4, 4) of a_from_b (N, 4, 4) and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
+    """a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
     a_from_c = a_from_b.copy()
     a_from_c[:, :3, :3] = a_from_b[:, :3, :3] @ rotation
     a_from_c[:, :3, 3] += (a_from_b[:, :3, :3] @ translation[:, :, None])[..., 0]

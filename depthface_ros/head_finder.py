@@ -26,7 +26,7 @@ class FinderConfig:
 
 
 def finder_input(depth_m, intrinsics: Intrinsics):
-    """The point map (4, 120, 160) float32 that the head finder sees: x, y, z (m) and validity (0, 1).
+    """What the head finder sees: (4, 120, 160) float32, x, y, z (m) and validity (0 or 1).
 
     Depth is sampled, not averaged: a mean of face and background is a point of neither.
 
@@ -71,7 +71,8 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
     reference = np.take_along_axis(blocks[:3], nearest, axis=-1)[..., 0]
 
     around = np.pad(heatmap, 1, constant_values=-np.inf)
-    highest = np.max([around[i:i + rows, j:j + columns] for i in range(3) for j in range(3)], axis=0)
+    highest = np.max([around[i:i + rows, j:j + columns]
+                      for i in range(3) for j in range(3)], axis=0)
     peaks = (heatmap == highest) & (heatmap > config.threshold) & np.isfinite(depths).any(axis=-1)
     centres, scores = (reference + offset)[:, peaks].T, heatmap[peaks]
 
@@ -84,7 +85,7 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
 
 
 def separate(positions: np.ndarray, distance: float) -> np.ndarray:
-    """Indices of the positions (N, 3), best first, that stay when each silences worse ones near it."""
+    """Indices of the positions (N, 3), best first, that stay: each silences worse ones near it."""
     near = np.linalg.norm(positions[:, None] - positions[None], axis=-1) < distance
     alive = np.ones(len(positions), bool)
     for i in range(len(positions)):

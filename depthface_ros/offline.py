@@ -25,10 +25,10 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
                   show: Callable[[Iterable], Iterable] = iter) -> Summary:
     """Estimate and track faces in a recording and hand each frame with its tracks to the results.
 
-    :param results: objects of :mod:`depthface_ros.results`; closed at the end, also after an error.
+    :param results: objects of :mod:`depthface_ros.results`; closed in the end, errors or not.
     :param show: wraps the frames, to show progress.
     """
-    # Nothing is lost by telling of a face at its first sight: a reader can filter a file afterwards.
+    # Nothing is lost by telling of a face at its first sight: a file can be filtered afterwards.
     tracker = Tracker(TrackerConfig(sightings=1))
     frames = frames_with_faces = faces = 0
     ids = set()

@@ -22,8 +22,8 @@ MESH_OPACITY = 0.75
 SUBPIXEL = 4  # bits, of OpenCV's drawing coordinates
 
 
-def draw_faces(depth: np.ndarray, intrinsics: Intrinsics, faces: Sequence[Face], face_model: FaceModel,
-               labels: Sequence[str] = (), scale: int = 1) -> np.ndarray:
+def draw_faces(depth: np.ndarray, intrinsics: Intrinsics, faces: Sequence[Face],
+               face_model: FaceModel, labels: Sequence[str] = (), scale: int = 1) -> np.ndarray:
     """Draw faces over their depth image: (H * scale, W * scale, 3) uint8, BGR.
 
     :param depth: (H, W) as FaceEstimator takes it.
@@ -32,7 +32,8 @@ def draw_faces(depth: np.ndarray, intrinsics: Intrinsics, faces: Sequence[Face],
     """
     picture = np.repeat(np.repeat(colour_depth(depth, intrinsics.fx), scale, 0), scale, 1)
     camera = replace(intrinsics, fx=intrinsics.fx * scale, fy=intrinsics.fy * scale,
-                     cx=(intrinsics.cx + 0.5) * scale - 0.5, cy=(intrinsics.cy + 0.5) * scale - 0.5)
+                     cx=(intrinsics.cx + 0.5) * scale - 0.5,
+                     cy=(intrinsics.cy + 0.5) * scale - 0.5)
     order = sorted(range(len(faces)), key=lambda i: -faces[i].camera_from_face[2, 3])
     for i in order:  # far ones first
         draw_mesh(picture, camera, faces[i].vertices, face_model.triangles)
@@ -52,7 +53,8 @@ def colour_depth(depth: np.ndarray, focal: float = 525.0) -> np.ndarray:
     picture = cv2.applyColorMap((20 + 225 * place).astype(np.uint8), cv2.COLORMAP_TURBO)
     smooth = cv2.GaussianBlur(metres, (5, 5), 1.0)
     per_pixel = np.maximum(smooth, 1e-3) / focal  # m across, for one pixel
-    slopes = [cv2.Sobel(smooth, cv2.CV_32F, *axes, scale=1 / 8) / per_pixel for axes in ((1, 0), (0, 1))]
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, *axes, scale=1 / 8) / per_pixel
+              for axes in ((1, 0), (0, 1))]
     shade = 0.25 + 0.75 / np.sqrt(1 + slopes[0] ** 2 + slopes[1] ** 2)
     return (picture * (shade * (metres > 0))[:, :, None]).astype(np.uint8)
 
@@ -90,14 +92,18 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros_like(vertices)
     for axis in range(3):  # bincount adds up ten times faster than np.add.at
-        total[:, axis] = np.bincount(triangles.ravel(), np.repeat(normal[:, axis], 3), len(vertices))
+        shares = np.repeat(normal[:, axis], 3)
+        total[:, axis] = np.bincount(triangles.ravel(), shares, len(vertices))
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 6, tile_height: int = 240) -> np.ndarray:
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 6,
+                  tile_height: int = 240) -> np.ndarray:
     """Pictures (H, W, 3) of any sizes in rows, as one picture."""
-    tiles = [cv2.resize(picture, (max(1, round(picture.shape[1] * tile_height / picture.shape[0])),
-                                  tile_height), interpolation=cv2.INTER_AREA) for picture in pictures]
+    sizes = [(max(1, round(picture.shape[1] * tile_height / picture.shape[0])), tile_height)
+             for picture in pictures]
+    tiles = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+             for picture, size in zip(pictures, sizes)]
     width = max(tile.shape[1] for tile in tiles)
     tiles = [np.pad(tile, ((0, 2), (0, width - tile.shape[1] + 2), (0, 0))) for tile in tiles]
     columns = min(columns, len(tiles))
@@ -115,7 +121,8 @@ class VideoWriter:
         """Append (H, W, 3) uint8 BGR; later pictures are fitted to the first one's size."""
         if self._writer is None:
             self._size = (picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2)  # codecs want even
-            self._writer = cv2.VideoWriter(self._file, cv2.VideoWriter_fourcc(*'mp4v'), self._fps, self._size)
+            codec = cv2.VideoWriter_fourcc(*'mp4v')
+            self._writer = cv2.VideoWriter(self._file, codec, self._fps, self._size)
             if not self._writer.isOpened():
                 raise OSError(f'OpenCV cannot write {self._file}: its build has no MPEG-4 encoder')
         if picture.shape[1::-1] != self._size:
@@ -141,7 +148,8 @@ def _draw_axes(picture: np.ndarray, intrinsics: Intrinsics, camera_from_face: np
     tips = origin + AXIS_LENGTH * camera_from_face[:3, :3].T
     if min(origin[2], tips[:, 2].min()) < 0.05:
         return
-    start, *ends = np.round(_pixels(intrinsics, np.vstack([origin, tips])) * 2 ** SUBPIXEL).astype(int).tolist()
+    pixels = _pixels(intrinsics, np.vstack([origin, tips])) * 2 ** SUBPIXEL
+    start, *ends = np.round(pixels).astype(int).tolist()
     for axis in np.argsort(-tips[:, 2]):
         cv2.line(picture, start, ends[axis], AXES[axis][1], 2, cv2.LINE_AA, SUBPIXEL)
 

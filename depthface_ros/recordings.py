@@ -22,7 +22,7 @@ STEP_NS = 33_333_333  # between images of files, which have no stamps: 30 Hz
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One depth image (H, W), uint16 millimetres or float32 metres, and the camera that took it."""
+    """One depth image (H, W), uint16 millimetres or float32 metres, and its camera."""
 
     stamp_ns: int
     depth: np.ndarray
@@ -44,11 +44,11 @@ def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None
 
     Bags are .mcap, .db3 and .bag files and rosbag2 folders, with raw or compressedDepth images.
     Images are 16-bit PNGs in millimetres, or .npz files that hold `depth_mm` (uint16) or `depth_m`
-    (float), (H, W) or (N, H, W), and may hold `K` (fx, fy, cx, cy or a matrix) and `size_hw` (N, 2)
-    where images are padded.
+    (float), (H, W) or (N, H, W), and may hold `K` (fx, fy, cx, cy or a matrix) and, where images
+    are padded, `size_hw` (N, 2).
 
     :param intrinsics: fx, fy, cx, cy in pixels, or fx, fy alone for the centre of each image;
-        without it they come from the bag, from `K`, or from a camera.json or .yaml beside the images.
+        without it they come from the bag, from `K`, or from a camera.json or .yaml beside images.
     :param topic: of the depth images; needed where a bag has several.
     :raises ValueError, OSError: there is nothing to read, or it is broken; the text says what.
     """
@@ -59,9 +59,11 @@ def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None
     bags = [file for file in inside if file.suffix in BAG_SUFFIXES]
     if (path / 'metadata.yaml').is_file() or bags:
         from depthface_ros.bags import BagRecording
-        if not (path / 'metadata.yaml').is_file() and len(bags) > 1:
-            raise ValueError(f'{path} holds {len(bags)} bags and no metadata.yaml: name one of them')
-        return BagRecording(path if (path / 'metadata.yaml').is_file() else bags[0], intrinsics, topic)
+        if (path / 'metadata.yaml').is_file():
+            return BagRecording(path, intrinsics, topic)
+        if len(bags) > 1:
+            raise ValueError(f'{path} holds {len(bags)} bags and no metadata.yaml: name one')
+        return BagRecording(bags[0], intrinsics, topic)
     for suffix in ('.npz', '.png'):
         files = [file for file in inside if file.suffix.lower() == suffix]
         if files:
@@ -113,8 +115,8 @@ class ImageRecording:
             return intrinsics_of(self._intrinsics, height, width)
         beside = [file.parent / name for name in CAMERA_FILES if (file.parent / name).is_file()]
         if not beside:
-            raise ValueError(f'{file} does not say which camera took it: give fx,fy,cx,cy, or put a '
-                             'camera.json with these four numbers beside it')
+            raise ValueError(f'{file} does not say which camera took it: give fx,fy,cx,cy, or put '
+                             'a camera.json with these four numbers beside it')
         return read_camera_file(beside[0])
 
 
@@ -132,10 +134,12 @@ def read_camera_file(file: Path) -> Intrinsics:
                       'distortion': values.get('distortion_coefficients', {}).get('data', ())}
         if 'K' in values:
             k = np.ravel(values['K'])
-            values = {**values, **dict(zip(('fx', 'fy', 'cx', 'cy'), k if len(k) == 4 else k[[0, 4, 2, 5]]))}
-        four = [float(values[name]) for name in ('fx', 'fy', 'cx', 'cy')]
+            four = k if len(k) == 4 else k[[0, 4, 2, 5]]
+        else:
+            four = [values[name] for name in ('fx', 'fy', 'cx', 'cy')]
+        four = [float(value) for value in four]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f'{file}: expected fx, fy, cx and cy, or K, or a camera_matrix') from error
+        raise ValueError(f'{file}: expected fx, fy, cx and cy, K or a camera_matrix') from error
     return Intrinsics(*four, tuple(map(float, values.get('distortion', ()))),
                       values.get('distortion_model', 'plumb_bob'))
 
@@ -143,12 +147,13 @@ def read_camera_file(file: Path) -> Intrinsics:
 def _read_png(file: Path) -> np.ndarray:
     import cv2
     # not cv2.imread: it says nothing of what is wrong, and fails on some file names
-    image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED) if file.stat().st_size else None
+    content = np.fromfile(file, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
     if image is None:
         raise ValueError(f'{file} does not decode as PNG')
     if image.dtype != np.uint16 or image.ndim != 2:
-        raise ValueError(f'{file} holds {image.dtype} of shape {image.shape}: expected 16-bit grey, in '
-                         'millimetres')
+        raise ValueError(f'{file} holds {image.dtype} of shape {image.shape}: expected 16-bit '
+                         'grey, in millimetres')
     return image
 
 
@@ -173,4 +178,5 @@ def _read_npz(file: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 def _natural(path: Path) -> list:
     """Sort key with which frame_10 comes after frame_9."""
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path.name)]
+    return [(int(part), '') if part.isdigit() else (-1, part)
+            for part in re.split(r'(\d+)', path.name)]

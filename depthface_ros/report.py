@@ -12,31 +12,34 @@ from depthface_ros.engines import ENGINES, MODELS_FOLDER, EngineUnavailable, ope
 
 PACKAGES = {'depthface_ros': 'this package', 'numpy': 'required', 'array-api-compat': 'required',
             'onnxruntime': "engine 'cpu'", 'opencv-python-headless': 'overlays, PNG',
-            'rosbags': 'bags', 'rich': 'progress bars', 'rerun-sdk': '--rerun', 'rclpy': 'the ROS node'}
+            'rosbags': 'bags', 'rich': 'progress bars', 'rerun-sdk': '--rerun',
+            'rclpy': 'the ROS node'}
 
 
 def check_report(models_folder: Path = MODELS_FOLDER) -> tuple[list[str], bool]:
     """Lines for people to read, and whether at least one engine works."""
-    lines = [f'Python {platform.python_version()} on {platform.system()} {platform.machine()}', '', 'packages']
+    lines = [f'Python {platform.python_version()} on {platform.system()} {platform.machine()}', '',
+             'packages']
     lines += [f'  {name:24} {_version(name):14} {purpose}' for name, purpose in PACKAGES.items()]
     engines = [(name, _why_not(name, models_folder)) for name in ENGINES]
     lines += ['', "engines, in the order of 'auto'"]
     lines += [f'  {name:10} {"no: " + reason if reason else "works"}' for name, reason in engines]
     lines += ['', f'models in {models_folder}']
-    files = [file for file in sorted(Path(models_folder).glob('*')) if file.suffix in ('.onnx', '.npz')]
-    lines += [f'  {file.name:20} {file.stat().st_size / 1e6:6.2f} MB  sha256 {_card(file)}' for file in files]
+    files = sorted([*Path(models_folder).glob('*.onnx'), *Path(models_folder).glob('*.npz')])
+    lines += [f'  {file.name:20} {file.stat().st_size / 1e6:6.2f} MB  sha256 {_card(file)}'
+              for file in files]
     return lines + ([] if files else ['  none']), not all(reason for _, reason in engines)
 
 
 def _version(package: str) -> str:
-    for name in (package, package.replace('_', '-'), package.removesuffix('-headless'), f'ros-{package}'):
+    for name in (package, package.removesuffix('-headless'), f'ros-{package}'):
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     try:  # system packages may have no metadata
-        module = __import__({'opencv-python-headless': 'cv2'}.get(package, package.replace('-', '_')))
-        return getattr(module, '__version__', 'installed')
+        name = {'opencv-python-headless': 'cv2'}.get(package, package.replace('-', '_'))
+        return getattr(__import__(name), '__version__', 'installed')
     except ImportError:
         return '-'
 

@@ -46,7 +46,8 @@ class PoseFile:
         numbers = {**dict(zip(('x', 'y', 'z'), pose[:3, 3])),
                    **dict(zip(('qx', 'qy', 'qz', 'qw'), quaternion_from_rotation(pose[:3, :3]))),
                    'yaw': yaw, 'pitch': pitch, 'roll': roll, 'confidence': track.face.confidence,
-                   'rotation_std': track.face.rotation_std, 'position_std': track.face.position_std,
+                   'rotation_std': track.face.rotation_std,
+                   'position_std': track.face.position_std,
                    **dict(zip(self._face_model.expression_names, track.face.expression))}
         stamp = f'{frame.stamp_ns // 10 ** 9}.{frame.stamp_ns % 10 ** 9:09d}'
         return {'stamp': stamp, 'frame': frame.name, 'id': track.id,
@@ -145,7 +146,7 @@ class RerunFile:
         try:
             import rerun
         except ImportError as error:
-            raise ValueError(f'{file.name} needs rerun ({error}): pip install rerun-sdk') from error
+            raise ValueError(f'{file} needs rerun ({error}): pip install rerun-sdk') from error
         self._rerun, self._face_model, self._shown = rerun, face_model, set()
         self._stream = rerun.RecordingStream('depthface')
         self._stream.save(str(file))

@@ -31,8 +31,8 @@ def rotation_from_vector(vectors):
     cosine = xp.where(small, xp.ones_like(angle) / 2, (1 - xp.cos(safe)) / safe ** 2)
     x, y, z = (vectors[..., i] for i in range(3))
     zero = xp.zeros_like(x)
-    cross = xp.stack([xp.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))],
-                     axis=-2)
+    cross = xp.stack([xp.stack(row, axis=-1) for row in (
+        (zero, -z, y), (z, zero, -x), (-y, x, zero))], axis=-2)
     identity = xp.eye(3, dtype=vectors.dtype, device=array_api_compat.device(vectors))
     return identity + sine * cross + cosine * xp.matmul(cross, cross)
 
@@ -58,7 +58,7 @@ def quaternion_from_rotation(rotation):
 
 
 def yaw_pitch_roll(camera_from_face):
-    """How a face is turned, for people to read: radians (..., 3), 0 if it looks along -z of the camera.
+    """How a face is turned, for people to read: radians (..., 3), 0 if it looks into the camera.
 
     Yaw turns it to its own left, pitch down, roll tilts the scalp to its own right; in that order
     about axes that turn with the face (z, y, x of the face frame).

@@ -18,15 +18,16 @@ class TrackerConfig:
     # place, and at 30 Hz the second image costs 33 ms. Every id that comes or goes makes all its
     # readers subscribe or unsubscribe, so it must be rare.
     sightings: int = setting(2, 'Images that must show a face before it gets an id.', 1, 100)
-    keep_s: float = setting(0.3, 'Seconds for which an id outlives the last sight of its face.', 0.0, 60.0)
+    keep_s: float = setting(0.3, 'Seconds for which an id outlives the last sight of its face.',
+                            0.0, 60.0)
     keep_images: int = setting(2, 'Images for which it does, at least: for slow cameras.', 0, 100)
     # Heads closer than this to where they were are the same one: measurement noise, and the speed
     # of a person who walks quickly.
     reach: float = setting(0.10, 'Metres a face may be off from one image to the next.', 0.0, 1.0)
     speed: float = setting(2.0, 'Metres per second a face may move besides.', 0.0, 10.0)
     max_reach: float = setting(0.40, 'Metres of both together, at most.', 0.0, 2.0)
-    time_jump_s: float = setting(1.0, 'Seconds back in time that mean a bag starts again; an image '
-                                 'that is older than the newest by less just came late.', 0.0, 60.0)
+    time_jump_s: float = setting(1.0, 'Seconds back in time that mean a bag starts again; an '
+                                 'image older than the newest by less came late.', 0.0, 60.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,8 @@ class Tracker:
         tracks = []
         for i, track in enumerate(self._tracks):
             if i in matches:
-                tracks.append(self._sighted(track.id, faces[matches[i]], stamp_ns, track.sightings + 1))
+                tracks.append(self._sighted(track.id, faces[matches[i]], stamp_ns,
+                                            track.sightings + 1))
             else:
                 tracks.append(replace(track, misses=track.misses + 1))
         tracks += [self._sighted('', face, stamp_ns, 1)
@@ -100,7 +102,7 @@ class Tracker:
         return age_s > self.config.keep_s and track.misses > self.config.keep_images
 
     def _match(self, faces: list[Face], stamp_ns: int) -> dict[int, int]:
-        """Index of the track -> index of its face: nearest pairs of sellions first, within reach."""
+        """Index of the track -> index of its face: nearest pairs of sellions first."""
         if not self._tracks or not faces:
             return {}
         before = np.array([track.face.camera_from_face[:3, 3] for track in self._tracks])

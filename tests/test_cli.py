@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from depthface_ros.camera import Intrinsics
 from depthface_ros.cli import main
 from depthface_ros.estimator import Face

@@ -6,10 +6,11 @@ import struct
 
 import numpy as np
 import pytest
-from depthface_ros.compressed_depth import decompress_depth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from depthface_ros.compressed_depth import decompress_depth
 
 cv2 = pytest.importorskip('cv2')
 

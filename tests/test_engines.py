@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
 from depthface_ros.engines.contract import NETWORKS
 

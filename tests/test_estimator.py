@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop
-from depthface_ros.estimator import EstimatorConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop
+from depthface_ros.estimator import EstimatorConfig
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
 FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)  # a face that looks into the camera

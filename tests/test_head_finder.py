@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from depthface_ros.camera import Intrinsics
 from depthface_ros.head_finder import FinderConfig, decode, finder_input, finder_stride, separate
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from depthface_ros.camera import Intrinsics
 from depthface_ros.estimator import Face
 from depthface_ros.face_model import FaceModel

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from depthface_ros.camera import Intrinsics
 from depthface_ros.recordings import open_recording
 

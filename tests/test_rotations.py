@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from depthface_ros.rotations import (
-    quaternion_from_rotation, rotation_from_6d, rotation_from_vector, yaw_pitch_roll)
+    quaternion_from_rotation,
+    rotation_from_6d,
+    rotation_from_vector,
+    yaw_pitch_roll,
+)
 
 FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], float)  # a face that looks into the camera
 

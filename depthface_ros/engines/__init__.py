@@ -49,7 +49,7 @@ def open_engine(name: str = 'auto',
 
 def _open(name: str, models_folder: Path) -> Engine:
     if name != 'cpu':
-        raise EngineUnavailable(f"not available in this version; use engine='cpu' or 'auto'")
+        raise EngineUnavailable("not available in this version; use engine='cpu' or 'auto'")
     from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
     engine = OnnxRuntimeCpu(models_folder)
     for network, contract in NETWORKS.items():

@@ -2,8 +2,8 @@
 """Names and shapes of what goes into and comes out of each network, without the batch axis."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from depthface_ros.crop import CROP_PIXELS
 
@@ -20,7 +20,8 @@ class Contract:
     input_shape: tuple[int, ...]
     outputs: Mapping[str, tuple[int | None, ...]]
 
-    def check(self, network: str, inputs: Mapping[str, tuple], outputs: Mapping[str, tuple]) -> None:
+    def check(self, network: str, inputs: Mapping[str, tuple],
+              outputs: Mapping[str, tuple]) -> None:
         """Raise ValueError unless a file's inputs and outputs (name -> shape) are these.
 
         Shapes come with the batch axis; axes that are not integers (unknown) match anything.
@@ -46,7 +47,7 @@ NETWORKS = {
     # log_variance: of the rotation per axis (rad^2) and of the position per axis (m^2)
     'head_pose': Contract('crop', _CROP, {'rotation': (6,), 'sellion': (3,),
                                           'log_variance': (2,), 'confidence': (1,)}),
-    # offsets: m, face frame; residual: rotation vector (rad) and translation (m) that follow the pose
+    # offsets: m, face frame; residual: rotation vector (rad), translation (m), to follow the pose
     'face_shape': Contract('crop', _CROP, {'offsets': (None, 3), 'expression': (52,),
                                            'residual': (6,)}),
 }
