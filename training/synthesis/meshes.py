@@ -36,6 +36,13 @@ def directed_edges(triangles: np.ndarray) -> np.ndarray:
     return np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
 
 
+def border(triangles: np.ndarray) -> np.ndarray:
+    """Vertices on any edge that has a triangle on one side only, without order."""
+    edges = directed_edges(triangles)
+    count = int(triangles.max(initial=0)) + 1
+    return np.unique(edges[~np.isin(edges @ [count, 1], edges @ [1, count])])
+
+
 def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
     """Vertices along each opening, in the order of the bordering edges; longest first.
 
