@@ -14,6 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -237,7 +238,12 @@ def main(args: list[str] | None = None) -> int:
         signal.signal(number, on_signal)
     # With rclpy's own handlers the context would be gone before viewers are told to clear meshes.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = FaceNode()
+    try:
+        node = FaceNode()
+    except ParameterException as error:  # of another type or out of range
+        rclpy.logging.get_logger('depthface').error(str(error))
+        rclpy.shutdown()
+        return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

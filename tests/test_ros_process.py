@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node as a process: how it starts and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip('rclpy')
+pytest.importorskip('tf2_msgs')
+pytest.importorskip('onnxruntime')
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, '-m', 'depthface_ros.ros.node', '--ros-args', *arguments],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def read_until(process: subprocess.Popen, text: str) -> str:
+    """What the process printed up to and with the line that holds the text."""
+    printed = ''
+    for line in process.stdout:
+        printed += line
+        if text in line:
+            return printed
+    raise AssertionError(f'{text!r} was not printed:\n{printed}')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_well(number):
+    with start('-r', 'depth/image:=/camera/depth/image_raw') as process:
+        printed = read_until(process, 'listening to')
+        assert '/camera/depth/image_raw' in printed
+        time.sleep(0.3)
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=10)
+    assert process.returncode == 0, rest
+    assert 'Traceback' not in printed + rest
+
+
+def test_a_signal_ends_a_node_that_waits_for_its_lifecycle_manager():
+    with start('-p', 'autostart:=false') as process:
+        time.sleep(3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=10)
+    assert process.returncode == 0 and 'listening' not in rest and 'Traceback' not in rest
+
+
+@pytest.mark.parametrize('parameter, text', [
+    ('engine:=abacus', "parameter engine is 'abacus': expected one of auto, tensorrt"),
+    ('engine:=cuda', 'cuda'),
+    ('estimator.min_confidence:=1.5', 'min_confidence'),
+    ('tracker.sightings:=0.5', 'sightings'),
+])
+def test_a_parameter_that_makes_no_sense_is_told_and_ends_the_node(parameter, text):
+    with start('-p', parameter) as process:
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert text in printed and 'Traceback' not in printed
