@@ -51,10 +51,10 @@ def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.
     flip_face = pose.new_tensor([1., -1., 1., 1.])[None, :]
     pose = torch.where(mirrored[:, None, None], flip_camera * pose * flip_face, pose)
     offsets = windows.offsets[index].float()
-    swapped = offsets[:, torch.as_tensor(model.mirror, dtype=torch.long)] * flip_face[0, :3]
+    swapped = offsets[:, torch.tensor(model.mirror, dtype=torch.long)] * flip_face[0, :3]
     offsets = torch.where(mirrored[:, None, None], swapped, offsets)
     expression = windows.expression[index].float()
-    swapped = expression[:, torch.as_tensor(model.expression_mirror, dtype=torch.long)]
+    swapped = expression[:, torch.tensor(model.expression_mirror, dtype=torch.long)]
     expression = torch.where(mirrored[:, None], swapped, expression)
 
     sensors = windows.sensors(index, generator if other_sensors else None)

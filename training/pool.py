@@ -11,6 +11,7 @@ import argparse
 import multiprocessing
 import os
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +145,12 @@ def render_shard(task: tuple) -> str:
 
 
 def people_factory(split: str, options: argparse.Namespace) -> PeopleFactory:
-    return PeopleFactory(split, ict_folder=options.ict, hair_folder=options.hair)
+    return _people_factory(split, options.ict, options.hair)
+
+
+@cache  # a worker renders many shards of the same people
+def _people_factory(split: str, ict: Path | None, hair: Path | None) -> PeopleFactory:
+    return PeopleFactory(split, ict_folder=ict, hair_folder=hair)
 
 
 def _view_sample(scene: Scene, view: View) -> dict[str, np.ndarray]:
