@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,10 +33,10 @@ class NodeProcess:
         self._log = log
         with log.open('w') as output:
             self._process = subprocess.Popen(
-                [Path(sys.executable).parent / 'depthface_node', '--ros-args',
+                [sys.executable, '-m', 'depthface_ros.ros.node', '--ros-args',
                  '--params-file', ROOT / 'config' / 'depthface.yaml',
                  '-r', f'depth/image:={image_topic}', '-r', f'depth/camera_info:={info_topic}'],
-                stdout=output, stderr=subprocess.STDOUT)
+                stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
 
     def check(self) -> None:
         """Raise RuntimeError with the node's last words if it has ended."""
@@ -45,6 +46,11 @@ class NodeProcess:
 
     def last_words(self) -> str:
         return '\n'.join(self._log.read_text().splitlines()[-15:])
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time that it has used so far: fields 14 and 15 of proc_pid_stat(5)."""
+        fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
     def stop(self) -> None:
         """End it as Ctrl-C does; RuntimeError unless it ends well, and soon."""

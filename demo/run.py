@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 from pathlib import Path
 
@@ -58,15 +57,16 @@ def run(bag: Path, output: Path) -> None:
     try:
         show('starting the node')
         robot.wait_for_node(process)
+        cpu_s = process.cpu_s()
         sent = robot.play(lambda n: show(f'playing {n}/{len(sample.images)}'))
         robot.wait_until_done(len(sent))
         process.check()
+        cpu_s = process.cpu_s() - cpu_s
         process.stop()
     finally:
         process.kill()
         robot.close()
         rclpy.shutdown()
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     faces, marker_stamps = collect(robot.heard, sent, show)
     score = Score()
@@ -77,7 +77,7 @@ def run(bag: Path, output: Path) -> None:
     write_bag(output / 'faces.mcap', [message for message, _ in robot.heard.transforms],
               list(zip(marker_stamps, robot.heard.markers)), MESH_TOPIC)
     show('', end='\r')
-    report(robot, sample, score, sent, usage.ru_utime + usage.ru_stime)
+    report(robot, sample, score, sent, cpu_s)
     print(f'  written    {", ".join(str(path) for path in sorted(output.iterdir()))}')
     check(robot, sent)
 
@@ -130,7 +130,7 @@ def report(robot: Robot, sample: Sample, score: Score, sent: dict[int, int], cpu
         print(f'  {name:<10} error median {quantile(errors, 50)}, p95 {quantile(errors, 95)} {unit}'
               + (f', mean {np.mean(errors):.1f}; no alignment, {len(errors)} meshes with ground truth'
                  if name == 'mesh' and errors else ''))
-    print(f'  CPU        {100 * cpu_s / seconds:.0f} % of one core, start-up included')
+    print(f'  CPU        {100 * cpu_s / seconds:.0f} % of one core')
 
 
 def check(robot: Robot, sent: dict[int, int]) -> None:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker takes the newest image, and the heartbeat counts what happened."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from depthface_ros.ros.health import Health, RateLimit
+from depthface_ros.ros.worker import NewestFirstWorker
+
+
+class Clock:
+    """Time that passes when told."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_worker_skips_to_the_newest_item_and_counts_what_it_skipped():
+    started, go, done, dropped = threading.Event(), threading.Event(), [], []
+
+    def work(item):
+        started.set()
+        assert go.wait(10)
+        done.append(item)
+        if item == 4:
+            finished.set()
+
+    finished = threading.Event()
+    worker = NewestFirstWorker(work, lambda: dropped.append(1))
+    worker.put(1)
+    assert started.wait(10)
+    for item in (2, 3, 4):  # these come while 1 is in work
+        worker.put(item)
+    go.set()
+    assert finished.wait(10)
+    worker.stop()
+    assert done == [1, 4] and len(dropped) == 2
+
+
+def test_a_stopped_worker_leaves_what_waits():
+    started, go, done = threading.Event(), threading.Event(), []
+
+    def work(item):
+        started.set()
+        assert go.wait(10)
+        done.append(item)
+
+    worker = NewestFirstWorker(work, lambda: None)
+    worker.put('in work')
+    assert started.wait(10)
+    worker.put('waits')
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    stopping.join(0.1)
+    assert stopping.is_alive()  # it waits for the item in work
+    go.set()
+    stopping.join(10)
+    assert done == ['in work']
+
+
+def test_rates_are_of_the_time_since_the_previous_report():
+    clock = Clock()
+    health = Health(clock)
+    for _ in range(30):
+        health.count('received')
+        health.processed(2, 0.010, 0.004)
+    health.count('dropped')
+    clock.now += 2.0
+    report = health.report()
+    assert report.rates == pytest.approx({'received': 15, 'processed': 15, 'dropped': 0.5, 'rejected': 0})
+    assert report.faces == 2 and report.healthy
+    clock.now += 1.0
+    report = health.report()
+    assert report.rates['received'] == 0 and report.totals['received'] == 30
+    assert report.faces == 0  # nothing was looked at since
+
+
+def test_latency_is_told_as_median_and_95_percent():
+    health = Health(Clock())
+    for milliseconds in range(1, 102):
+        health.processed(1, milliseconds * 1e-3, 0.001)
+    assert health.report().latency_s == pytest.approx((0.051, 0.096))
+    assert Health(Clock()).report().latency_s is None
+
+
+def test_a_problem_makes_one_report_unhealthy_and_stays_on_record():
+    health = Health(Clock())
+    health.problem('the camera is covered')
+    assert health.report().problem == 'the camera is covered'
+    report = health.report()
+    assert report.healthy and report.last_problem == 'the camera is covered'
+
+
+def test_each_kind_of_message_is_repeated_at_most_once_in_its_time():
+    clock = Clock()
+    limit = RateLimit(5.0, clock)
+    assert limit.allows('a') and limit.allows('b') and not limit.allows('a')
+    clock.now += 4.9
+    assert not limit.allows('a')
+    clock.now += 0.2
+    assert limit.allows('a') and not limit.allows('a')
+    once = RateLimit(float('inf'), clock)
+    assert once.allows('a')
+    clock.now += 1e9
+    assert not once.allows('a')
