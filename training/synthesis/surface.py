@@ -30,7 +30,7 @@ def barycentric_of_closest(points: np.ndarray, corners: np.ndarray) -> np.ndarra
     """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     ab, ac, ap = b - a, c - a, points - a
-    d00, d01, d11 = ((ab * ab).sum(1), (ab * ac).sum(1), (ac * ac).sum(1))
+    d00, d01, d11 = (ab * ab).sum(1), (ab * ac).sum(1), (ac * ac).sum(1)
     d20, d21 = (ap * ab).sum(1), (ap * ac).sum(1)
     area = np.maximum(d00 * d11 - d01 * d01, 1e-30)
     v, w = (d11 * d20 - d01 * d21) / area, (d00 * d21 - d01 * d20) / area
@@ -59,7 +59,7 @@ def closest_points(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarr
         where there is nothing else.
     """
     corners = vertices[triangles]
-    _, nearest = cKDTree(corners.mean(1)).query(points, k=candidates)
+    _, nearest = cKDTree(corners.mean(1)).query(points, k=range(1, 1 + min(candidates, len(triangles))))
     facing = triangle_normals(vertices, triangles)
     facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-12)
     best = np.full(len(points), np.inf)
