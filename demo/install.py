@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = [(3, minor) for minor in range(10, 15)]
 NETWORK_ERRORS = ('Failed to establish a new connection', 'NameResolutionError', 'Network is unreachable',
-                  'Temporary failure in name resolution', 'ProxyError', 'ReadTimeoutError', 'ConnectTimeoutError')
+                  'Temporary failure in name resolution', 'ProxyError', 'ReadTimeoutError', 'ConnectTimeoutError',
+                  'from versions: none')
 # Prints what is wrong with a Python, or nothing.
 PROBE = '''
 import os, sys, sysconfig
@@ -95,13 +96,14 @@ def defect(python):
 def run(command, title, log=None):
     """Run a command with a line that counts its steps; exits with what went wrong if it fails."""
     start, steps, output = time.monotonic(), 0, []
+    show(f'{title} ...', 0)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
                           errors='replace') as process:
         for line in process.stdout:
             output.append(line)
             steps += line.startswith(('Collecting', 'Requirement already'))
             show(f'{title} ... {time.monotonic() - start:.0f} s' + (f', {steps} packages' if steps else ''))
-    show(f'{title}: {time.monotonic() - start:.0f} s', end='\n')
+    show(f'{title}: {time.monotonic() - start:.0f} s', 0, end='\n')
     text = ''.join(output)
     if log:
         with log.open('a') as file:
@@ -110,18 +112,22 @@ def run(command, title, log=None):
         return
     network = next((error for error in NETWORK_ERRORS if error in text), None)
     if network:
-        sys.exit(f'No network: pip cannot reach its package index ({network}). Connect, or point PIP_INDEX_URL '
-                 'to a mirror, and run this again.')
+        sys.exit(f'No network: pip cannot reach a package index that has what it needs ({network}). Connect, or '
+                 'point PIP_INDEX_URL to a mirror, and run this again.')
     print(''.join(output[-15:]), file=sys.stderr)
     sys.exit(f'{title} failed, see above' + (f' and {log}' if log else ''))
 
 
-def show(text, end=''):
-    """Write over the current line of a terminal; elsewhere print finished lines only."""
+def show(text, pause=20.0, end=''):
+    """Write over the current line of a terminal; into a file, a line if the last one is `pause` s old."""
     if sys.stdout.isatty():
         print(f'\r\033[K{text}', end=end, flush=True)
-    elif end:
+    elif time.monotonic() - show.latest >= pause:
         print(text, flush=True)
+        show.latest = time.monotonic()
+
+
+show.latest = 0.0
 
 
 if __name__ == '__main__':
