@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Meshes are laid on the surface that was measured, and hands before it do not pull them off."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from depthface_ros.alignment import AlignmentConfig, align
+from depthface_ros.camera import Intrinsics
+from depthface_ros.rotations import rotation_from_vector
+
+CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
+RADII = np.array([0.09, 0.07, 0.12])  # of an ellipsoid: its pose can be seen from all sides
+TRUSTING = AlignmentConfig(steps=8, independent=1000.0, rotation_std=0.2, position_std=0.02)
+
+
+def ellipsoid(count=60):
+    """Vertices (V, 3) and triangles (T, 3), counter-clockwise seen from outside."""
+    latitude, longitude = np.meshgrid(np.linspace(-1.4, 1.4, count),
+                                      np.linspace(-np.pi, np.pi, count))
+    vertices = RADII * np.stack([np.cos(latitude) * np.cos(longitude),
+                                 np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=-1)
+    i = np.arange(count * count).reshape(count, count)
+    a, b, c, d = (part.ravel() for part in (i[:-1, :-1], i[1:, :-1], i[:-1, 1:], i[1:, 1:]))
+    triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)])
+    return vertices.reshape(-1, 3).astype(np.float32), triangles
+
+
+def posed(vector=(0.4, 0.3, -0.2), position=(0.05, -0.02, 0.9)):
+    pose = np.eye(4, dtype=np.float32)
+    pose[:3, :3], pose[:3, 3] = rotation_from_vector(np.array(vector)), position
+    return pose
+
+
+def draw(pose):
+    """The exact depth image (480, 640) of the ellipsoid before a wall."""
+    v, u = np.mgrid[:480, :640]
+    rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1) @ pose[:3, :3] / RADII
+    centre = pose[:3, 3] @ pose[:3, :3] / RADII
+    a, b, c = (rays ** 2).sum(-1), rays @ centre, centre @ centre - 1
+    root = b * b - a * c
+    return np.where(root > 0, (b - np.sqrt(np.maximum(root, 0))) / a, 2.0).astype(np.float32)
+
+
+def moved(pose, vector=(0.05, -0.04, 0.03), shift=(0.004, -0.005, 0.006)):
+    away = pose.copy()
+    away[:3, :3] = pose[:3, :3] @ rotation_from_vector(np.array(vector))
+    away[:3, 3] += np.array(shift, np.float32)
+    return away
+
+
+def errors(found, truth):
+    """Rotation in radians and position in metres."""
+    return (np.linalg.norm(found[:3, :3] - truth[:3, :3]) / np.sqrt(2),
+            np.linalg.norm(found[:3, 3] - truth[:3, 3]))
+
+
+def test_a_pose_that_is_a_little_off_comes_back():
+    truth = posed()
+    vertices, triangles = ellipsoid()
+    found, = align(draw(truth), CAMERA, moved(truth)[None], vertices[None], triangles, TRUSTING)
+    rotation, position = errors(found, truth)
+    assert rotation < 0.005 and position < 0.0005
+    np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-5)
+
+
+def test_several_meshes_of_different_shape_are_aligned_each_on_its_own():
+    truths = [posed(), posed((0, 0.5, 0.1), (-0.2, 0.05, 1.2))]
+    vertices, triangles = ellipsoid()
+    depth = np.minimum(draw(truths[0]), draw(truths[1]))
+    start = np.stack([moved(truth) for truth in truths])
+    meshes = np.stack([vertices, 0.99 * vertices])
+    together = align(depth, CAMERA, start, meshes, triangles, TRUSTING)
+    for i, truth in enumerate(truths):
+        assert errors(together[i], truth)[1] < 0.002
+        alone, = align(depth, CAMERA, start[i:i + 1], meshes[i:i + 1], triangles, TRUSTING)
+        np.testing.assert_allclose(together[i], alone, atol=1e-5)
+
+
+def test_a_hand_before_the_face_does_not_pull_the_mesh_off():
+    truth = posed()
+    vertices, triangles = ellipsoid()
+    depth = draw(truth)
+    covered = depth.copy()
+    covered[:, :330] = np.minimum(covered[:, :330], 0.78)
+    found, = align(covered, CAMERA, moved(truth)[None], vertices[None], triangles, TRUSTING)
+    before = errors(moved(truth), truth)[1]
+    assert errors(found, truth)[1] < before / 2
+
+
+@pytest.mark.parametrize('depth', [np.zeros((480, 640), np.float32), np.ones((1, 1), np.float32),
+                                   np.full((480, 640), 5, np.float32)])
+def test_without_a_surface_near_the_pose_stays(depth):
+    vertices, triangles = ellipsoid()
+    start = moved(posed())[None]
+    found = align(depth, CAMERA, start, vertices[None], triangles)
+    np.testing.assert_allclose(found, start, atol=2e-4)
+
+
+def test_a_network_that_is_sure_is_believed():
+    truth = posed()
+    vertices, triangles = ellipsoid()
+    sure = AlignmentConfig(rotation_std=1e-4, position_std=1e-4)
+    start = moved(truth)[None]
+    for config, tolerance in ((sure, 1e-4), (replace(TRUSTING, steps=0), 0)):
+        found = align(draw(truth), CAMERA, start, vertices[None], triangles, config)
+        np.testing.assert_allclose(found, start, rtol=0, atol=tolerance)
