@@ -74,7 +74,8 @@ def test_meshes_lie_on_the_measured_surface(frames, truth):
         corners = (mesh @ pose[:, :3].T + pose[:, 3])[triangles]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         middles = corners.mean(1)
-        facing = -(normals * middles).sum(1) > 0.6 * np.linalg.norm(normals, axis=1) * middles[:, 2]
+        length = np.linalg.norm(normals, axis=1) * middles[:, 2]
+        facing = -(normals * middles).sum(1) > 0.6 * length
         x, y, z = middles[facing].T
         camera = frames[stamp].intrinsics
         u, v = (np.round(value).astype(int) for value in camera.project(x / z, y / z))

@@ -99,7 +99,7 @@ class Actor:
         return expression
 
     def _waves(self, seconds, harmonics, count):
-        """`count` periodic functions of time within -1..1, different for every person: (count,)."""
+        """`count` periodic functions of time within -1..1, each person's own: (count,)."""
         rng = np.random.default_rng([self.identity, *harmonics])
         phase = rng.uniform(0, 2 * np.pi, (count, len(harmonics)))
         share = rng.dirichlet(np.full(len(harmonics), 4), count)

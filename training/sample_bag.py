@@ -26,17 +26,18 @@ from training.synthesis.views import render_frame
 RATE = 15.0  # Hz
 FIRST_STAMP = 1_700_000_000 * 10 ** 9  # ns
 MESH_EVERY = 5  # frames
-# A good Kinect v1, without what would flicker from frame to frame where a real camera's error stays.
+# A good Kinect v1, without what would flicker where a real camera's error stays the same.
 CAMERA = VALIDATION_CAMERAS[0]
 CAMERA = CAMERA._replace(sensor=CAMERA.sensor._replace(
-    noise_base=0.0008, noise_quadratic=0.0013, correlation=5, smoothing=0.4, hole=0, hair_hole=0.01,
-    bias=0, max_range=2.2))
+    noise_base=0.0008, noise_quadratic=0.0013, correlation=5, smoothing=0.4, hole=0, bias=0,
+    hair_hole=0.01, max_range=2.2))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, default=Path('demo/sample.mcap'))
     parser.add_argument('--seconds', type=float, default=5.0)
-    parser.add_argument('--hair', type=Path, help='folder of MakeHuman hair; without it all are bald')
+    parser.add_argument('--hair', type=Path,
+                        help='folder of MakeHuman hair; without it both are bald')
     parser.add_argument('--seed', type=int, default=0)
 
 

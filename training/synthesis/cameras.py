@@ -98,7 +98,7 @@ def sample_sensor(rng: np.random.Generator, family: str) -> Sensor:
             min_range=rng.uniform(0.1, 0.3))
     return Sensor(
         **common, noise_base=0.0005 * noise, noise_linear=0.001 * noise, noise_knee=0.5,
-        correlation=rng.uniform(1, 2.5), smoothing=rng.uniform(0, 0.5), flying=1.0,
+        correlation=rng.uniform(1, 3.5), smoothing=rng.uniform(0, 0.5), flying=1.0,
         edge_drop=rng.uniform(0.2, 1), min_range=rng.uniform(0.1, 0.4))
 
 
@@ -150,6 +150,6 @@ VALIDATION_CAMERAS = (
     _active_stereo('RealSense D455', 848, 480, 425, baseline=0.095, min_range=0.4),
     _time_of_flight('Azure Kinect NFOV', 640, 576, 504),
     _time_of_flight('Orbbec Femto Bolt', 640, 576, 505, edge_drop=0.5, noise_base=0.0007),
-    _time_of_flight('Kinect v2', 512, 424, 365, noise_base=0.0012, lateral=0.5, edge_drop=0.4,
-                    offset=0.003, min_range=0.4),
+    _time_of_flight('Kinect v2', 512, 424, 365, noise_base=0.0012, correlation=3, lateral=0.5,
+                    edge_drop=0.4, offset=0.003, min_range=0.4),
 )

@@ -95,7 +95,8 @@ def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator
     :param centre: (B, 2) principal point cx, cy of the rendered images; None: their middle.
     :returns: (B, H, W) float32 metres in whole depth units, 0 invalid.
     """
-    fx_native, scale = (values.to(depth_clean)[:, None, None] for values in (fx_native, pixel_scale))
+    fx_native, scale = (values.to(depth_clean)[:, None, None]
+                        for values in (fx_native, pixel_scale))
     centre = None if centre is None else centre.to(depth_clean)
     random = RandomImages(depth_clean.shape, depth_clean.device, generator)
     clean = torch.where(depth_clean > 0, depth_clean, FAR)

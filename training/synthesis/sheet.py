@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from depthface_ros.face_model import FaceModel
+from training.pool import add_people_arguments, people_factory
 from training.synthesis.cameras import sample_camera
-from training.synthesis.people import PeopleFactory
 from training.synthesis.scene import sample_scene
 from training.synthesis.sensors import SensorBatch, simulate
 from training.synthesis.views import View, render_frame, render_window
@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--what', choices=('windows', 'frames'), default='windows',
                         help='windows around heads, or whole frames as the head finder sees them')
     parser.add_argument('--clean', action='store_true', help='without the sensor')
-    parser.add_argument('--ict', type=Path, help='folder of ICT-FaceKit')
-    parser.add_argument('--hair', type=Path, help='folder of MakeHuman hair')
+    add_people_arguments(parser)
     parser.add_argument('--seed', type=int, default=0)
 
 
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(options.seed)
     torch.manual_seed(options.seed)
-    people = PeopleFactory(options.split, ict_folder=options.ict, hair_folder=options.hair)
+    people = people_factory(options.split, options)
     people.sample(rng)  # whatever is built once is built here
     start, scenes, views = time.perf_counter(), [], []
     for _ in range(options.count):
