@@ -15,7 +15,7 @@ from depthface_ros.settings import setting
 class AlignmentConfig:
     """How far the measured surface may move a pose."""
 
-    steps: int = setting(2, 'Gauss-Newton steps; 0 leaves poses as the networks predict them.',
+    steps: int = setting(0, 'Gauss-Newton steps; 0 leaves poses as the networks predict them.',
                          0, 20)
     noise: float = setting(0.003, 'Metres between mesh and measured surface, one sigma.',
                            1e-4, 0.1)
@@ -45,6 +45,8 @@ def align(depth_m: np.ndarray, intrinsics: Intrinsics, camera_from_face: np.ndar
     :param vertices_face: (N, V, 3) float32 metres, face frame.
     :param triangles: (T, 3) the triangles to be laid on the surface.
     """
+    if not config.steps:
+        return camera_from_face
     corners = vertices_face[:, triangles]  # (N, T, 3, 3)
     middle = corners.mean(axis=2)
     area = np.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
