@@ -115,8 +115,9 @@ _GEOMETRY = {
 def _structured_light(name, **settings):
     sensor = Sensor(noise_base=0.0012, noise_quadratic=0.0019, noise_knee=0.4,
                     noise_incidence=1e-4, correlation=3, lateral=0.5, baseline=0.075,
-                    disparity_step=1 / 8, incidence_limit=math.radians(80), fattening=0.7, edge_drop=0.3,
-                    speckle=0.002, hole=0.01, hair_hole=0.3, bias=0.001, min_range=0.4, max_range=5)
+                    disparity_step=1 / 8, incidence_limit=math.radians(80), fattening=0.7,
+                    edge_drop=0.3, speckle=0.002, hole=0.01, hair_hole=0.3, bias=0.001,
+                    min_range=0.4, max_range=5)
     return Camera(name, 'structured_light', 640, 480, 575.8, 575.8, 319.5, 239.5,
                   sensor._replace(**settings))
 
