@@ -11,7 +11,8 @@ def intrinsics_from_camera_info(info, height: int, width: int,
                                 rectified: bool = False) -> Intrinsics:
     """The camera that took a depth image of this size, as its camera_info describes it.
 
-    Images of a lens without distortion, and rectified ones, follow P; raw ones K and D.
+    Images of a lens without distortion, and rectified ones, follow P; raw ones K and D. K and P are
+    of the whole sensor: binning and region of interest tell which part of it the image holds.
 
     :param info: anything with the message's fields, spelt as in ROS 2 (k, d, p) or 1 (K, D, P).
     :param rectified: the image was rectified, whatever D says about its lens.
@@ -19,16 +20,19 @@ def intrinsics_from_camera_info(info, height: int, width: int,
     """
     k, d, p = (np.asarray(getattr(info, name, getattr(info, name.upper(), ())), float)
                for name in ('k', 'd', 'p'))
-    if (info.width or info.height) and (info.width, info.height) != (width, height):
-        raise ValueError(f'camera_info is for {info.width}x{info.height} pixels, the depth image '
+    roi, binning_x, binning_y = info.roi, max(1, info.binning_x), max(1, info.binning_y)
+    expected = ((roi.width or info.width) // binning_x, (roi.height or info.height) // binning_y)
+    if any(expected) and expected != (width, height):
+        raise ValueError(f'camera_info is for {expected[0]}x{expected[1]} pixels, the depth image '
                          f'has {width}x{height}: expected the camera_info of the depth stream')
     if k.size != 9 or not k[0] > 0:
         raise ValueError('camera_info has no calibration (K is zero): expected focal lengths > 0; '
                          'check the camera driver')
-    if (rectified or not d.any()) and p.size == 12 and p[0] > 0:
-        fx, fy, cx, cy = p[[0, 5, 2, 6]].tolist()
-        return Intrinsics(fx, fy, cx, cy)
-    fx, fy, cx, cy = k[[0, 4, 2, 5]].tolist()
-    if rectified or not d.any():
-        return Intrinsics(fx, fy, cx, cy)
-    return Intrinsics(fx, fy, cx, cy, tuple(d.tolist()), info.distortion_model)
+    raw = d.any() and not rectified
+    matrix = p[[0, 5, 2, 6]] if not raw and p.size == 12 and p[0] > 0 else k[[0, 4, 2, 5]]
+    fx, fy, cx, cy = matrix.tolist()
+    # Pixel i of the image is the mean of pixels x_offset + i * binning_x and so on of the sensor.
+    return Intrinsics(fx / binning_x, fy / binning_y,
+                      (cx - roi.x_offset + 0.5) / binning_x - 0.5,
+                      (cy - roi.y_offset + 0.5) / binning_y - 0.5,
+                      *((tuple(d.tolist()), info.distortion_model) if raw else ()))
