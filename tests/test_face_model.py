@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped face mesh is a face: closed but for eyes, mouth and outline, symmetric, in the REP-155 face frame."""
+"""The shipped mesh is a face: closed but for eyes, mouth and outline, symmetric, upright."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def openings_of(triangles):
     """Vertices of each opening, by following its border edges."""
     edges = set(edges_of(triangles))
     following = {a: b for a, b in edges if (b, a) not in edges}
-    assert len(following) == sum((b, a) not in edges for a, b in edges), 'two openings meet in a vertex'
+    assert len(following) == sum((b, a) not in edges for a, b in edges), 'openings that touch'
     openings = []
     while following:
         start = vertex = next(iter(following))
@@ -84,7 +84,8 @@ def test_mirror_is_an_involution_that_swaps_left_and_right(model):
 def test_mirrored_triangles_are_triangles(model):
     def key(triangles):
         first = triangles.argmin(1)[:, None]
-        return set(map(tuple, np.take_along_axis(triangles, (first + np.arange(3)) % 3, 1).tolist()))
+        turned = np.take_along_axis(triangles, (first + np.arange(3)) % 3, 1)
+        return set(map(tuple, turned.tolist()))
 
     assert key(model.mirror[model.triangles][:, ::-1]) == key(model.triangles)
 
@@ -99,7 +100,8 @@ def test_landmarks_lie_where_their_names_say(model):
     assert (landmarks[[0, 17, 36, 48, 68], 1] < -0.02).all(), 'the first ones are the right ones'
     assert (landmarks[[16, 26, 45, 54, 69], 1] > 0.02).all()
     assert np.allclose(landmarks[27], 0, atol=1e-6), 'the sellion is the origin'
-    assert landmarks[30, 0] == pytest.approx(landmarks[:, 0].max(), abs=0.002), 'the nose tip is foremost'
+    foremost = landmarks[:, 0].max()
+    assert landmarks[30, 0] == pytest.approx(foremost, abs=0.002), 'that is the nose tip'
     assert np.argmin(landmarks[:, 2]) == 8, 'the chin is lowest'
     assert (landmarks[17:27, 2] > landmarks[36:48, 2].max()).all(), 'brows over eyes'
     assert landmarks[33, 2] > landmarks[51, 2] > landmarks[57, 2] > landmarks[8, 2]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic people: registration, correspondence, hair, necks and labels that lie on what the camera sees."""
+"""Synthetic people: registration, hair, necks, and labels that lie on what the camera sees."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from training.synthesis.anny_people import FACE_MODEL, face_frame  # noqa: E402
 from training.synthesis.correspondence import register, similarity  # noqa: E402
 from training.synthesis.expressions import random_expression  # noqa: E402
 from training.synthesis.hair import HairStyle  # noqa: E402
+from training.synthesis.rotations import random_rotation  # noqa: E402
 from training.synthesis.surface import closest_points  # noqa: E402
 from training.synthesis.torso import neck_blend, turn_torso  # noqa: E402
 
@@ -25,17 +26,12 @@ def model() -> FaceModel:
     return FaceModel.load()
 
 
-def random_rotation(rng):
-    q, r = np.linalg.qr(rng.normal(size=(3, 3)))
-    q *= np.sign(np.diag(r))
-    return q * np.linalg.det(q)
-
-
 def sphere(size=600):
     """A closed mesh of the unit sphere: the convex hull of points spread along a spiral."""
     steps = np.arange(0.5, size)
     z, turn = 1 - 2 * steps / size, np.pi * (1 + 5 ** 0.5) * steps
-    points = np.stack([np.sqrt(1 - z * z) * np.cos(turn), np.sqrt(1 - z * z) * np.sin(turn), z], axis=1)
+    radius = np.sqrt(1 - z * z)
+    points = np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)
     triangles = ConvexHull(points).simplices
     inwards = (meshes.triangle_normals(points, triangles) * points[triangles[:, 0]]).sum(1) < 0
     triangles[inwards] = triangles[inwards, ::-1]
@@ -55,16 +51,18 @@ def test_procrustes_finds_a_known_similarity_again(seed):
 def test_face_frame_of_a_moved_template_undoes_the_motion(model, seed):
     rng = np.random.default_rng(seed)
     rotation, shift = random_rotation(rng), rng.normal(size=3)
-    found, translation = face_frame(model.template @ rotation.T + shift, model)
+    moved = model.template @ rotation.T + shift
+    found, translation = face_frame(moved, model)
     assert np.allclose(found @ rotation, np.eye(3), atol=1e-5)
-    assert np.allclose((model.template @ rotation.T + shift) @ found.T + translation, model.template, atol=1e-5)
+    assert np.allclose(moved @ found.T + translation, model.template, atol=1e-5)
 
 
 def test_closest_points_on_a_triangle_by_hand():
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0.0]])
     queries = np.array([[0.25, 0.25, 2], [-1, -1, 0], [1, 1, 0], [0.5, -3, 0]])
     found = closest_points(queries, vertices, np.array([[0, 1, 2]]))
-    assert np.allclose(found.on(vertices), [[0.25, 0.25, 0], [0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0]])
+    expected = [[0.25, 0.25, 0], [0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0]]
+    assert np.allclose(found.on(vertices), expected)
     assert np.allclose(found.weights.sum(1), 1)
 
 
@@ -146,7 +144,8 @@ def test_labels_lie_on_the_head_that_the_camera_sees(factory, generator, monkeyp
     for _ in range(3):
         person = factory.sample(rng)
         assert person.generator == generator
-        head = closest_points(person.face_vertices, person.head_vertices, person.head_triangles[:person.hair_start])
+        head = closest_points(person.face_vertices, person.head_vertices,
+                              person.head_triangles[:person.hair_start])
         assert head.distance.mean() < 5e-4
         tip = person.face_vertices[:, 0].max()
         assert 0 < tip < 0.06 and np.isfinite(person.body_vertices).all()

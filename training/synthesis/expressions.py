@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random facial expressions as ARKit coefficients: still faces, single actions, mixtures, speech and blinks."""
+"""Random ARKit coefficients: still faces, single actions, mixtures, speech, blinks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ INDEX = {name: i for i, name in enumerate(EXPRESSION_NAMES)}
 # Left and right of one action; most faces do both alike.
 PAIRS = [(INDEX[name], INDEX[mirrored_name(name)]) for name in EXPRESSION_NAMES
          if name.endswith('Left') and not name.startswith(('jaw', 'mouthLeft', 'eyeLook'))]
-SPEECH = ('mouthClose', 'mouthFunnel', 'mouthPucker', 'mouthRollLower', 'mouthRollUpper', 'mouthShrugUpper',
-          'mouthLowerDownLeft', 'mouthUpperUpLeft', 'mouthStretchLeft', 'mouthSmileLeft', 'mouthPressLeft')
+SPEECH = ('mouthClose', 'mouthFunnel', 'mouthPucker', 'mouthRollLower', 'mouthRollUpper',
+          'mouthShrugUpper', 'mouthLowerDownLeft', 'mouthUpperUpLeft', 'mouthStretchLeft',
+          'mouthSmileLeft', 'mouthPressLeft')
 GAZE = [INDEX[name] for name in EXPRESSION_NAMES if name.startswith('eyeLook')]
 # Actions a face cannot do at once: the second yields.
 OPPOSED = [('jawLeft', 'jawRight'), ('mouthLeft', 'mouthRight'), ('eyeBlinkLeft', 'eyeWideLeft'),

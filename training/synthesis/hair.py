@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MakeHuman hair (`.obj` with `.mhclo`) that follows Anny's head, whose vertices are MakeHuman's base mesh."""
+"""MakeHuman hair (`.obj` with `.mhclo`) on Anny's head, whose mesh is MakeHuman's base mesh."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ FACE_AXES_FROM_MAKEHUMAN = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.float3
 
 @dataclass(frozen=True, eq=False)
 class HairStyle:
-    """Hair bound to base-mesh vertices: each hair vertex is a mix of three of them plus a scaled offset.
+    """Hair bound to base-mesh vertices: each hair vertex is a mix of three of them plus a scaled
+    offset.
 
-    corners (M, 3) base-mesh vertices, weights (M, 3), offsets (M, 3) in MakeHuman units and the face frame's axes,
-    scale_vertices (3, 2) and scale_lengths (3,): the offset along axis i is scaled by the distance along that axis
-    between two vertices, over a length; triangles (T, 3) int32.
+    corners (M, 3) base-mesh vertices, weights (M, 3), offsets (M, 3) in MakeHuman units and the
+    face frame's axes, scale_vertices (3, 2) and scale_lengths (3,): the offset along axis i is
+    scaled by the distance along that axis between two vertices, over a length; triangles (T, 3)
+    int32.
     """
 
     name: str
@@ -31,14 +33,15 @@ class HairStyle:
 
     @classmethod
     def load(cls, mhclo: Path) -> HairStyle:
-        """Read one style; the `.obj` lies beside the `.mhclo`. Raises ValueError when the two do not match."""
+        """Read one style; its `.obj` lies beside. Raises ValueError when the two do not match."""
         lines = [line.split() for line in mhclo.read_text(errors='replace').splitlines()]
-        scales = {words[0][0]: words[1:] for words in lines if words and words[0].endswith('_scale')}
+        scales = {words[0][0]: words[1:] for words in lines
+                  if words and words[0].endswith('_scale')}
         # A vertex is bound by one base-mesh vertex, or by three with their weights and an offset.
         rows = [words for words in lines if len(words) in (1, 9) and words[0].isdigit()]
-        corners = np.array([[int(row[0])] * 3 if len(row) == 1 else [int(word) for word in row[:3]] for row in rows])
-        weights = np.array([[1, 0, 0] if len(row) == 1 else [float(word) for word in row[3:6]] for row in rows])
-        offsets = np.array([[0, 0, 0] if len(row) == 1 else [float(word) for word in row[6:9]] for row in rows])
+        rows = np.array([row if len(row) == 9 else [row[0]] * 3 + [1, 0, 0, 0, 0, 0]
+                         for row in rows], np.float64)
+        corners, weights, offsets = rows[:, :3].astype(np.int64), rows[:, 3:6], rows[:, 6:]
         triangles, count = read_obj(mhclo.with_suffix('.obj'))
         if count != len(rows):
             raise ValueError(f'{mhclo} binds {len(rows)} vertices, but its .obj has {count}')
@@ -49,7 +52,8 @@ class HairStyle:
                    np.array([float(scales[axis][2]) for axis in order], np.float32), triangles)
 
     def on(self, base_mesh: np.ndarray, place: np.ndarray | None = None) -> np.ndarray:
-        """Hair of a person: base_mesh (N, 3) m in the face frame's axes; place (19158,): where base-mesh vertices lie in it.
+        """Hair of a person: base_mesh (N, 3) m in the face frame's axes; place (19158,): where
+        base-mesh vertices lie in it.
 
         Returns (M, 3) float32 m.
         """
@@ -58,7 +62,8 @@ class HairStyle:
         if corners.min() < 0 or ends.min() < 0:
             raise ValueError(f'{self.name} hangs on vertices that were left out of the mesh')
         axes = np.arange(3)
-        scale = np.abs(base_mesh[ends[:, 0], axes] - base_mesh[ends[:, 1], axes]) / self.scale_lengths
+        lengths = np.abs(base_mesh[ends[:, 0], axes] - base_mesh[ends[:, 1], axes])
+        scale = lengths / self.scale_lengths
         return np.einsum('mk,mkc->mc', self.weights, base_mesh[corners]) + self.offsets * scale
 
 
@@ -76,4 +81,6 @@ def read_obj(path: Path) -> tuple[np.ndarray, int]:
 
 def load_styles(folder: str | Path | None) -> list[HairStyle]:
     """All styles of a folder, in order of name; none when there is no folder."""
-    return [] if folder is None else [HairStyle.load(path) for path in sorted(Path(folder).glob('*.mhclo'))]
+    if folder is None:
+        return []
+    return [HairStyle.load(path) for path in sorted(Path(folder).glob('*.mhclo'))]

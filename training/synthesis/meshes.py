@@ -9,7 +9,7 @@ import numpy as np
 
 
 def triangulate(quads: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-    """Split (F, 4) quads along their shorter diagonal into (2F, 3) triangles of the same orientation."""
+    """Split (F, 4) quads along their shorter diagonal into (2F, 3) triangles, orientation kept."""
     corners = vertices[quads]
     first = np.linalg.norm(corners[:, 0] - corners[:, 2], axis=1)
     second = np.linalg.norm(corners[:, 1] - corners[:, 3], axis=1)
@@ -18,7 +18,7 @@ def triangulate(quads: np.ndarray, vertices: np.ndarray) -> np.ndarray:
 
 
 def triangle_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Normals of (T, 3) triangles over (..., V, 3) vertices, as long as twice the area: (..., T, 3)."""
+    """Normals (..., T, 3) of triangles over (..., V, 3) vertices, as long as twice their area."""
     a, b, c = (vertices[..., triangles[:, i], :] for i in range(3))
     return np.cross(b - a, c - a)
 
@@ -46,12 +46,13 @@ def border(triangles: np.ndarray) -> np.ndarray:
 def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
     """Vertices along each opening, in the order of the bordering edges; longest first.
 
-    Raises ValueError where two openings touch in one vertex or an edge has more than two triangles.
+    Raises ValueError where two openings touch in one vertex or an edge has more than two
+    triangles.
     """
     edges = directed_edges(triangles).tolist()
     known = set(map(tuple, edges))
     if len(known) != len(edges):
-        raise ValueError('an edge is used twice in the same direction: the mesh is no oriented manifold')
+        raise ValueError('an edge is used twice in the same direction: no oriented manifold')
     following: dict[int, int] = {}
     for a, b in edges:
         if (b, a) not in known:
@@ -79,12 +80,14 @@ def largest_piece(triangles: np.ndarray) -> np.ndarray:
     return triangles[labels == np.bincount(labels).argmax()]
 
 
-def cut(triangles: np.ndarray, field: np.ndarray, snap: float = 0.25) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keep the part of a mesh where a field per vertex is positive, cutting triangles along its zero line.
+def cut(triangles: np.ndarray, field: np.ndarray, snap: float = 0.25,
+        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep the part of a mesh where a field per vertex is positive, cutting triangles along its
+    zero line.
 
-    field: (V,) signed; snap: a cut nearer than this part of an edge to a vertex goes through that vertex.
-    Returns triangles (T', 3) over new vertices, and each new vertex as a mix of two old ones: indices (V', 2) and
-    weights (V', 2).
+    field: (V,) signed; snap: a cut nearer than this part of an edge to a vertex goes through that
+    vertex. Returns triangles (T', 3) over new vertices, and each new vertex as a mix of two old
+    ones: indices (V', 2) and weights (V', 2).
     """
     field = field.astype(np.float64).copy()
     edges = np.sort(directed_edges(triangles), axis=1)
@@ -106,11 +109,12 @@ def cut(triangles: np.ndarray, field: np.ndarray, snap: float = 0.25) -> tuple[n
         kept += [(corners[0], corners[i], corners[i + 1]) for i in range(1, len(corners) - 1)]
     mix = np.array(list(vertices))
     difference = field[mix[:, 0]] - field[mix[:, 1]]
-    second = np.where(difference == 0, 0, field[mix[:, 0]] / np.where(difference == 0, 1, difference))
+    second = field[mix[:, 0]] / np.where(difference == 0, np.inf, difference)
     return np.array(kept), mix, np.stack([1 - second, second], axis=1)
 
 
-def simplify(vertices: np.ndarray, triangles: np.ndarray, locked: np.ndarray, remove: int) -> np.ndarray:
+def simplify(vertices: np.ndarray, triangles: np.ndarray, locked: np.ndarray,
+             remove: int) -> np.ndarray:
     """Remove vertices by collapsing edges into one of their ends, cheapest quadric error first.
 
     Garland and Heckbert 1997, with half-edge collapses, so the vertices that stay do not move.
@@ -118,10 +122,12 @@ def simplify(vertices: np.ndarray, triangles: np.ndarray, locked: np.ndarray, re
     """
     normals = triangle_normals(vertices, triangles)
     area = np.linalg.norm(normals, axis=1, keepdims=True)
-    planes = np.concatenate([normals, -(normals * vertices[triangles[:, 0]]).sum(1, keepdims=True)], axis=1)
+    heights = -(normals * vertices[triangles[:, 0]]).sum(1, keepdims=True)
+    planes = np.concatenate([normals, heights], axis=1)
+    of_triangles = planes[:, :, None] * planes[:, None] / np.maximum(area, 1e-12)[..., None]
     quadrics = np.zeros((len(vertices), 4, 4))
     for i in range(3):
-        np.add.at(quadrics, triangles[:, i], planes[:, :, None] * planes[:, None] / np.maximum(area, 1e-12)[..., None])
+        np.add.at(quadrics, triangles[:, i], of_triangles)
     faces = [set() for _ in vertices]
     corners = [tuple(t) for t in triangles.tolist()]
     for index, triangle in enumerate(corners):
@@ -147,7 +153,8 @@ def simplify(vertices: np.ndarray, triangles: np.ndarray, locked: np.ndarray, re
         for face, after in collapsed(vertex, target):
             old = triangle_normals(vertices, np.array([corners[face]]))[0]
             new = triangle_normals(vertices, np.array([after]))[0]
-            longest = max(np.linalg.norm(vertices[after[i]] - vertices[after[i - 1]]) for i in range(3))
+            longest = max(np.linalg.norm(vertices[after[i]] - vertices[after[i - 1]])
+                          for i in range(3))
             sizes = np.linalg.norm(old) * np.linalg.norm(new)
             if old @ new < 0.6 * sizes or np.linalg.norm(new) < 0.15 * longest**2:
                 return False
@@ -156,7 +163,8 @@ def simplify(vertices: np.ndarray, triangles: np.ndarray, locked: np.ndarray, re
     def push(vertex):
         if not locked[vertex]:
             for target in neighbours(vertex):
-                heapq.heappush(queue, (cost(vertex, target), vertex, target, stamp[vertex], stamp[target]))
+                heapq.heappush(queue, (cost(vertex, target), vertex, target,
+                                       stamp[vertex], stamp[target]))
 
     queue: list = []
     stamp = np.zeros(len(vertices), int)

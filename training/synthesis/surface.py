@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Closest points on a triangle mesh, as barycentric coordinates that can be applied to other shapes of it."""
+"""Closest points on a triangle mesh, as barycentric coordinates that fit any shape of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .meshes import triangle_normals
 
 
 class SurfacePoints(NamedTuple):
-    """Points on a mesh: corners (N, 3) vertex indices, weights (N, 3) that sum to one, distance (N,) m."""
+    """Points on a mesh: corners (N, 3) vertices, weights (N, 3), sum one, distance (N,) m."""
 
     corners: np.ndarray
     weights: np.ndarray
@@ -26,7 +26,8 @@ class SurfacePoints(NamedTuple):
 def barycentric_of_closest(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Weights (N, 3) of the points of triangles corners (N, 3, 3) closest to points (N, 3).
 
-    Ericson, Real-Time Collision Detection (2005), 5.1.5: inside the triangle by areas, else on the nearest edge.
+    Ericson, Real-Time Collision Detection (2005), 5.1.5: inside the triangle by areas, else on the
+    nearest edge.
     """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     ab, ac, ap = b - a, c - a, points - a
@@ -55,11 +56,13 @@ def closest_points(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarr
                    normals: np.ndarray | None = None, candidates: int = 16) -> SurfacePoints:
     """Closest points of a mesh to points (N, 3), among the triangles with the nearest centres.
 
-    normals: (N, 3) unit normals of the points; given, triangles more than 75 degrees off count only
+    normals: (N, 3) unit normals of the points; given, triangles more than 75 degrees off count
+    only
         where there is nothing else.
     """
     corners = vertices[triangles]
-    _, nearest = cKDTree(corners.mean(1)).query(points, k=range(1, 1 + min(candidates, len(triangles))))
+    ranks = range(1, 1 + min(candidates, len(triangles)))
+    _, nearest = cKDTree(corners.mean(1)).query(points, k=ranks)
     facing = triangle_normals(vertices, triangles)
     facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-12)
     best = np.full(len(points), np.inf)

@@ -7,7 +7,8 @@ import numpy as np
 
 from .meshes import triangle_normals
 
-# The neck turns about a point between the ears' level and the shoulders (m, face frame of an adult).
+# The neck turns about a point between the ears' level and the shoulders (m, face frame of an
+# adult).
 NECK_PIVOT = np.array([-0.105, 0, -0.13], np.float32)
 NECK_LENGTH = 0.1
 
@@ -23,12 +24,13 @@ def neck_blend(points: np.ndarray) -> np.ndarray:
 
 
 def random_neck_turn(rng: np.random.Generator) -> np.ndarray:
-    """Rotation vector (3,) rad of the torso in the face frame: roll about x, pitch about y, yaw about z."""
+    """Rotation vector (3,) rad of the torso in the face frame: x rolls, y pitches, z yaws."""
     limits = np.radians([25, 30, 60])
     return np.clip(rng.normal(0, np.radians([8, 11, 27])), -limits, limits).astype(np.float32)
 
 
-def turn_torso(vertices: np.ndarray, blend: np.ndarray, turn: np.ndarray, pivot: np.ndarray) -> np.ndarray:
+def turn_torso(vertices: np.ndarray, blend: np.ndarray, turn: np.ndarray,
+               pivot: np.ndarray) -> np.ndarray:
     """Rotate each vertex about the neck by its share 1 - blend of the turn.
 
     vertices (N, 3) m; blend (N,); turn (3,) rotation vector; pivot (3,) m. Returns (N, 3).
@@ -43,11 +45,13 @@ def turn_torso(vertices: np.ndarray, blend: np.ndarray, turn: np.ndarray, pivot:
     angle = (full * (1 - blend[moving]))[:, None]
     along = (arms @ axis)[:, None] * axis
     turned = vertices.copy()
-    turned[moving] = pivot + along + (arms - along) * np.cos(angle) + np.cross(axis, arms) * np.sin(angle)
+    across = np.cross(axis, arms)
+    turned[moving] = pivot + along + (arms - along) * np.cos(angle) + across * np.sin(angle)
     return turned
 
 
-def dress(vertices: np.ndarray, triangles: np.ndarray, blend: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def dress(vertices: np.ndarray, triangles: np.ndarray, blend: np.ndarray,
+          rng: np.random.Generator) -> np.ndarray:
     """Blow up the torso by one to three wavy centimetres, as clothes do, but not the neck.
 
     vertices (N, 3) m; triangles (T, 3); blend (N,). Returns (N, 3).
@@ -56,7 +60,8 @@ def dress(vertices: np.ndarray, triangles: np.ndarray, blend: np.ndarray, rng: n
     of_triangles = triangle_normals(vertices, triangles)
     for axis in range(3):
         for corner in range(3):
-            normals[:, axis] += np.bincount(triangles[:, corner], of_triangles[:, axis], len(vertices))
+            normals[:, axis] += np.bincount(triangles[:, corner], of_triangles[:, axis],
+                                            len(vertices))
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     waves = rng.normal(0, 1, (3, 4)) * rng.uniform(10, 45, 4)
     folds = np.sin(vertices @ waves.astype(np.float32) + rng.uniform(0, 6.28, 4)).mean(1)
