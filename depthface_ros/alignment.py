@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.rotations import rotation_from_vector
+from depthface_ros.rotations import compose, rotation_from_vector
 from depthface_ros.settings import setting
 
 
@@ -75,7 +75,7 @@ def align(depth_m: np.ndarray, intrinsics: Intrinsics, camera_from_face: np.ndar
         gradient = (weighted * distance[..., None]).sum(1) - prior * moved
         step = np.linalg.solve(information, gradient[..., None])[..., 0].astype(np.float32)
         moved = moved + step
-        pose = _compose(camera_from_face, moved)
+        pose = compose(camera_from_face, rotation_from_vector(moved[:, :3]), moved[:, 3:])
     return pose
 
 
@@ -90,11 +90,3 @@ def _measure(depth_m, intrinsics, points):
     depth = np.where(inside, depth_m[v.astype(int), u.astype(int)], 0)
     x, y = intrinsics.unproject(u, v)
     return np.stack([x * depth, y * depth, depth], axis=-1), depth > 0
-
-
-def _compose(camera_from_face, moved):
-    pose = camera_from_face.copy()
-    rotation = camera_from_face[:, :3, :3]
-    pose[:, :3, :3] = rotation @ rotation_from_vector(moved[:, :3])
-    pose[:, :3, 3] += (rotation @ moved[:, 3:, None])[..., 0]
-    return pose

@@ -21,7 +21,7 @@ from depthface_ros.crop import (
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
-from depthface_ros.rotations import rotation_from_6d, rotation_from_vector
+from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
 from depthface_ros.settings import setting
 
 MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
@@ -171,14 +171,6 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
             f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
             f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
             'those of the depth camera, in pixels of this image')
-
-
-def compose(a_from_b: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
-    a_from_c = a_from_b.copy()
-    a_from_c[:, :3, :3] = a_from_b[:, :3, :3] @ rotation
-    a_from_c[:, :3, 3] += (a_from_b[:, :3, :3] @ translation[:, :, None])[..., 0]
-    return a_from_c
 
 
 def face_centres(camera_from_face: np.ndarray) -> np.ndarray:

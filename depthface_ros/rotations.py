@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations out of what networks predict and into what messages want; numpy or torch, batched."""
+"""Rotations out of what networks predict and into what messages want; numpy or torch."""
 from __future__ import annotations
 
 import array_api_compat
@@ -55,6 +55,14 @@ def quaternion_from_rotation(rotation):
     index = xp.broadcast_to(best[..., None, None], (*best.shape, 1, 4))
     quaternion = _unit(xp.take_along_axis(rows, index, axis=-2)[..., 0, :])
     return xp.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
+
+
+def compose(a_from_b, rotation, translation):
+    """a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
+    xp = array_api_compat.array_namespace(a_from_b)
+    turned = xp.matmul(a_from_b[:, :3, :3], rotation)
+    moved = xp.matmul(a_from_b[:, :3, :3], translation[:, :, None]) + a_from_b[:, :3, 3:]
+    return xp.concat([xp.concat([turned, moved], axis=2), a_from_b[:, 3:]], axis=1)
 
 
 def yaw_pitch_roll(camera_from_face):
