@@ -22,7 +22,7 @@ from torch import Tensor
 from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTH
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import finder_stride
-from training.synthesis.cameras import FAMILIES, sample_camera
+from training.synthesis.cameras import FAMILIES, sample_camera, sample_sensor
 from training.synthesis.people import PeopleFactory
 from training.synthesis.scene import Scene, facing_pose, sample_scene
 from training.synthesis.sensors import Sensor, SensorBatch
@@ -31,6 +31,7 @@ from training.synthesis.views import View, render_frame, render_window
 SPLITS = ('train', 'validation')
 SCENES_PER_SHARD = 128
 WINDOW_PIXELS = 160
+SENSORS_PER_FAMILY = 4096
 NEGATIVES = 0.25  # windows without a head, per scene
 DEPTH_STEP = 1e-4  # m; clean depth is stored as uint16 of this, so beyond 6.5 m is nothing
 MAX_HEADS = 4  # labelled in a frame
@@ -77,21 +78,26 @@ class Pool:
         return self.hair_mask[index]
 
     def sensors(self, index: Tensor, generator: torch.Generator | None) -> SensorBatch:
-        """The sensors of samples `index`; with a generator, others of their families instead.
+        """The sensors that samples `index` came with; with a generator, new ones of their families.
 
         The range stays a sample's own: its distance was chosen to lie within.
         """
-        table = self.sensor[index].clone()
-        if generator is not None:
-            own_range = [Sensor._fields.index(name) for name in ('min_range', 'max_range')]
-            for family in range(len(FAMILIES)):
-                mine = torch.nonzero(self.family[index] == family)[:, 0]
-                same = torch.nonzero(self.family == family)[:, 0]
-                chosen = same[torch.randint(len(same), (len(mine),), generator=generator)] if len(mine) else mine
-                swapped = self.sensor[chosen].clone()
-                swapped[:, own_range] = table[mine][:, own_range]
-                table[mine] = swapped
+        own = self.sensor[index]
+        if generator is None:
+            return SensorBatch(own)
+        choice = torch.randint(SENSORS_PER_FAMILY, (len(index),), generator=generator)
+        table = sensor_bank()[self.family[index].long(), choice]
+        for name in ('min_range', 'max_range'):
+            table[:, Sensor._fields.index(name)] = own[:, Sensor._fields.index(name)]
         return SensorBatch(table)
+
+
+@cache
+def sensor_bank() -> Tensor:
+    """Random sensors (families, SENSORS_PER_FAMILY, settings) to look at training samples with."""
+    rng = np.random.default_rng(0)
+    return torch.tensor([[tuple(sample_sensor(rng, family)) for _ in range(SENSORS_PER_FAMILY)]
+                         for family in FAMILIES], dtype=torch.float32)
 
 
 @dataclass(frozen=True)
