@@ -34,7 +34,7 @@ def similarity(source: np.ndarray, target: np.ndarray, scale: bool = True,
 
 def openings(vertices: np.ndarray, triangles: np.ndarray,
              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loops around mouth, right and left eye, each from its right-most vertex, in the face frame."""
+    """Loops around mouth, right and left eye, each from its right-most vertex; face frame axes."""
     loops = [loop for loop in boundary_loops(triangles)
              if np.ptp(vertices[loop], axis=0).max() < 0.08]
     if len(loops) != 3:

@@ -41,8 +41,8 @@ def mean_adult(anny: AnnyModel) -> np.ndarray:
     """Average of many adult phenotypes, exactly symmetric, origin at the sellion: (N, 3) m in the
     face frame's axes.
 
-    The horizontal is that of Anny's upright head; the line from the ear canal to the lower orbital
-    rim (Frankfurt) lies within about five degrees of it.
+    The horizontal is that of Anny's upright head; the Frankfurt line, from the ear canal to the
+    lower rim of the orbit, lies a few degrees off.
     """
     phenotypes = adult_phenotypes(ADULTS, np.random.default_rng(0))
     parts = [{label: values[i:i + 50] for label, values in phenotypes.items()}

@@ -21,6 +21,8 @@ from .torso import NECK_PIVOT, dress, neck_blend, random_neck_turn, turn_torso
 CACHE = Path('~/.cache/depthface_ros/training').expanduser()
 ICT_SHARE = 0.5
 HAIR_SHARE, HAT_SHARE, DRESSED_SHARE = 0.55, 0.06, 0.8
+# Vertices that move less than this with the head are the neck's or the torso's.
+NECK = 0.7
 TONGUE_OUT = EXPRESSION_NAMES.index('tongueOut')
 
 
@@ -49,8 +51,8 @@ class Person(NamedTuple):
 class Bare(NamedTuple):
     """A person before neck, hair and clothes are dealt with; vertices (N, 3) m, face frame.
 
-    vertices, blend (N,), triangles: the head; where blend is 1 it stays in the face frame, where it
-    is 0 it turns with the torso
+    vertices, blend (N,), triangles: the head; with blend 1 it stays in the face frame, with 0 it
+    turns with the torso
     body: vertices of Anny's body with that head's size; hair: (M, 3) or None
     """
 
@@ -119,11 +121,13 @@ class PeopleFactory:
         size = face_size(ict.face(neutral)) / face_size(self.face_model.template)
         number = int(rng.integers(len(anny.size)))
         body = anny.neutral(number) * np.float32(size / anny.size[number])
+        roots = anny.place[ict.roots]
+        moved = ict.hair_roots(neutral) - body[roots]
         hair = None
         if wig is not None:
-            moved = ict.hair_roots(neutral) - body[anny.place[ict.roots]]
             hair = wig.style.on(body, anny.place)
             hair += np.einsum('mk,mkc->mc', wig.root_weights, moved[wig.nearest_roots])
+        body += moved[anny.blend[roots] < NECK].mean(0)
         return Bare(vertices, ict.blend, ict.triangles, body, hair, ict.face(vertices), size,
                     'ict', identity)
 
