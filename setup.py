@@ -23,7 +23,7 @@ setup(
         (f'share/{NAME}/launch', glob('launch/*.launch.py')),
         (f'share/{NAME}/config', glob('config/*')),
     ],
-    # A robot gets numpy and OpenCV from apt, so only what every use of the package needs is listed.
+    # A robot gets numpy and OpenCV from apt: only what every use of the package needs is here.
     install_requires=['array-api-compat>=1.9', 'numpy>=1.26'],
     extras_require={
         'cpu': ['onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.11'],

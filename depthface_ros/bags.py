@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.camera_info import intrinsics_from_camera_info
+from depthface_ros.camera_info import intrinsics_from_camera_info, is_rectified
 from depthface_ros.compressed_depth import decompress_depth
 from depthface_ros.depth_image import DTYPES, depth_image
 from depthface_ros.recordings import Frame, intrinsics_of
@@ -62,8 +62,8 @@ class BagRecording:
     def _camera(self, info, height: int, width: int) -> Intrinsics:
         if self._intrinsics:
             return intrinsics_of(self._intrinsics, height, width)
-        rectified = 'rect' in _camera_topic(self.topic).rpartition('/')[-1]
-        return intrinsics_from_camera_info(info, height, width, rectified)
+        return intrinsics_from_camera_info(info, height, width,
+                                           is_rectified(_camera_topic(self.topic)))
 
     def _depth_topic(self, path: Path) -> str:
         """The one topic that carries depth, as its first message tells; raw before compressed."""

@@ -7,12 +7,17 @@ import numpy as np
 from depthface_ros.camera import Intrinsics
 
 
+def is_rectified(image_topic: str) -> bool:
+    """Whether ROS's naming says that images are rectified: image_rect, image_rect_raw, ..."""
+    return 'rect' in image_topic.rpartition('/')[-1]
+
+
 def intrinsics_from_camera_info(info, height: int, width: int,
                                 rectified: bool = False) -> Intrinsics:
     """The camera that took a depth image of this size, as its camera_info describes it.
 
-    Images of a lens without distortion, and rectified ones, follow P; raw ones K and D. K and P are
-    of the whole sensor: binning and region of interest tell which part of it the image holds.
+    Images of a lens without distortion, and rectified ones, follow P; raw ones K and D. K and P
+    are of the whole sensor: binning and region of interest tell what the image holds of it.
 
     :param info: anything with the message's fields, spelt as in ROS 2 (k, d, p) or 1 (K, D, P).
     :param rectified: the image was rectified, whatever D says about its lens.

@@ -24,29 +24,31 @@ def depth_image(data, encoding: str, height: int, width: int, step: int,
     """
     dtype = DTYPES.get(encoding)
     if dtype is None:
-        raise ValueError(f'encoding {encoding!r} is not a depth image: expected {", ".join(DTYPES)}; '
-                         'subscribe to the raw depth topic of the camera, not to colour or infrared')
+        raise ValueError(f'encoding {encoding!r} is not a depth image: expected '
+                         f'{", ".join(DTYPES)}; listen to the raw depth topic of the camera, not '
+                         'to colour or infrared')
     if height < 1 or width < 1:
         raise ValueError(f'image of {width}x{height} pixels: expected at least 1x1; '
                          'check that the camera streams depth')
     row = width * dtype.itemsize
     if step < row:
-        raise ValueError(f'step of {step} bytes for {width} pixels of {encoding}: expected at least '
-                         f'{row}; the publisher fills in the message wrongly')
+        raise ValueError(f'step of {step} bytes for {width} pixels of {encoding}: expected at '
+                         f'least {row}; the publisher fills in the message wrongly')
     # The padding of the last row carries nothing, so a buffer without it is complete.
     needed, found = step * (height - 1) + row, memoryview(data).nbytes
     if found < needed:
-        raise ValueError(f'{found} bytes of data for {width}x{height} {encoding} with step {step}: '
-                         f'expected {step * height}; the message was truncated on its way')
+        raise ValueError(f'{found} bytes of data for {width}x{height} {encoding} with step '
+                         f'{step}: expected {step * height}; the message was truncated')
     order = '>' if is_bigendian else '<'
-    image = np.ndarray((height, width), dtype.newbyteorder(order), data, strides=(step, dtype.itemsize))
+    image = np.ndarray((height, width), dtype.newbyteorder(order), data,
+                       strides=(step, dtype.itemsize))
     return image if image.dtype.isnative else image.astype(dtype)
 
 
 def median_depth(depth: np.ndarray) -> float | None:
     """The median of the valid pixels of a depth image in metres, or None if there is none.
 
-    :param depth: (H, W) uint16 millimetres or float32 metres; a sparse grid of it is looked at first.
+    :param depth: (H, W) uint16 millimetres or float32 metres; a sparse grid of it is tried first.
     """
     for stride in (16, 1):
         sample = depth[::stride, ::stride]

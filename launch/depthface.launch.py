@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start the node on a depth camera: `ros2 launch depthface_ros depthface.launch.py camera:=realsense`."""
+"""Start the node: `ros2 launch depthface_ros depthface.launch.py camera:=realsense`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from launch_ros.actions import LifecycleNode
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
-# The topics on which the drivers of these cameras publish when nothing was changed: image, camera_info.
+# Where the drivers of these cameras publish if nothing was changed: image and camera_info.
 CAMERAS = {
     'none': ('depth/image', 'depth/camera_info'),
     'realsense': ('/camera/camera/depth/image_rect_raw', '/camera/camera/depth/camera_info'),
@@ -27,7 +27,7 @@ ARGUMENTS = (
     ('info_topic', '', "camera_info of that image; empty: the camera's", None),
     ('namespace', '', 'namespace of the node', None),
     ('params_file', str(CONFIG / 'depthface.yaml'), 'YAML file with parameters', None),
-    ('use_sim_time', 'false', 'take the time from /clock: for simulations and `ros2 bag play --clock`',
+    ('use_sim_time', 'false', 'take the time from /clock, of a simulation or `bag play --clock`',
      ['true', 'false']),
     ('log_level', 'info', 'least severe messages to print', ['debug', 'info', 'warn', 'error']),
 )
@@ -38,8 +38,8 @@ def start_node(context):
     value = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     depth_topic, info_topic = CAMERAS[value['camera']]
     return [LifecycleNode(
-        package='depthface_ros', executable='depthface_node', name='depthface', namespace=value['namespace'],
-        output='screen',
+        package='depthface_ros', executable='depthface_node', name='depthface',
+        namespace=value['namespace'], output='screen',
         # The node configures and activates itself unless the parameter `autostart` is false.
         parameters=[value['params_file'], {'use_sim_time': value['use_sim_time'] == 'true'}],
         remappings=[('depth/image', value['depth_topic'] or depth_topic),

@@ -15,7 +15,7 @@ from depthface_ros.ros.health import Report
 from depthface_ros.rotations import quaternion_from_rotation
 from depthface_ros.tracking import Track
 
-# REP-155: gaze_<id> is an optical frame, z along the gaze; without eyes in sight it looks along x of the face.
+# REP-155: gaze_<id> is an optical frame with z along the gaze, here along x of the face.
 FACE_FROM_GAZE = Transform(rotation=Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5))
 
 
@@ -36,7 +36,8 @@ def transform(a_from_b: np.ndarray) -> Transform:
     """The message for a rigid transform (4, 4)."""
     x, y, z, w = quaternion_from_rotation(a_from_b[:3, :3].astype(np.float64)).tolist()
     tx, ty, tz = a_from_b[:3, 3].tolist()
-    return Transform(translation=Vector3(x=tx, y=ty, z=tz), rotation=Quaternion(x=x, y=y, z=z, w=w))
+    return Transform(translation=Vector3(x=tx, y=ty, z=tz),
+                     rotation=Quaternion(x=x, y=y, z=z, w=w))
 
 
 def face_transforms(header, tracks: list[Track]) -> TFMessage:
@@ -44,8 +45,9 @@ def face_transforms(header, tracks: list[Track]) -> TFMessage:
     message = TFMessage()
     for track in tracks:
         face, gaze = f'face_{track.id}', f'gaze_{track.id}'
-        for parent, child, value in ((header.frame_id, face, transform(track.face.camera_from_face)),
-                                     (face, gaze, FACE_FROM_GAZE)):
+        for parent, child, value in (
+                (header.frame_id, face, transform(track.face.camera_from_face)),
+                (face, gaze, FACE_FROM_GAZE)):
             stamped = TransformStamped(child_frame_id=child, transform=value)
             stamped.header.stamp = header.stamp
             stamped.header.frame_id = parent
@@ -53,7 +55,8 @@ def face_transforms(header, tracks: list[Track]) -> TFMessage:
     return message
 
 
-def diagnostics(stamp: Time, node_name: str, state: str, engine: str, report: Report) -> DiagnosticArray:
+def diagnostics(stamp: Time, node_name: str, state: str, engine: str,
+                report: Report) -> DiagnosticArray:
     """The heartbeat on /diagnostics."""
     values = {'state': state, 'engine': engine, 'faces': report.faces}
     values |= {f'{name} rate (Hz)': f'{rate:.1f}' for name, rate in report.rates.items()}

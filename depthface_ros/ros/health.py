@@ -21,7 +21,7 @@ class Report:
     faces: int
     totals: dict[str, int]  # by name of COUNTS
     rates: dict[str, float]  # Hz, by name of COUNTS
-    latency_s: tuple[float, float] | None  # image stamp to publication, median and 95 %; None without
+    latency_s: tuple[float, float] | None  # image stamp to publication: median and 95 %
     work_s: tuple[float, float] | None  # the part of it in this node's hands
     problem: str  # the latest since the previous report, or ''
     last_problem: str  # the latest of all, or ''

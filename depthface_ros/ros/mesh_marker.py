@@ -61,14 +61,15 @@ class MeshMarker:
                         scale=Vector3(x=1.0, y=1.0, z=1.0), color=_COLOR,
                         lifetime=Duration(sec=int(self._lifetime),
                                           nanosec=round(self._lifetime % 1 * 1e9)),
-                        points=[Point(x=x, y=y, z=z) for x, y, z in np.asarray(points, float).tolist()])
+                        points=[Point(x=x, y=y, z=z)
+                                for x, y, z in np.asarray(points, float).tolist()])
         marker.header.stamp = stamp
         marker.header.frame_id = self.frame_id
         marker.pose.orientation.w = 1.0
         return marker
 
     def _checked_template(self) -> _Template | None:
-        """A template for the mesh, if a small one gives messages that read back as they were meant."""
+        """A template for the mesh, if a small one gives messages that read back as meant."""
         small = serialize_message(self.message(Time(), _ID, [_POINT, _POINT]))
         stamp, points = Time(sec=123456789, nanosec=987654321), np.arange(15.0).reshape(5, 3)
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS 2 node: depth images in, /tf and mesh markers out. See README.md for topics and parameters."""
+"""The ROS 2 node: depth images in, faces on /tf and mesh markers out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
@@ -25,7 +25,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.camera_info import intrinsics_from_camera_info
+from depthface_ros.camera_info import intrinsics_from_camera_info, is_rectified
 from depthface_ros.depth_image import median_depth
 from depthface_ros.estimator import FaceEstimator
 from depthface_ros.ros import bridge
@@ -36,8 +36,7 @@ from depthface_ros.ros.worker import NewestFirstWorker
 from depthface_ros.tracking import Track, Tracker
 
 IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
-# Newest image only (REP-2003): a best-effort reader matches reliable and best-effort cameras.
-NEWEST_IMAGE = QoSProfile(depth=1, reliability=qos_profile_sensor_data.reliability)
+CAMERA_INFO_PATIENCE = 0.2  # s; the first one may come a little after the first image
 
 
 class FaceNode(LifecycleNode):
@@ -59,13 +58,13 @@ class FaceNode(LifecycleNode):
         self.create_timer(1.0, self._on_heartbeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
-    # Lifecycle ------------------------------------------------------------------------------------
+    # Lifecycle ----------------------------------------------------------------------------------
 
     def on_configure(self, state) -> TransitionCallbackReturn:
         try:
             self._settings = read_parameters(self)
             self._estimator = FaceEstimator(self._settings.engine, self._settings.estimator)
-            # Python and the engine load things at the first use: the first image need not wait for it.
+            # Python and the engine load things at their first use: no image need wait for it.
             self._estimator(np.full((120, 160), 1000, np.uint16), Intrinsics(150, 150, 80, 60))
         except Exception as error:
             return self._failed('configure', error)
@@ -79,17 +78,22 @@ class FaceNode(LifecycleNode):
         self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
         self._marker: MeshMarker | None = None
         self._camera_info: CameraInfo | None = None
+        self._camera_info_came = threading.Event()
         self._image_time = self._camera_info_time = time.monotonic()
         override = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
         try:
+            # Best effort matches reliable and best-effort cameras (REP-2003). The queue of a few
+            # images is emptied at once: what is not worked on gets dropped, and counted, here.
             self._inputs = [
-                self.create_subscription(Image, 'depth/image', self._on_image, NEWEST_IMAGE, **override),
-                self.create_subscription(CameraInfo, 'depth/camera_info', self._on_camera_info,
-                                         NEWEST_IMAGE, **override)]
+                self.create_subscription(kind, topic, callback, qos_profile_sensor_data,
+                                         **override)
+                for kind, topic, callback in (
+                    (Image, 'depth/image', self._on_image),
+                    (CameraInfo, 'depth/camera_info', self._on_camera_info))]
         except Exception as error:  # a QoS that the user set and ROS refuses
             return self._failed('activate', error)
         image_topic, info_topic = (subscription.topic_name for subscription in self._inputs)
-        self._rectified = self._settings.rectified or 'rect' in image_topic
+        self._rectified = self._settings.rectified or is_rectified(image_topic)
         self._worker = NewestFirstWorker(self._process, lambda: self._health.count('dropped'))
         self.get_logger().info(f'listening to {image_topic} and {info_topic}')
         return super().on_activate(state)
@@ -121,22 +125,24 @@ class FaceNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def _on_set_parameters(self, parameters):
-        fixed = self._estimator is not None and any(p.name in self._fixed_parameters for p in parameters)
+        fixed = self._estimator is not None and any(
+            parameter.name in self._fixed_parameters for parameter in parameters)
         return SetParametersResult(successful=not fixed, reason=(
             'read when the node is configured: deactivate and clean up first' if fixed else ''))
 
-    # Input: executor thread -----------------------------------------------------------------------
+    # Input: executor thread ---------------------------------------------------------------------
 
     def _on_camera_info(self, camera_info: CameraInfo) -> None:
         self._camera_info = camera_info
         self._camera_info_time = time.monotonic()
+        self._camera_info_came.set()
 
     def _on_image(self, image: Image) -> None:
         self._image_time = time.monotonic()
         self._health.count('received')
         self._worker.put((image, self._image_time))
 
-    # Work: worker thread --------------------------------------------------------------------------
+    # Work: worker thread ------------------------------------------------------------------------
 
     def _process(self, item: tuple[Image, float]) -> None:
         """Image to messages; whatever is wrong with one image, the next one gets its chance."""
@@ -151,7 +157,7 @@ class FaceNode(LifecycleNode):
         except Exception:
             if rclpy.ok(context=self.context):  # else the node was shut down meanwhile
                 self._health.count('rejected')
-                self._report('bug', f'an image was skipped after an error:\n{traceback.format_exc()}')
+                self._report('bug', f'an image was skipped:\n{traceback.format_exc()}')
             return
         stamp_ns = bridge.nanoseconds(image.header.stamp)
         latency_s = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
@@ -163,21 +169,23 @@ class FaceNode(LifecycleNode):
         if not frame_id:
             raise ValueError('image without a frame_id: expected the optical frame of the camera; '
                              'set it in the camera driver')
-        if self._camera_info is None:
-            raise ValueError(f'no camera_info yet on {self._inputs[1].topic_name}: expected one beside '
-                             'each image; check the topic name and the camera driver')
+        if not self._camera_info_came.wait(CAMERA_INFO_PATIENCE):
+            raise ValueError(f'no camera_info yet on {self._inputs[1].topic_name}: expected one '
+                             'beside each image; check the topic name and the camera driver')
         intrinsics = intrinsics_from_camera_info(self._camera_info, image.height, image.width,
                                                  self._rectified)
         depth = bridge.depth_from_image(image)
         if 'optical' not in frame_id:
-            self._report('frame', f'frame_id {frame_id!r} does not look like an optical frame: expected x '
-                         'right, y down, z forward (REP-103); else faces stand askew', self._once)
+            self._report('frame', f'frame_id {frame_id!r} does not look like an optical frame: '
+                         'expected x right, y down, z forward (REP-103), else faces stand askew',
+                         self._once)
         median = median_depth(depth)
         if median is None:
-            self._report('empty', 'image without any valid depth: is the camera covered, or too close?')
+            self._report('empty', 'image without any valid depth: expected some; is the camera '
+                         'covered, or everything too close?')
         elif median > IMPLAUSIBLE_DEPTH:
-            self._report('unit', f'median depth is {median:.0f} m: expected metres in {image.encoding}; '
-                         'the publisher seems to send millimetres')
+            self._report('unit', f'median depth is {median:.0f} m: expected metres in '
+                         f'{image.encoding}; the publisher seems to send millimetres')
         faces = self._estimator(depth, intrinsics)
         return self._tracker.update(faces, bridge.nanoseconds(image.header.stamp))
 
@@ -193,30 +201,31 @@ class FaceNode(LifecycleNode):
                                           self._settings.mesh_lifetime)
             for track in seen:
                 self._shown[track.id] = header.frame_id
-                self._mesh.publish(self._marker.serialise(header.stamp, track.id, track.face.vertices))
+                self._mesh.publish(
+                    self._marker.serialise(header.stamp, track.id, track.face.vertices))
 
     def _clear_meshes(self, ids: set[str], stamp) -> None:
         for track_id in ids:
             self._mesh.publish(deletion(self._shown.pop(track_id), stamp, track_id))
 
-    # Reporting ------------------------------------------------------------------------------------
+    # Reporting ----------------------------------------------------------------------------------
 
     def _on_heartbeat(self) -> None:
         if self._worker is not None:
             self._check_silence()
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
         engine = self._estimator.engine.name if self._estimator else 'none'
-        self._diagnostics.publish(bridge.diagnostics(
-            self.get_clock().now().to_msg(), self.get_name(), state, engine, self._health.report()))
+        now = self.get_clock().now().to_msg()
+        self._diagnostics.publish(
+            bridge.diagnostics(now, self.get_name(), state, engine, self._health.report()))
 
     def _check_silence(self) -> None:
         limit, now = self._settings.input_timeout, time.monotonic()
         for subscription, latest in zip(self._inputs, (self._image_time, self._camera_info_time)):
             if now - latest > limit:
                 topic = subscription.topic_name
-                publishers = self.count_publishers(topic)
-                self._report(topic, f'nothing on {topic} for {now - latest:.0f} s; it has {publishers} '
-                             f'publisher{"" if publishers == 1 else "s"}: expected a depth camera there; '
+                self._report(topic, f'nothing on {topic} for {now - latest:.0f} s (publishers: '
+                             f'{self.count_publishers(topic)}): expected a depth camera there; '
                              'remap the topic or start the camera')
 
     def _report(self, kind: str, text: str, limit: RateLimit | None = None) -> None:

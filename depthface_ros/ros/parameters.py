@@ -21,24 +21,26 @@ from depthface_ros.tracking import TrackerConfig
 class Parameters:
     """What a user of the node can set; `ros2 param describe` prints the texts below."""
 
-    autostart: bool = setting(True, 'Configure and activate at start; false leaves that to a launch '
-                              'file or a lifecycle manager.')
-    engine: str = setting('auto', 'What runs the networks; auto takes the fastest that works here.',
-                          choices=('auto', *ENGINES))
-    rectified: bool = setting(False, 'The image is rectified: use P and ignore D of camera_info. '
-                              'Needed only if D is not zero and the topic lacks "rect" in its name.')
+    autostart: bool = setting(
+        True, 'Configure and activate at start; false leaves that to a lifecycle manager.')
+    engine: str = setting(
+        'auto', 'What runs the networks; auto takes the fastest that works here.',
+        choices=('auto', *ENGINES))
+    rectified: bool = setting(
+        False, 'The image is rectified: use P and ignore D of camera_info. Needed only if D is '
+        'not zero and the name of the topic lacks "rect" after its last slash.')
     publish_tf: bool = setting(True, 'Publish face_<id> and gaze_<id> on /tf.')
     publish_mesh: bool = setting(True, 'Publish meshes on ~/mesh while somebody subscribes.')
-    mesh_lifetime: float = setting(0.5, 'Seconds for which a viewer keeps a mesh without an update; '
-                                   '0 keeps it.', 0.0, 60.0)
-    input_timeout: float = setting(5.0, 'Seconds without an image or camera_info before the node '
-                                   'warns.', 0.1, 3600.0)
+    mesh_lifetime: float = setting(
+        0.5, 'Seconds for which a viewer keeps a mesh without an update; 0 keeps it.', 0.0, 60.0)
+    input_timeout: float = setting(
+        5.0, 'Seconds without an image or camera_info before the node warns.', 0.1, 3600.0)
     estimator: EstimatorConfig = EstimatorConfig()
     tracker: TrackerConfig = TrackerConfig()
 
 
 def leaves(defaults=Parameters(), prefix: str = '') -> Iterator[tuple[str, Any, Mapping]]:
-    """Name, default and metadata of each parameter; those of a nested dataclass get its name and a dot."""
+    """Name, default and metadata of each parameter; nested ones are named 'outer.inner'."""
     for item in fields(defaults):
         name, default = prefix + item.name, getattr(defaults, item.name)
         if is_dataclass(default):
@@ -63,7 +65,8 @@ def read_parameters(node: Node) -> Parameters:
         value = values[name] = node.get_parameter(name).value
         choices = metadata.get('choices')
         if choices and value not in choices:
-            raise ValueError(f'parameter {name} is {value!r}: expected one of {", ".join(choices)}')
+            raise ValueError(
+                f'parameter {name} is {value!r}: expected one of {", ".join(choices)}')
     return with_values(Parameters(), values)
 
 
@@ -88,8 +91,8 @@ def _descriptor(default, metadata) -> ParameterDescriptor:
 
 
 def yaml_text() -> str:
-    """A parameter file with every parameter, its meaning and its default: config/depthface.yaml."""
-    lines = ['# Every parameter with its default. Made by `python -m depthface_ros.ros.parameters`.',
+    """A parameter file with every parameter, its meaning and default: config/depthface.yaml."""
+    lines = ['# Every parameter with its default, by `python -m depthface_ros.ros.parameters`.',
              '/**:', '  ros__parameters:']
     groups: tuple[str, ...] = ()
     for name, default, metadata in leaves():
@@ -102,7 +105,8 @@ def yaml_text() -> str:
         text = metadata['description'] + (f' One of: {", ".join(metadata["choices"])}.'
                                           if metadata['choices'] else '')
         lines += [f'{indent}# {line}' for line in textwrap.wrap(text, 96 - len(indent))]
-        lines.append(f'{indent}{leaf}: {str(default).lower() if isinstance(default, bool) else default}')
+        value = str(default).lower() if isinstance(default, bool) else default
+        lines.append(f'{indent}{leaf}: {value}')
     return '\n'.join(lines) + '\n'
 
 
