@@ -15,9 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = [(3, minor) for minor in range(10, 15)]
-NETWORK_ERRORS = ('Failed to establish a new connection', 'NameResolutionError', 'Network is unreachable',
-                  'Temporary failure in name resolution', 'ProxyError', 'ReadTimeoutError', 'ConnectTimeoutError',
-                  'from versions: none')
+# What pip says when it cannot reach its index.
+NETWORK_ERRORS = (
+    'Failed to establish a new connection', 'NameResolutionError', 'Network is unreachable',
+    'Temporary failure in name resolution', 'ProxyError', 'ReadTimeoutError',
+    'ConnectTimeoutError', 'from versions: none')
 # Prints what is wrong with a Python, or nothing.
 PROBE = '''
 import os, sys, sysconfig
@@ -37,9 +39,10 @@ def main():
     """Install what is not installed yet; exits with one line that says what is missing."""
     purpose = sys.argv[1]
     venv = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / '.venv').resolve()
-    sources = [ROOT / 'requirements' / 'demo.txt', ROOT / 'requirements' / f'{purpose}.txt', ROOT / 'setup.py',
-               *sorted((ROOT / 'demo' / 'messages').rglob('*.*'))]
-    fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources if file.is_file()))
+    requirements = ROOT / 'requirements' / f'{purpose}.txt'
+    messages = [file for file in sorted((ROOT / 'demo' / 'messages').rglob('*')) if file.is_file()]
+    sources = [requirements.with_name('demo.txt'), requirements, ROOT / 'setup.py', *messages]
+    fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources))
     stamp = venv / f'installed-for-{purpose}'
     if stamp.is_file() and stamp.read_text() == fingerprint.hexdigest():
         return
@@ -49,8 +52,7 @@ def main():
         run([suitable_python(), '-m', 'venv', '--clear', str(venv)], f'making {venv.name}')
     log = venv / 'install.log'
     pip = [str(python), '-m', 'pip', '--disable-pip-version-check', 'install']
-    requirements = str(ROOT / 'requirements' / f'{purpose}.txt')
-    run([*pip, '-r', requirements], f'installing requirements/{purpose}.txt', log)
+    run([*pip, '-r', str(requirements)], f'installing requirements/{purpose}.txt', log)
     run([*pip, '--use-pep517', '--no-build-isolation', '--no-deps', '-e', str(ROOT)],
         'installing depthface_ros', log)
     run([str(python), str(ROOT / 'demo' / 'messages' / 'build.py')], 'building tf2_msgs', log)
@@ -61,17 +63,18 @@ def check_tools():
     """Exit unless a C++ compiler, make and cmake are here."""
     compiler = os.environ.get('CXX', 'c++').split()[0]
     if not any(map(shutil.which, (compiler, 'g++', 'clang++'))):
-        sys.exit('A C++ compiler is needed to build tf2_msgs; none was found (on Debian and Ubuntu: '
-                 'apt install g++ make cmake).')
+        sys.exit('A C++ compiler is needed to build tf2_msgs; none was found (on Debian and '
+                 'Ubuntu: apt install g++ make cmake).')
     for tool in ('cmake', 'make'):
         if not shutil.which(tool):
-            sys.exit(f'{tool} is needed to build tf2_msgs; it was not found (on Debian and Ubuntu: '
-                     f'apt install {tool}).')
+            sys.exit(f'{tool} is needed to build tf2_msgs; it was not found (on Debian and '
+                     f'Ubuntu: apt install {tool}).')
 
 
 def suitable_python():
-    """The Python that runs this file, or else another one that can be found; exits if none will do."""
-    names = [sys.executable, *(f'python3.{minor}' for _, minor in reversed(VERSIONS)), '/usr/bin/python3']
+    """The Python that runs this file or else another one that is found; exits if none will do."""
+    names = [sys.executable, *(f'python3.{minor}' for _, minor in reversed(VERSIONS)),
+             '/usr/bin/python3']
     found = {name: shutil.which(name) for name in names}
     defects = {name: defect(path) for name, path in found.items() if path}
     for name, problem in defects.items():
@@ -86,8 +89,8 @@ def suitable_python():
 def defect(python):
     """What a Python lacks, as a text; '' if it will do."""
     try:
-        done = subprocess.run([str(python), '-c', PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              timeout=60)
+        done = subprocess.run([str(python), '-c', PROBE], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f'it does not run ({error})'
     return done.stdout.decode().strip() or ('' if done.returncode == 0 else 'it does not run')
@@ -97,12 +100,13 @@ def run(command, title, log=None):
     """Run a command with a line that counts its steps; exits with what went wrong if it fails."""
     start, steps, output = time.monotonic(), 0, []
     show(f'{title} ...', 0)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-                          errors='replace') as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          universal_newlines=True, errors='replace') as process:
         for line in process.stdout:
             output.append(line)
             steps += line.startswith(('Collecting', 'Requirement already'))
-            show(f'{title} ... {time.monotonic() - start:.0f} s' + (f', {steps} packages' if steps else ''))
+            show(f'{title} ... {time.monotonic() - start:.0f} s'
+                 + (f', {steps} packages' if steps else ''))
     show(f'{title}: {time.monotonic() - start:.0f} s', 0, end='\n')
     text = ''.join(output)
     if log:
@@ -112,14 +116,14 @@ def run(command, title, log=None):
         return
     network = next((error for error in NETWORK_ERRORS if error in text), None)
     if network:
-        sys.exit(f'No network: pip cannot reach a package index that has what it needs ({network}). Connect, or '
-                 'point PIP_INDEX_URL to a mirror, and run this again.')
+        sys.exit('No network: pip cannot reach a package index that has what it needs '
+                 f'({network}). Connect, or point PIP_INDEX_URL to a mirror, and run this again.')
     print(''.join(output[-15:]), file=sys.stderr)
     sys.exit(f'{title} failed, see above' + (f' and {log}' if log else ''))
 
 
 def show(text, pause=20.0, end=''):
-    """Write over the current line of a terminal; into a file, a line if the last one is `pause` s old."""
+    """Write over a terminal's current line; in a file, a line if the last is `pause` s old."""
     if sys.stdout.isatty():
         print(f'\r\033[K{text}', end=end, flush=True)
     elif time.monotonic() - show.latest >= pause:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo leaves behind: a video, a sheet of pictures and a recording for RViz and Foxglove."""
+"""What the demo leaves: a video, a sheet of pictures, a recording for RViz and Foxglove."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, sho
     video, pictures = VideoWriter(folder / 'faces.mp4', sample.rate), []
     for count, stamp in enumerate(stamps, 1):
         drawn = {name: Face(pose, vertices, np.zeros(0), np.nan, np.nan, np.nan)
-                 for name, (pose, vertices) in faces.get(stamp, {}).items() if vertices is not None}
-        picture = draw_faces(sample.depths[stamp], sample.intrinsics, list(drawn.values()), face_model,
-                             list(drawn))
+                 for name, (pose, vertices) in faces.get(stamp, {}).items()
+                 if vertices is not None}
+        picture = draw_faces(sample.depths[stamp], sample.intrinsics, list(drawn.values()),
+                             face_model, list(drawn))
         video.write(picture)
         if stamp in chosen:
             pictures.append(picture)
@@ -41,7 +42,8 @@ def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, sho
     cv2.imwrite(str(folder / 'sheet.png'), contact_sheet(pictures, columns=4))
 
 
-def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]], mesh_topic: str) -> None:
+def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]],
+              mesh_topic: str) -> None:
     """An mcap file with all transforms and mesh markers at the time of their images.
 
     :param transforms: TFMessages.
@@ -53,7 +55,8 @@ def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]], me
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         with writer:
             tf = writer.add_connection('/tf', 'tf2_msgs/msg/TFMessage', typestore=store)
-            mesh = writer.add_connection(mesh_topic, 'visualization_msgs/msg/Marker', typestore=store)
+            mesh = writer.add_connection(mesh_topic, 'visualization_msgs/msg/Marker',
+                                         typestore=store)
             stamped = [(m.transforms[0].header.stamp, m) for m in transforms]
             messages = [(s.sec * 10**9 + s.nanosec, tf, serialize_message(m)) for s, m in stamped]
             messages += [(stamp, mesh, data) for stamp, data in markers]

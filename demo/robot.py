@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The other programs of a robot: a camera that plays a recording, a listener, and the node's process."""
+"""The other programs of a robot: a camera that plays a recording, a listener, and the node."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class NodeProcess:
         return '\n'.join(self._log.read_text().splitlines()[-15:])
 
     def cpu_s(self) -> float:
-        """Seconds of processor time that it has used so far: fields 14 and 15 of proc_pid_stat(5)."""
+        """Seconds of processor time it has used: fields 14 and 15 of proc_pid_stat(5)."""
         fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
@@ -61,7 +61,7 @@ class NodeProcess:
             self._process.kill()
             raise RuntimeError('the node did not end within 10 s of SIGINT') from None
         if self._process.returncode:
-            raise RuntimeError(f'the node ended with exit status {self._process.returncode}:\n{self.last_words()}')
+            self.check()
 
     def kill(self) -> None:
         """End it in any case."""
@@ -74,23 +74,26 @@ class NodeProcess:
 class Heard:
     """What the listener received, in order."""
 
-    transforms: list[tuple[TFMessage, int]] = field(default_factory=list)  # and when it was published, ns
-    markers: list[bytes] = field(default_factory=list)  # serialised: reading one takes Python 20 ms
+    # and when they were published, ns
+    transforms: list[tuple[TFMessage, int]] = field(default_factory=list)
+    # serialised: reading one takes Python 20 ms
+    markers: list[bytes] = field(default_factory=list)
     heartbeat: dict[str, str] = field(default_factory=dict)  # the newest
 
 
 class Robot:
-    """A ROS node that publishes a recording as a camera driver would, and listens as anybody could."""
+    """Publishes a recording as a camera driver would, and listens as anybody could."""
 
     def __init__(self, sample: Sample):
         self.sample, self.heard = sample, Heard()
         self._node = rclpy.create_node('demo')
-        self._image = self._node.create_publisher(Image, sample.image_topic, qos_profile_sensor_data)
-        self._info = self._node.create_publisher(CameraInfo, sample.info_topic, qos_profile_sensor_data)
-        self._node.create_subscription(
-            TFMessage, '/tf', lambda m, info: self.heard.transforms.append((m, info['source_timestamp'])), 100)
-        self._node.create_subscription(Marker, MESH_TOPIC, self.heard.markers.append, 100, raw=True)
-        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self._image, self._info = (
+            self._node.create_publisher(kind, topic, qos_profile_sensor_data)
+            for kind, topic in ((Image, sample.image_topic), (CameraInfo, sample.info_topic)))
+        listen = self._node.create_subscription
+        listen(TFMessage, '/tf', self._on_tf, 100)
+        listen(Marker, MESH_TOPIC, self.heard.markers.append, 100, raw=True)
+        listen(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -103,7 +106,8 @@ class Robot:
                    and self._node.count_publishers(MESH_TOPIC) and self.heard.heartbeat):
             process.check()
             if time.monotonic() > end:
-                raise RuntimeError(f'the node did not start within {seconds:.0f} s:\n{process.last_words()}')
+                raise RuntimeError(f'the node did not start within {seconds:.0f} s:\n'
+                                   f'{process.last_words()}')
             time.sleep(0.05)
 
     def play(self, show) -> dict[int, int]:
@@ -146,6 +150,9 @@ class Robot:
         self._executor.shutdown()
         self._thread.join()
         self._node.destroy_node()
+
+    def _on_tf(self, message: TFMessage, info: dict) -> None:
+        self.heard.transforms.append((message, info['source_timestamp']))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         status = message.status[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play the sample recording through the real node over DDS, and report what came out: `make demo`."""
+"""Play the sample recording through the real node over DDS and report: `make demo`."""
 
 from __future__ import annotations
 
@@ -51,9 +51,11 @@ def run(bag: Path, output: Path) -> None:
     """The demo, from the recording to the report and the files in the output folder."""
     sample = read_sample(bag)
     height, width = next(iter(sample.depths.values())).shape
-    print(f'{bag.name}: {len(sample.images)} depth images of {width}x{height} at {sample.rate:.0f} Hz')
+    print(f'{bag.name}: {len(sample.images)} depth images of {width}x{height} at '
+          f'{sample.rate:.0f} Hz')
     rclpy.init()
-    process, robot = NodeProcess(sample.image_topic, sample.info_topic, output / 'node.log'), Robot(sample)
+    process = NodeProcess(sample.image_topic, sample.info_topic, output / 'node.log')
+    robot = Robot(sample)
     try:
         show('starting the node')
         robot.wait_for_node(process)
@@ -116,20 +118,20 @@ def report(robot: Robot, sample: Sample, score: Score, sent: dict[int, int], cpu
     heard = robot.heard
     latency_ms = [(published - stamp_ns(message.transforms[0].header)) * 1e-6
                   for message, published in heard.transforms]
-    counts = ', '.join(f'{robot.total(name)} {name}' for name in ('received', 'processed', 'dropped'))
-    found = len(score.rotation_deg)
-    meshes = len(heard.markers)
-    seconds = len(sent) / sample.rate
+    counts = ', '.join(f'{robot.total(name)} {name}'
+                       for name in ('received', 'processed', 'dropped'))
+    found, seconds = len(score.rotation_deg), len(sent) / sample.rate
     print(f'  images     {len(sent)} sent; the node: {counts}')
-    print(f'  faces      {found} poses and {meshes} meshes for {score.in_view} faces in view '
+    print(f'  faces      {found} poses and {score.meshes} meshes of {score.in_view} faces in view '
           f'({100 * found / max(score.in_view, 1):.1f} %), {score.false} where nobody is')
     print(f'  latency    image stamp to publication p50 {quantile(latency_ms, 50)} ms, '
           f'p95 {quantile(latency_ms, 95)} ms')
-    for name, errors, unit in (('rotation', score.rotation_deg, 'degrees'), ('sellion', score.sellion_mm, 'mm'),
-                               ('mesh', score.mesh_mm, 'mm')):
-        print(f'  {name:<10} error median {quantile(errors, 50)}, p95 {quantile(errors, 95)} {unit}'
-              + (f', mean {np.mean(errors):.1f}; no alignment, {len(errors)} meshes with ground truth'
-                 if name == 'mesh' and errors else ''))
+    for name, errors, unit in (
+            ('rotation', score.rotation_deg, 'degrees, geodesic'),
+            ('sellion', score.sellion_mm, 'mm'),
+            ('mesh', score.mesh_mm, f'mm, not aligned, of {len(score.mesh_mm)} with truth')):
+        print(f'  {name:<10} error median {quantile(errors, 50)}, p95 {quantile(errors, 95)} '
+              f'{unit}')
     print(f'  CPU        {100 * cpu_s / seconds:.0f} % of one core')
 
 

@@ -27,8 +27,9 @@ class Sample:
     infos: dict[int, bytes] = field(default_factory=dict)  # stamp -> serialised CameraInfo
     depths: dict[int, np.ndarray] = field(default_factory=dict)  # stamp -> (H, W)
     intrinsics: Intrinsics | None = None
-    poses: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)  # stamp -> person -> (4, 4)
-    meshes: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)  # ... -> (V, 3), face frame
+    # stamp -> person -> camera_from_face (4, 4), and vertices (V, 3) in the face frame
+    poses: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+    meshes: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -47,11 +48,13 @@ def read_sample(path: Path) -> Sample:
             kind = connection.msgtype.rpartition('/')[-1]
             if kind == 'TFMessage':
                 for item in message.transforms:
-                    sample.poses.setdefault(_stamp_ns(item), {})[item.child_frame_id] = matrix(item.transform)
+                    persons = sample.poses.setdefault(_stamp_ns(item), {})
+                    persons[item.child_frame_id] = matrix(item.transform)
             elif kind == 'PointCloud2':
-                points = np.ndarray((message.width * message.height, 3), '<f4', message.data.tobytes(),
-                                    strides=(message.point_step, 4))
-                sample.meshes.setdefault(_stamp_ns(message), {})[message.header.frame_id] = points
+                persons = sample.meshes.setdefault(_stamp_ns(message), {})
+                persons[message.header.frame_id] = np.ndarray(
+                    (message.width * message.height, 3), '<f4', message.data.tobytes(),
+                    strides=(message.point_step, 4))
             elif kind == 'CameraInfo':
                 info, sample.info_topic = message, connection.topic
                 sample.infos[_stamp_ns(message)] = bytes(data)

@@ -18,10 +18,11 @@ class Score:
     sellion_mm: list[float] = field(default_factory=list)
     mesh_mm: list[float] = field(default_factory=list)  # mean over the vertices, one per mesh
     in_view: int = 0  # persons, over all images
+    meshes: int = 0  # of faces that are true, whether or not there is truth for them
     false: int = 0  # faces where nobody is
 
-    def add(self, faces: dict[str, tuple[np.ndarray, np.ndarray | None]], poses: dict[str, np.ndarray],
-            meshes: dict[str, np.ndarray]) -> None:
+    def add(self, faces: dict[str, tuple[np.ndarray, np.ndarray | None]],
+            poses: dict[str, np.ndarray], meshes: dict[str, np.ndarray]) -> None:
         """Compare one image's faces to its truth.
 
         :param faces: id -> camera_from_face (4, 4) and vertices (V, 3), camera frame, or None.
@@ -40,11 +41,12 @@ class Score:
             truth = left.pop(person)
             self.rotation_deg.append(geodesic_deg(truth[:3, :3], camera_from_face[:3, :3]))
             self.sellion_mm.append(1000 * distance[person])
+            self.meshes += vertices is not None
             if vertices is not None and person in meshes:
-                truth_vertices = meshes[person] @ truth[:3, :3].T + truth[:3, 3]
-                self.mesh_mm.append(1000 * np.linalg.norm(vertices - truth_vertices, axis=1).mean())
+                off = vertices - (meshes[person] @ truth[:3, :3].T + truth[:3, 3])
+                self.mesh_mm.append(1000 * np.linalg.norm(off, axis=1).mean())
 
 
 def geodesic_deg(a: np.ndarray, b: np.ndarray) -> float:
-    """The angle between two rotations (3, 3): |a - b| = sqrt(8) sin(angle / 2), exact when small."""
+    """The angle between two rotations (3, 3), exact when small: |a - b| = sqrt(8) sin(angle/2)."""
     return float(np.degrees(2 * np.arcsin(min(1.0, np.linalg.norm(a - b) / np.sqrt(8)))))

@@ -46,7 +46,8 @@ class Peer:
         self.node = rclpy.create_node('peer')
         self.heard = {'tf': [], 'mesh': [], 'diagnostics': []}
         self._image = self.node.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
-        self._info = self.node.create_publisher(CameraInfo, 'depth/camera_info', qos_profile_sensor_data)
+        self._info = self.node.create_publisher(CameraInfo, 'depth/camera_info',
+                                                qos_profile_sensor_data)
         self._change_state = self.node.create_client(ChangeState, '/depthface/change_state')
         for kind, topic, name in ((TFMessage, '/tf', 'tf'), (Marker, '/depthface/mesh', 'mesh'),
                                   (DiagnosticArray, '/diagnostics', 'diagnostics')):
@@ -61,8 +62,10 @@ class Peer:
         return value
 
     def wait_until_connected(self) -> None:
-        self.wait_for(lambda: self._image.get_subscription_count() and self._info.get_subscription_count()
-                      and self.node.count_publishers('/tf') and self.node.count_publishers('/depthface/mesh'))
+        self.wait_for(lambda: self._image.get_subscription_count()
+                      and self._info.get_subscription_count()
+                      and self.node.count_publishers('/tf')
+                      and self.node.count_publishers('/depthface/mesh'))
         time.sleep(0.2)  # the other side may learn of it a moment later
 
     def send_info(self, info: CameraInfo) -> None:
@@ -73,7 +76,7 @@ class Peer:
         self._image.publish(image)
 
     def change_state(self, transition_id: int) -> None:
-        """Take the node through a transition of lifecycle_msgs/Transition, as `ros2 lifecycle set` does."""
+        """Take the node through a transition, as `ros2 lifecycle set` does."""
         request = ChangeState.Request()
         request.transition.id = transition_id
         assert self.wait_for(self._change_state.call_async(request).result).success

@@ -25,8 +25,9 @@ def images(draw):
 
 
 def pack(pixels, is_bigendian, padding):
-    """Bytes and step of a message with these pixels, by struct: independent of the code under test."""
-    code = ('>' if is_bigendian else '<') + {'u': 'H', 'f': 'f'}[pixels.dtype.kind] * pixels.shape[1]
+    """Bytes and step of a message with these pixels, by struct."""
+    order, kind = '>' if is_bigendian else '<', 'H' if pixels.dtype.kind == 'u' else 'f'
+    code = f'{order}{pixels.shape[1]}{kind}'
     rows = [struct.pack(code, *row.tolist()) + b'\xa5' * padding for row in pixels]
     return b''.join(rows), len(rows[0])
 

@@ -20,17 +20,19 @@ PACKAGE = ElementTree.parse(ROOT / 'package.xml').getroot()
 # What rosdep or the ROS distribution call the modules that this package imports.
 KEYS = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv'}
 # No rosdep key on apt: users install these with pip, see README.md. The last ones are optional.
-PIP_ONLY = {'array_api_compat', 'onnxruntime', 'rosbags', 'ruamel', 'rerun', 'torch', 'tensorrt', 'rich', 'onnx'}
+PIP_ONLY = {'array_api_compat', 'onnxruntime', 'rosbags', 'ruamel', 'rerun', 'rich', 'torch',
+            'tensorrt'}
 
 
 def core_files() -> list[Path]:
     """Python files of the package outside ros/."""
     package = ROOT / 'depthface_ros'
-    return [file for file in sorted(package.rglob('*.py')) if file.relative_to(package).parts[0] != 'ros']
+    return [file for file in sorted(package.rglob('*.py'))
+            if file.relative_to(package).parts[0] != 'ros']
 
 
 def imported(files) -> set[str]:
-    """Top-level names of the modules that files import, at their top or later; without Python's own."""
+    """Top-level names of the modules that files import anywhere, without Python's own."""
     names = set()
     for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
         if isinstance(node, ast.Import):
@@ -45,7 +47,8 @@ def dependencies(kind: str) -> set[str]:
 
 
 def test_package_xml_names_exactly_what_is_imported():
-    files = [file for folder in ('depthface_ros', 'launch') for file in (ROOT / folder).rglob('*.py')]
+    files = [file for folder in ('depthface_ros', 'launch')
+             for file in (ROOT / folder).rglob('*.py')]
     needed = {KEYS.get(name, name) for name in imported(files) - PIP_ONLY}
     assert dependencies('exec_depend') == needed
 
@@ -72,15 +75,17 @@ def test_everything_that_is_installed_exists(setup_arguments):
     installed = {folder: files for folder, files in setup_arguments['data_files']}
     assert all((ROOT / file).is_file() for files in installed.values() for file in files)
     assert installed['share/ament_index/resource_index/packages'] == [f'resource/{name}']
-    assert {Path(file).name for file in installed[f'share/{name}/launch']} == {'depthface.launch.py'}
-    assert {'depthface.yaml', 'fastdds.xml'} <= {Path(file).name for file in installed[f'share/{name}/config']}
-    for package in setup_arguments['packages']:
-        assert (ROOT / package.replace('.', '/') / '__init__.py').is_file()
-    assert {'depthface_ros', 'depthface_ros.ros', 'depthface_ros.engines'} <= set(setup_arguments['packages'])
+    assert set(installed[f'share/{name}/launch']) == {'launch/depthface.launch.py'}
+    assert set(installed[f'share/{name}/config']) == {
+        'config/depthface.yaml', 'config/fastdds.xml'}
+    packages = setup_arguments['packages']
+    assert all((ROOT / p.replace('.', '/') / '__init__.py').is_file() for p in packages)
+    assert {name, f'{name}.ros', f'{name}.engines'} <= set(packages)
 
 
 def test_console_scripts_name_functions(setup_arguments):
-    scripts = dict(entry.replace(' ', '').split('=') for entry in setup_arguments['entry_points']['console_scripts'])
+    entries = setup_arguments['entry_points']['console_scripts']
+    scripts = dict(entry.replace(' ', '').split('=') for entry in entries)
     assert set(scripts) == {'depthface', 'depthface_node'}
     for target in scripts.values():
         module, function = target.split(':')
@@ -97,7 +102,7 @@ import importlib, sys
 class NoRos:
     def find_spec(self, name, path=None, target=None):
         top = name.partition('.')[0]
-        if top.startswith(('rcl', 'rosidl', 'ament', 'launch', 'tf2', 'cv_bridge')) or top.endswith(('_msgs', '_interfaces')):
+        if top.startswith(('rcl', 'rosidl', 'ament', 'launch', 'tf2')) or top.endswith('_msgs'):
             raise ImportError(f'{{name}} is of ROS')
 sys.meta_path.insert(0, NoRos())
 for name in {modules!r}:
@@ -135,8 +140,10 @@ def launch_file(monkeypatch):
             return values[self.positional[0]]
 
     for name, members in {
-            'launch': ['LaunchDescription'], 'launch.actions': ['DeclareLaunchArgument', 'OpaqueFunction'],
-            'launch.substitutions': [LaunchConfiguration], 'launch_ros': [], 'launch_ros.actions': ['LifecycleNode'],
+            'launch': ['LaunchDescription'],
+            'launch.actions': ['DeclareLaunchArgument', 'OpaqueFunction'],
+            'launch.substitutions': [LaunchConfiguration],
+            'launch_ros': [], 'launch_ros.actions': ['LifecycleNode'],
     }.items():
         module = types.ModuleType(name)
         for member in members:
@@ -156,7 +163,8 @@ def test_the_launch_file_starts_the_node_on_the_topics_of_the_camera(launch_file
     def remappings(**changed):
         values.update(changed)
         node, = opaque.named['function'](None)
-        assert (node.named['package'], node.named['executable']) == ('depthface_ros', 'depthface_node')
+        assert node.named['package'] == 'depthface_ros'
+        assert node.named['executable'] == 'depthface_node'
         return dict(node.named['remappings'])
 
     assert remappings() == {name: name for name in ('depth/image', 'depth/camera_info')}

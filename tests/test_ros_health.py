@@ -72,7 +72,8 @@ def test_rates_are_of_the_time_since_the_previous_report():
     health.count('dropped')
     clock.now += 2.0
     report = health.report()
-    assert report.rates == pytest.approx({'received': 15, 'processed': 15, 'dropped': 0.5, 'rejected': 0})
+    assert report.rates == pytest.approx(
+        {'received': 15, 'processed': 15, 'dropped': 0.5, 'rejected': 0})
     assert report.faces == 2 and report.healthy
     clock.now += 1.0
     report = health.report()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node over real DDS: what it publishes for faces that are known, and how it takes bad input."""
+"""The node over real DDS: what it publishes for known faces, and how it takes bad input."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from ros_helpers import FRAME, Peer, camera_info_message, image_message, spinnin
 
 SECOND = 10**9
 TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1]], np.int32)
-# A person looking straight into the camera from 1 m: x of the face is -z of the camera (towards
-# it), z of the face (up) is -y of the camera, y of the face (the person's left) is +x of the image.
-CAMERA_FROM_FACE = np.array([[0, 1, 0, 0.1], [0, 0, -1, -0.2], [-1, 0, 0, 1.0], [0, 0, 0, 1]], np.float32)
+# A person looking straight into the camera: x of the face is -z of the camera (towards it), z of
+# the face (up) is -y of the camera, y of the face (the person's left) is +x of the camera.
+CAMERA_FROM_FACE = np.array([[0, 1, 0, 0.1], [0, 0, -1, -0.2], [-1, 0, 0, 1], [0, 0, 0, 1]],
+                            np.float32)
 DEPTH = np.full((48, 64), 1000, np.uint16)
 
 
 class KnownFaces:
-    """Stands in for the networks: one face for each distinct depth in whole metres in the image."""
+    """Stands in for the networks: one face for each depth in whole metres in the image."""
 
     engines_skipped = ()
     engine = SimpleNamespace(name='known')
@@ -39,8 +40,9 @@ class KnownFaces:
         pass
 
     def __call__(self, depth, intrinsics):
-        metres = np.unique(depth[(depth > 0) & (depth % 1000 == 0)] // 1000) if depth.dtype == np.uint16 else ()
-        return [face_at(float(z)) for z in metres]
+        if depth.dtype != np.uint16:
+            return []
+        return [face_at(z / 1000) for z in np.unique(depth[depth > 0]) if z % 1000 == 0]
 
 
 def face_at(z: float) -> Face:
@@ -52,7 +54,7 @@ def face_at(z: float) -> Face:
 
 @pytest.fixture
 def peer(monkeypatch):
-    """A peer connected to an active node that knows its faces and shows them at the first sighting."""
+    """A peer connected to an active node that knows its faces and shows them at once."""
     monkeypatch.setattr(node_module, 'FaceEstimator', KnownFaces)
     rclpy.init()
     node = node_module.FaceNode(parameter_overrides=[
@@ -85,8 +87,8 @@ def test_a_face_becomes_a_frame_under_the_images_frame_with_its_gaze(peer):
     for item in (face, gaze):
         assert (item.header.stamp.sec, item.header.stamp.nanosec) == (5, 7)
     camera_from_face = rotation(face.transform.rotation)
-    np.testing.assert_allclose(camera_from_face[:, 0], [0, 0, -1], atol=1e-6)  # x looks at the camera
-    np.testing.assert_allclose(camera_from_face[:, 2], [0, -1, 0], atol=1e-6)  # z points up
+    np.testing.assert_allclose(camera_from_face[:, 0], [0, 0, -1], atol=1e-6)  # x: to the camera
+    np.testing.assert_allclose(camera_from_face[:, 2], [0, -1, 0], atol=1e-6)  # z: up
     position = face.transform.translation
     np.testing.assert_allclose([position.x, position.y, position.z], [0.1, -0.2, 1.0], atol=1e-6)
     face_from_gaze = rotation(gaze.transform.rotation)
@@ -182,7 +184,8 @@ def test_a_bad_or_missing_camera_info_is_reported_until_a_good_one_comes(peer):
 def test_a_frame_that_is_not_optical_is_reported_but_used(peer):
     peer.send_info(camera_info_message())
     peer.send(image_message(DEPTH, SECOND, 'camera_link'))
-    assert peer.wait_for(lambda: peer.heard['tf'])[0].transforms[0].header.frame_id == 'camera_link'
+    message = peer.wait_for(lambda: peer.heard['tf'])[0]
+    assert message.transforms[0].header.frame_id == 'camera_link'
     peer.wait_for(lambda: 'optical' in peer.diagnostics().get('last problem', ''))
 
 

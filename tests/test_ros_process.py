@@ -16,8 +16,9 @@ pytest.importorskip('onnxruntime')
 
 
 def start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, '-m', 'depthface_ros.ros.node', '--ros-args', *arguments],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [sys.executable, '-m', 'depthface_ros.ros.node', '--ros-args', *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def read_until(process: subprocess.Popen, text: str) -> str:

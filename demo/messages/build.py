@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build and install tf2_msgs into the running virtual environment: `python demo/messages/build.py`.
+"""Build and install tf2_msgs into the running virtual environment: `python .../build.py`.
 
-PyPI has real ROS 2, but not tf2_msgs. This builds it from the definition beside this file with plain cmake.
+PyPI has real ROS 2, but not tf2_msgs: this builds it from the definition beside this file.
 """
 
 from __future__ import annotations
@@ -45,15 +45,17 @@ def main() -> int:
     environment = {name: value for name, value in os.environ.items() if name not in ros}
     environment['PATH'] = f'{prefix}/bin{os.pathsep}{environment.get("PATH", "")}'
     with tempfile.TemporaryDirectory() as build:
-        configure = ['cmake', '-S', SOURCE, '-B', build, '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF',
-                     f'-DCMAKE_PREFIX_PATH={prefix}', f'-DCMAKE_INSTALL_PREFIX={prefix}',
-                     f'-DPython3_EXECUTABLE={sys.executable}']
-        for command in (configure, ['cmake', '--build', build, '--parallel'], ['cmake', '--install', build]):
+        configure = ['cmake', '-S', SOURCE, '-B', build, '-DCMAKE_BUILD_TYPE=Release',
+                     '-DBUILD_TESTING=OFF', f'-DCMAKE_PREFIX_PATH={prefix}',
+                     f'-DCMAKE_INSTALL_PREFIX={prefix}', f'-DPython3_EXECUTABLE={sys.executable}']
+        for command in (configure, ['cmake', '--build', build, '--parallel'],
+                        ['cmake', '--install', build]):
             done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT)
             if done.returncode:
-                print(done.stdout, file=sys.stderr)
-                print(f'tf2_msgs did not build: `{" ".join(map(str, command[:2]))}` failed, see above', file=sys.stderr)
+                failed = ' '.join(map(str, command[:2]))
+                print(f'{done.stdout}\ntf2_msgs did not build: `{failed}` failed, see above',
+                      file=sys.stderr)
                 return 1
     return 0
 
