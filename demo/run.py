@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from rclpy.serialization import deserialize_message  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from depthface_ros.face_model import FaceModel  # noqa: E402
+from install import show  # noqa: E402
 from pictures import write_bag, write_pictures  # noqa: E402
 from robot import MESH_TOPIC, Heard, NodeProcess, Robot  # noqa: E402
 from sample import Sample, matrix, read_sample  # noqa: E402
@@ -53,6 +55,7 @@ def run(bag: Path, output: Path) -> None:
     height, width = next(iter(sample.depths.values())).shape
     print(f'{bag.name}: {len(sample.images)} depth images of {width}x{height} at '
           f'{sample.rate:.0f} Hz')
+    start = time.monotonic()
     rclpy.init()
     process = NodeProcess(sample.image_topic, sample.info_topic, output / 'node.log')
     robot = Robot(sample)
@@ -70,7 +73,7 @@ def run(bag: Path, output: Path) -> None:
         robot.close()
         rclpy.shutdown()
 
-    faces, marker_stamps = collect(robot.heard, sent, show)
+    faces, marker_stamps = collect(robot.heard, sent)
     score = Score()
     for stamp, poses in sample.poses.items():
         score.add(faces.get(stamp, {}), poses, sample.meshes.get(stamp, {}))
@@ -78,13 +81,13 @@ def run(bag: Path, output: Path) -> None:
                    lambda n: show(f'drawing {n}/{len(sample.images)}'))
     write_bag(output / 'faces.mcap', [message for message, _ in robot.heard.transforms],
               list(zip(marker_stamps, robot.heard.markers)), MESH_TOPIC)
-    show('', end='\r')
+    show(f'played, read back and drawn in {time.monotonic() - start:.0f} s', 0, end='\n')
     report(robot, sample, score, sent, cpu_s)
     print(f'  written    {", ".join(str(path) for path in sorted(output.iterdir()))}')
     check(robot, sent)
 
 
-def collect(heard: Heard, sent: dict[int, int], show) -> tuple[dict[int, dict], list[int]]:
+def collect(heard: Heard, sent: dict[int, int]) -> tuple[dict[int, dict], list[int]]:
     """What was heard, by the stamp of the recorded image.
 
     :returns: stamp as recorded -> face id -> camera_from_face (4, 4) and vertices (V, 3) or None;
@@ -153,12 +156,6 @@ def quantile(values: list[float], percent: float) -> str:
 
 def stamp_ns(header) -> int:
     return header.stamp.sec * 10**9 + header.stamp.nanosec
-
-
-def show(text: str, end: str = '') -> None:
-    """Write over the current line, on a terminal only."""
-    if sys.stdout.isatty():
-        print(f'\r\033[K{text}', end=end, flush=True)
 
 
 if __name__ == '__main__':
