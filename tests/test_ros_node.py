@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ pytest.importorskip('tf2_msgs')
 from geometry_msgs.msg import Quaternion  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from depthface_ros.estimator import Face  # noqa: E402
@@ -56,6 +58,7 @@ def face_at(z: float) -> Face:
 def peer(monkeypatch):
     """A peer connected to an active node that knows its faces and shows them at once."""
     monkeypatch.setattr(node_module, 'FaceEstimator', KnownFaces)
+    monkeypatch.setattr(node_module, 'HEARTBEAT', 0.1)
     rclpy.init()
     node = node_module.FaceNode(parameter_overrides=[
         Parameter('tracker.sightings', value=1), Parameter('tracker.keep_s', value=0.0),
@@ -219,6 +222,35 @@ def test_deactivating_clears_viewers_and_activating_again_works(peer):
     peer.send_info(camera_info_message())
     peer.send(image_message(DEPTH, 9 * SECOND))
     peer.wait_for(lambda: len(peer.heard['tf']) == 2)
+
+
+def test_a_recording_that_starts_again_gives_new_ids_and_clears_the_old_meshes(peer):
+    peer.send_info(camera_info_message())
+    peer.send(image_message(DEPTH, 100 * SECOND))
+    peer.wait_for(lambda: peer.heard['tf'] and peer.heard['mesh'])
+    peer.send(image_message(DEPTH, 5 * SECOND))
+    peer.wait_for(lambda: len(peer.heard['tf']) == 2 and len(peer.heard['mesh']) == 3)
+    assert peer.heard['tf'][1].transforms[0].child_frame_id == 'face_f00002'
+    assert [(m.action, m.id) for m in peer.heard['mesh']] == [
+        (Marker.ADD, 1), (Marker.DELETE, 1), (Marker.ADD, 2)]
+
+
+def test_an_image_that_comes_late_changes_nothing(peer):
+    peer.send_info(camera_info_message())
+    for stamp in (10 * SECOND, 10 * SECOND - SECOND // 10, 11 * SECOND):
+        peer.send(image_message(DEPTH, stamp))
+        time.sleep(0.2)
+    messages = peer.wait_for(lambda: len(peer.heard['tf']) == 2 and peer.heard['tf'])
+    assert [m.transforms[0].header.stamp.sec for m in messages] == [10, 11]
+    assert {m.transforms[0].child_frame_id for m in messages} == {'face_f00001'}
+
+
+def test_a_reliable_camera_is_heard_as_well(peer):
+    camera = peer.node.create_publisher(Image, 'depth/image', 10)
+    peer.wait_for(camera.get_subscription_count)
+    peer.send_info(camera_info_message())
+    camera.publish(image_message(DEPTH, SECOND))
+    peer.wait_for(lambda: peer.heard['tf'])
 
 
 def test_parameters_cannot_change_while_they_would_have_no_effect(peer):

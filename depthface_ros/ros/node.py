@@ -36,6 +36,7 @@ from depthface_ros.ros.worker import NewestFirstWorker
 from depthface_ros.tracking import Track, Tracker
 
 IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
+HEARTBEAT = 1.0  # s
 CAMERA_INFO_PATIENCE = 0.2  # s; the first one may come a little after the first image
 
 
@@ -55,7 +56,8 @@ class FaceNode(LifecycleNode):
         self._mesh = self.create_publisher(Marker, '~/mesh', 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # in wall time: the heart beats on when a simulation is paused
-        self.create_timer(1.0, self._on_heartbeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(HEARTBEAT, self._on_heartbeat,
+                          clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     # Lifecycle ----------------------------------------------------------------------------------
