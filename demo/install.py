@@ -41,7 +41,7 @@ def main():
     venv = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / '.venv').resolve()
     requirements = ROOT / 'requirements' / f'{purpose}.txt'
     messages = [file for file in sorted((ROOT / 'demo' / 'messages').rglob('*')) if file.is_file()]
-    sources = [requirements.with_name('demo.txt'), requirements, ROOT / 'setup.py', *messages]
+    sources = [requirements.with_name('demo.txt'), requirements, ROOT / 'setup.py', ROOT / 'pyproject.toml', *messages]
     fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources))
     stamp = venv / f'installed-for-{purpose}'
     if stamp.is_file() and stamp.read_text() == fingerprint.hexdigest():
@@ -53,7 +53,7 @@ def main():
     log = venv / 'install.log'
     pip = [str(python), '-m', 'pip', '--disable-pip-version-check', 'install']
     run([*pip, '-r', str(requirements)], f'installing requirements/{purpose}.txt', log)
-    run([*pip, '--use-pep517', '--no-build-isolation', '--no-deps', '-e', str(ROOT)],
+    run([*pip, '--no-build-isolation', '--no-deps', '-e', str(ROOT)],
         'installing depthface_ros', log)
     run([str(python), str(ROOT / 'demo' / 'messages' / 'build.py')], 'building tf2_msgs', log)
     stamp.write_text(fingerprint.hexdigest())
