@@ -109,9 +109,10 @@ def ray_map(intrinsics: Intrinsics, height: int, width: int) -> np.ndarray:
     u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     goal = np.stack([(u - intrinsics.cx) / intrinsics.fx, (v - intrinsics.cy) / intrinsics.fy])
     rays = goal
-    for _ in range(60):  # lenses that ROS drivers report need 5 to 30 to reach 1e-6
-        rays = rays + goal - _distort(*rays, intrinsics.distortion, intrinsics.distortion_model)
-    return np.moveaxis(rays, 0, -1).astype(np.float32)
+    with np.errstate(all='ignore'):  # beyond the image a lens model may have no ray
+        for _ in range(60):  # lenses that ROS drivers report need 5 to 30 to reach 1e-6
+            rays = rays + goal - _distort(*rays, intrinsics.distortion, intrinsics.distortion_model)
+        return np.moveaxis(rays, 0, -1).astype(np.float32)
 
 
 def _distort(x, y, distortion: tuple[float, ...], model: str):
