@@ -41,7 +41,8 @@ def main():
     venv = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / '.venv').resolve()
     requirements = ROOT / 'requirements' / f'{purpose}.txt'
     messages = [file for file in sorted((ROOT / 'demo' / 'messages').rglob('*')) if file.is_file()]
-    sources = [requirements.with_name('demo.txt'), requirements, ROOT / 'setup.py', ROOT / 'pyproject.toml', *messages]
+    sources = [requirements.with_name('demo.txt'), requirements, ROOT / 'setup.py',
+               ROOT / 'pyproject.toml', *messages]
     fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources))
     stamp = venv / f'installed-for-{purpose}'
     if stamp.is_file() and stamp.read_text() == fingerprint.hexdigest():
