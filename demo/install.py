@@ -43,21 +43,24 @@ def main():
     messages = [file for file in sorted((ROOT / 'demo' / 'messages').rglob('*')) if file.is_file()]
     sources = [requirements.with_name('demo.txt'), requirements, ROOT / 'setup.py',
                ROOT / 'pyproject.toml', *messages]
-    fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources))
-    stamp = venv / f'installed-for-{purpose}'
-    if stamp.is_file() and stamp.read_text() == fingerprint.hexdigest():
+    fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources)).hexdigest()
+    stamp, place = venv / f'installed-for-{purpose}', venv / 'place'
+    python = venv / 'bin' / 'python'
+    # An environment is full of absolute paths: one that was moved is made anew.
+    usable = python.exists() and place.is_file() and place.read_text() == str(venv)
+    if usable and stamp.is_file() and stamp.read_text() == fingerprint:
         return
     check_tools()
-    python = venv / 'bin' / 'python'
-    if not python.exists() or defect(python):
+    if not usable or defect(python):
         run([suitable_python(), '-m', 'venv', '--clear', str(venv)], f'making {venv.name}')
+        place.write_text(str(venv))
     log = venv / 'install.log'
     pip = [str(python), '-m', 'pip', '--disable-pip-version-check', 'install']
     run([*pip, '-r', str(requirements)], f'installing requirements/{purpose}.txt', log)
     run([*pip, '--no-build-isolation', '--no-deps', '-e', str(ROOT)],
         'installing depthface_ros', log)
     run([str(python), str(ROOT / 'demo' / 'messages' / 'build.py')], 'building tf2_msgs', log)
-    stamp.write_text(fingerprint.hexdigest())
+    stamp.write_text(fingerprint)
 
 
 def check_tools():
