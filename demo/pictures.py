@@ -16,7 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from depthface_ros.estimator import Face
 from depthface_ros.overlay import VideoWriter, contact_sheet, draw_faces
 
-SHEET = 12  # pictures
+SHEET = 9  # pictures
 
 
 def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, show) -> None:
@@ -39,7 +39,7 @@ def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, sho
             pictures.append(picture)
         show(count)
     video.close()
-    cv2.imwrite(str(folder / 'sheet.png'), contact_sheet(pictures, columns=4))
+    cv2.imwrite(str(folder / 'sheet.png'), contact_sheet(pictures, 3, 360))
 
 
 def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]],
