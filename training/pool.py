@@ -111,6 +111,15 @@ class Windows(Pool):
     is_head: Tensor  # (N,) bool: a head, if only its back
 
 
+    def draw(self, among: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Random ones of the samples `among`, near heads more often than far ones.
+
+        Beyond some 1.5 m sensors show little of a face: such samples teach little, and slowly.
+        """
+        near = self.camera_from_face[among, 2, 3] < 1.5
+        return among[torch.multinomial(torch.where(near, 1., 0.35), count, True, generator=generator)]
+
+
 @dataclass(frozen=True)
 class Frames(Pool):
     """Whole frames, sampled as coarsely as the head finder sees them, and where the heads are."""

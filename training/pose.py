@@ -18,7 +18,7 @@ from training.networks import HeadPoseNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
 
-CROPS = 2  # of every window in a batch
+CROPS = 4  # of every window in a batch
 HALF_CROP_MM = 1000 * POSE_CROP_SIZE / 2
 
 
@@ -79,8 +79,10 @@ def run(options: argparse.Namespace) -> None:
     fixed = torch.Generator().manual_seed(1)
     held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), model, fixed, other_sensors=False), fixed)
 
+    everything = torch.arange(len(training))
+
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = torch.randint(len(training), (options.batch // CROPS,), generator=generator)
+        index = training.draw(everything, options.batch // CROPS, generator)
         return several(pose_batch, observe(training, index, model, generator), generator, CROPS)
 
     fit(HeadPoseNet(), make_batch, pose_loss, lambda net: pose_figures(net, held_out),

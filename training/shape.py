@@ -16,7 +16,7 @@ from training.networks import FaceShapeNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
 
-CROPS = 2  # of every window in a batch
+CROPS = 4  # of every window in a batch
 
 
 class ShapeLoss:
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = faces[torch.randint(len(faces), (options.batch // CROPS,), generator=generator)]
+        index = training.draw(faces, options.batch // CROPS, generator)
         return several(shape_batch, observe(training, index, model, generator), generator, CROPS)
 
     network = FaceShapeNet(len(template))
