@@ -19,13 +19,15 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from depthface_ros.camera import Intrinsics
+from depthface_ros.engines import Engine, open_engine
 from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTH
 from depthface_ros.face_model import FaceModel
-from depthface_ros.head_finder import finder_stride
+from depthface_ros.head_finder import decode, finder_input, finder_stride
 from training.synthesis.cameras import FAMILIES, sample_camera, sample_sensor
 from training.synthesis.people import PeopleFactory
 from training.synthesis.scene import Scene, facing_pose, sample_scene
-from training.synthesis.sensors import Sensor, SensorBatch
+from training.synthesis.sensors import Sensor, SensorBatch, simulate
 from training.synthesis.views import View, render_frame, render_window
 
 SPLITS = ('train', 'validation')
@@ -137,6 +139,7 @@ def render_shard(task: tuple) -> str:
         return name
     rng = np.random.default_rng([options.seed, SPLITS.index(split), number])
     people = people_factory(split, options)
+    finder = _engine(options.finder) if options.finder else None
     template = FaceModel.load().template
     windows, frames = [], []
     for _ in range(SCENES_PER_SHARD):
@@ -147,10 +150,10 @@ def render_shard(task: tuple) -> str:
         for k, head in enumerate(scene.heads):
             if frame.head_visible[k] > 0.1:
                 windows.append(_head_window(rng, scene, k, template))
+        elsewhere = false_heads(scene, frame, finder, number) if finder else []
         if rng.random() < NEGATIVES:
-            elsewhere = _point_away_from_heads(rng, scene, frame)
-            if elsewhere is not None:
-                windows.append(_empty_window(scene, elsewhere, template))
+            elsewhere += _point_away_from_heads(rng, scene, frame)
+        windows += [_empty_window(scene, centre, template) for centre in elsewhere]
     for kind, samples in (('windows', windows), ('frames', frames)):
         folders[kind].mkdir(parents=True, exist_ok=True)
         partial = folders[kind] / f'.{name}.partial.npz'
@@ -209,15 +212,35 @@ def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dic
         'is_face': np.False_, 'is_head': np.False_}
 
 
-def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) -> np.ndarray | None:
-    """A visible point (3,), metres, camera frame, that no head is near; or None."""
+def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) -> list[np.ndarray]:
+    """A visible point (3,), metres, camera frame, that no head is near; or none."""
     v, u = np.nonzero((frame.depth > 0.3).numpy() & (frame.depth < 4).numpy())
     for pick in rng.permutation(len(u))[:20]:
         z = float(frame.depth[v[pick], u[pick]])
         point = np.array([(u[pick] - frame.cx) / frame.fx, (v[pick] - frame.cy) / frame.fy, 1.]) * z
-        if all(np.linalg.norm(point - head.centre_camera) > 0.22 for head in scene.heads):
-            return point
-    return None
+        if _is_away_from_heads(point, scene):
+            return [point]
+    return []
+
+
+def false_heads(scene: Scene, frame: View, finder: Engine, seed: int) -> list[np.ndarray]:
+    """Where a trained head finder sees heads that are none: what the pose network must refuse."""
+    noisy = simulate(frame.depth[None], SensorBatch.stack([scene.camera.sensor]),
+                     torch.tensor([frame.fx_native]), torch.tensor([frame.pixel_scale]),
+                     torch.Generator().manual_seed(seed), hair=frame.hair[None])
+    points = finder_input(noisy[0].numpy(), Intrinsics(frame.fx, frame.fy, frame.cx, frame.cy))
+    found = finder.run('head_finder', points[None])
+    centres, _ = decode(found['heatmap'][0], found['offset'][0], points)
+    return [centre for centre in centres if _is_away_from_heads(centre, scene)]
+
+
+def _is_away_from_heads(point: np.ndarray, scene: Scene) -> bool:
+    return all(np.linalg.norm(point - head.centre_camera) > 0.22 for head in scene.heads)
+
+
+@cache
+def _engine(models: Path) -> Engine:
+    return open_engine('cpu', models)[0]
 
 
 def add_people_arguments(parser: argparse.ArgumentParser) -> None:
@@ -231,6 +254,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--train-scenes', type=int, default=16_384)
     parser.add_argument('--validation-scenes', type=int, default=512)
     parser.add_argument('--first-shard', type=int, default=0, help='go on from there: another machine did the rest')
+    parser.add_argument('--finder', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
+                        'windows where it errs are rendered, too, for the pose network to learn from')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
 
