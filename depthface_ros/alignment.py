@@ -15,7 +15,7 @@ from depthface_ros.settings import setting
 class AlignmentConfig:
     """How far the measured surface may move a pose."""
 
-    steps: int = setting(0, 'Gauss-Newton steps; 0 leaves poses as the networks predict them.',
+    steps: int = setting(2, 'Gauss-Newton steps; 0 leaves poses as the networks predict them.',
                          0, 20)
     noise: float = setting(0.003, 'Metres between mesh and measured surface, one sigma.',
                            1e-4, 0.1)
@@ -24,15 +24,13 @@ class AlignmentConfig:
     # Errors of neighbouring points are alike, so a face is worth much less than its pixels.
     independent: float = setting(60.0, 'Independent measurements that a whole face is worth.',
                                  0.0, 1e4)
-    rotation_std: float = setting(0.04, 'Radians, one sigma per axis of the predicted rotation.',
-                                  1e-4, 1.0)
-    position_std: float = setting(0.004, 'Metres, one sigma per axis of the predicted position.',
-                                  1e-4, 1.0)
+    trust: float = setting(1.0, 'What the networks say of their errors is multiplied by this.',
+                           1e-3, 100.0)
 
 
 def align(depth_m: np.ndarray, intrinsics: Intrinsics, camera_from_face: np.ndarray,
-          vertices_face: np.ndarray, triangles: np.ndarray,
-          config: AlignmentConfig = AlignmentConfig()) -> np.ndarray:
+          rotation_std: np.ndarray, position_std: np.ndarray, vertices_face: np.ndarray,
+          triangles: np.ndarray, config: AlignmentConfig = AlignmentConfig()) -> np.ndarray:
     """Poses (N, 4, 4) that weigh the measured surface against the predicted poses.
 
     Minimises sum_i w_i (n_i . (q_i - p_i))^2 / noise^2 + |d|^2 / std^2 over the six numbers d
@@ -42,6 +40,8 @@ def align(depth_m: np.ndarray, intrinsics: Intrinsics, camera_from_face: np.ndar
     (Geman and McClure's), as at a hand or at hair before the face.
 
     :param depth_m: (H, W) float32 metres, 0 invalid.
+    :param rotation_std: (N,) radians, one sigma per axis of the predicted rotations.
+    :param position_std: (N,) metres, of the predicted positions.
     :param vertices_face: (N, V, 3) float32 metres, face frame.
     :param triangles: (T, 3) the triangles to be laid on the surface.
     """
@@ -54,7 +54,8 @@ def align(depth_m: np.ndarray, intrinsics: Intrinsics, camera_from_face: np.ndar
     normal = area / np.maximum(size, 1e-12)
     # how the distance n . (q - p) changes when the mesh is moved, in the face frame
     jacobian = np.concatenate([np.cross(middle, normal), normal], axis=-1)  # (N, T, 6)
-    prior = np.repeat([config.rotation_std, config.position_std], 3) ** -2.0
+    prior = np.repeat(np.stack([rotation_std, position_std], axis=-1), 3, axis=-1)
+    prior = (config.trust * prior) ** -2
     moved = np.zeros((len(vertices_face), 6), np.float32)
     pose = camera_from_face
     for _ in range(config.steps):
@@ -71,7 +72,7 @@ def align(depth_m: np.ndarray, intrinsics: Intrinsics, camera_from_face: np.ndar
         gap = np.linalg.norm(measured - points, axis=-1)
         weight = weight / (1 + (gap / config.reach) ** 2) ** 2
         weighted = jacobian * weight[..., None]
-        information = weighted.transpose(0, 2, 1) @ jacobian + np.diag(prior)
+        information = weighted.transpose(0, 2, 1) @ jacobian + prior[:, None] * np.eye(6)
         gradient = (weighted * distance[..., None]).sum(1) - prior * moved
         step = np.linalg.solve(information, gradient[..., None])[..., 0].astype(np.float32)
         moved = moved + step

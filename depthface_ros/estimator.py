@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class EstimatorConfig:
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
                                   'head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
+    recentre: float = setting(0.015, 'Metres from the middle of a crop to the head in it, beyond '
+                              'which it is cropped anew.', 0.0, 1.0)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
 
 
@@ -55,10 +58,16 @@ class Face:
     @property
     def head_centre(self) -> np.ndarray:
         """(3,) metres, camera frame: where to look for this head in the next image."""
-        return self.camera_from_face[:3, :3] @ _HEAD_CENTRE + self.camera_from_face[:3, 3]
+        return points_camera(self.camera_from_face[None], HEAD_CENTRE_FACE)[0]
 
 
-_HEAD_CENTRE = np.array(HEAD_CENTRE_FACE, np.float32)
+class Poses(NamedTuple):
+    """What the pose network says of N crops."""
+
+    camera_from_face: np.ndarray  # (N, 4, 4)
+    confidence: np.ndarray  # (N,) 0..1
+    rotation_std: np.ndarray  # (N,) rad
+    position_std: np.ndarray  # (N,) m
 
 
 def _ignore(stage: str) -> None:
@@ -102,21 +111,12 @@ class FaceEstimator:
 
         if not len(head_centres):
             return []
-        crops, camera_from_crop = pose_crop(depth_m, intrinsics, head_centres)
-        measured = np.mean(crops[:, 3] > 0, axis=(1, 2)) >= self.config.min_measured
-        crops, camera_from_crop = crops[measured], camera_from_crop[measured]
-        lap('pose crop')
-        if not len(crops):
-            return []
-        pose = self.engine.run('head_pose', crops)
-        camera_from_face = compose(camera_from_crop, rotation_from_6d(pose['rotation']),
-                                   pose['sellion'] * (POSE_CROP_SIZE / 2))
-        faces = self._accept(camera_from_face, pose['confidence'][:, 0])
-        lap('pose network')
-
+        poses = self._predict_poses(depth_m, intrinsics, head_centres, lap)
+        self._look_again(poses, depth_m, intrinsics, head_centres, lap)
+        faces = self._accept(poses)
         if not len(faces):
             return []
-        camera_from_face = camera_from_face[faces]
+        camera_from_face, confidence, rotation_std, position_std = (part[faces] for part in poses)
         crops = shape_crop(depth_m, intrinsics, camera_from_face)
         lap('shape crop')
         shape = self.engine.run('face_shape', crops)
@@ -125,15 +125,13 @@ class FaceEstimator:
         vertices_face = self.face_model.template + shape['offsets']
         lap('shape network')
 
-        camera_from_face = align(depth_m, intrinsics, camera_from_face, vertices_face,
-                                 self.face_model.triangles[::ALIGNED_TRIANGLES],
+        camera_from_face = align(depth_m, intrinsics, camera_from_face, rotation_std, position_std,
+                                 vertices_face, self.face_model.triangles[::ALIGNED_TRIANGLES],
                                  self.config.alignment)
         vertices = (vertices_face @ camera_from_face[:, :3, :3].transpose(0, 2, 1)
                     + camera_from_face[:, None, :3, 3])
         lap('alignment')
 
-        confidence = pose['confidence'][faces, 0]
-        rotation_std, position_std = np.exp(0.5 * pose['log_variance'][faces]).T
         return [Face(camera_from_face[i], vertices[i], shape['expression'][i],
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]))
                 for i in range(len(faces))]
@@ -148,14 +146,38 @@ class FaceEstimator:
                                         self.config.finder)
         return centres
 
-    def _accept(self, camera_from_face: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    def _predict_poses(self, depth_m, intrinsics, head_centres, lap) -> Poses:
+        """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
+        crops, camera_from_crop = pose_crop(depth_m, intrinsics, head_centres)
+        measured = np.mean(crops[:, 3] > 0, axis=(1, 2)) >= self.config.min_measured
+        lap('pose crop')
+        answer = self.engine.run('head_pose', crops)
+        camera_from_face = compose(camera_from_crop, rotation_from_6d(answer['rotation']),
+                                   answer['sellion'] * (POSE_CROP_SIZE / 2))
+        lap('pose network')
+        return Poses(camera_from_face, np.where(measured, answer['confidence'][:, 0], np.nan),
+                     *np.exp(0.5 * answer['log_variance']).T.copy())
+
+    def _look_again(self, poses: Poses, depth_m, intrinsics, head_centres, lap) -> None:
+        """Predict poses anew, in place, for heads that turned out to be off the crop's middle."""
+        centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
+        off = np.linalg.norm(centres - head_centres, axis=1)
+        again = (off > self.config.recentre) & np.isfinite(off) & (centres[:, 2] > MIN_DEPTH)
+        if again.any():
+            better = self._predict_poses(depth_m, intrinsics, centres[again], lap)
+            for old, new in zip(poses, better):
+                old[again] = new
+
+    def _accept(self, poses: Poses) -> np.ndarray:
         """Indices of the poses that are faces, most confident first, each face once."""
-        order = np.argsort(-confidence, kind='stable')
-        good = (np.isfinite(camera_from_face).all(axis=(1, 2))
-                & (confidence >= self.config.min_confidence)
-                & (face_centres(camera_from_face)[:, 2] > MIN_DEPTH))
+        face_centres = points_camera(poses.camera_from_face, FACE_CENTRE_FACE)
+        good = (np.isfinite(poses.camera_from_face).all(axis=(1, 2))
+                & (poses.confidence >= self.config.min_confidence)
+                & (face_centres[:, 2] > MIN_DEPTH))
+        order = np.argsort(-poses.confidence, kind='stable')
         order = order[good[order]]
-        return order[head_finder.separate(camera_from_face[order, :3, 3], self.config.separation)]
+        sellions = poses.camera_from_face[order, :3, 3]
+        return order[head_finder.separate(sellions, self.config.separation)]
 
 
 def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
@@ -173,10 +195,10 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
             'those of the depth camera, in pixels of this image')
 
 
-def face_centres(camera_from_face: np.ndarray) -> np.ndarray:
-    """(N, 3) metres, camera frame: the middle of what the shape network is to see."""
-    return (camera_from_face[:, :3, :3] @ np.array(FACE_CENTRE_FACE, np.float32)
-            + camera_from_face[:, :3, 3])
+def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
+    """Where a point (3,) of the face frame is with each of N poses: (N, 3) metres, camera frame."""
+    rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
+    return rotation @ np.array(point_face, np.float32) + origin
 
 
 def _check_centres(centres: np.ndarray) -> np.ndarray:

@@ -154,6 +154,28 @@ def test_heads_that_are_known_need_no_finder():
     assert estimator(depth, CAMERA, head_centres=np.zeros((0, 3))) == []
 
 
+def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
+    """A network that sees where the head is, but how it is turned only when it is in the middle."""
+    pose = head_pose(0.05, 0, 1, yaw=0.5)
+    estimator, depth = estimator_of([pose])
+    off = (head_centre(pose) + np.array([0.0, 0.03, 0.01], np.float32))[None]
+    _, camera_from_crop = pose_crop(depth, CAMERA, off)
+    centre_crop = np.linalg.inv(camera_from_crop[0]) @ [*head_centre(pose), 1]
+    answer_in_the_middle = estimator.engine.head_pose
+
+    def head_pose_network(crops):
+        answer = answer_in_the_middle(crops)
+        if estimator.engine.ran.count('head_pose') == 1:
+            answer['rotation'] = FRONTAL[:, :2].T.reshape(1, 6)
+            answer['sellion'] = (centre_crop[:3] - FRONTAL @ HEAD_CENTRE_FACE)[None] / 0.15
+        return answer
+
+    estimator.engine.head_pose = head_pose_network
+    face, = estimator(depth, CAMERA, off)
+    np.testing.assert_allclose(face.camera_from_face, pose, atol=2e-5)
+    assert estimator.engine.ran.count('head_pose') == 2
+
+
 def test_two_heads_that_turn_out_to_be_the_same_face_are_one():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose])
