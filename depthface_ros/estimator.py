@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depthface_ros import head_finder
-from depthface_ros.alignment import AlignmentConfig, align
+from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
 from depthface_ros.camera import Intrinsics, depth_in_metres
 from depthface_ros.crop import (
     FACE_CENTRE_FACE,
@@ -26,6 +26,7 @@ from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vec
 from depthface_ros.settings import setting
 
 MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
+
 ALIGNED_TRIANGLES = 6  # every so many: 600 of them say as much as all
 
 
@@ -82,6 +83,8 @@ class FaceEstimator:
         """Load the networks; see :func:`depthface_ros.engines.open_engine` for errors raised."""
         self.config = config
         self.face_model = FaceModel.load()
+        self._align = Alignment(self.face_model.triangles[::ALIGNED_TRIANGLES], face_modes(),
+                                config.alignment)
         self.engines_skipped: list[tuple[str, str]] = []
         if isinstance(engine, str):
             engine, self.engines_skipped = open_engine(engine, models_folder)
@@ -125,9 +128,8 @@ class FaceEstimator:
         vertices_face = self.face_model.template + shape['offsets']
         lap('shape network')
 
-        camera_from_face = align(depth_m, intrinsics, camera_from_face, rotation_std, position_std,
-                                 vertices_face, self.face_model.triangles[::ALIGNED_TRIANGLES],
-                                 self.config.alignment)
+        camera_from_face, vertices_face = self._align(
+            depth_m, intrinsics, camera_from_face, rotation_std, position_std, vertices_face)
         vertices = (vertices_face @ camera_from_face[:, :3, :3].transpose(0, 2, 1)
                     + camera_from_face[:, None, :3, 3])
         lap('alignment')
@@ -196,7 +198,7 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
 
 
 def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
-    """Where a point (3,) of the face frame is with each of N poses: (N, 3) metres, camera frame."""
+    """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
     rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     return rotation @ np.array(point_face, np.float32) + origin
 

