@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ class FaceEstimator:
         :param lap: called with the name of each stage when it is done.
         :raises ValueError: the image or the intrinsics are not what is described above.
         """
-        check_camera(depth, intrinsics)
+        intrinsics = check_camera(depth, intrinsics)
         depth_m = np.minimum(depth_in_metres(depth), np.float32(MAX_DEPTH))
         lap('depth')
         if head_centres is None:
@@ -182,8 +182,11 @@ class FaceEstimator:
         return order[head_finder.separate(sellions, self.config.separation)]
 
 
-def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
-    """Raise ValueError unless this is one image, and these can be the intrinsics of its camera."""
+def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
+    """Raise ValueError unless this is one image, and these can be the intrinsics of its camera.
+
+    :returns: the same numbers as Python floats, for numpy's would turn float32 arrays to float64.
+    """
     if getattr(depth, 'ndim', None) != 2:
         raise ValueError(f'depth image of shape {np.shape(depth)}: expected (height, width)')
     intrinsics.check()
@@ -195,6 +198,8 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> None:
             f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
             f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
             'those of the depth camera, in pixels of this image')
+    return replace(intrinsics, **{name: float(getattr(intrinsics, name))
+                                  for name in ('fx', 'fy', 'cx', 'cy')})
 
 
 def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:

@@ -145,6 +145,12 @@ def test_millimetres_and_metres_mean_the_same():
     np.testing.assert_allclose(of_millimetres.vertices, of_metres.vertices, atol=1e-4)
 
 
+def test_intrinsics_may_be_numbers_of_numpy():
+    estimator, depth = estimator_of([head_pose(0, 0, 1)])
+    face, = estimator(depth, Intrinsics(*np.array([525.0, 525.0, 319.5, 239.5])))
+    assert face.vertices.dtype == face.camera_from_face.dtype == np.float32
+
+
 def test_heads_that_are_known_need_no_finder():
     poses = [head_pose(-0.3, 0, 1), head_pose(0.3, 0, 1)]
     estimator, depth = estimator_of(poses)
