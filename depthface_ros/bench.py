@@ -70,7 +70,7 @@ class KnownHeads:
     def __init__(self, engine: Engine, head_centres: np.ndarray):
         self.name, self._engine = engine.name, engine
         x, y, z = head_centres.T
-        stride = FINDER_CELL * finder_stride(HEIGHT, WIDTH)
+        stride = FINDER_CELL * finder_stride(HEIGHT, WIDTH, CAMERA.fx)
         self._columns, self._rows = (np.floor(pixel / stride).astype(int)
                                      for pixel in CAMERA.project(x / z, y / z))
 

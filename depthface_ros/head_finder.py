@@ -2,6 +2,7 @@
 """Where the heads are: the whole frame at low resolution to head centres in metres."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import array_api_compat
@@ -12,6 +13,8 @@ from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WI
 from depthface_ros.settings import setting
 
 MAX_DEPTH = 6.5  # m; what lies further was never rendered for training: it is taken for nothing
+# px, after sampling: heads in a small part of an image would look larger than any in training
+MAX_FOCAL = 180.0
 MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
 
 
@@ -33,7 +36,7 @@ def finder_input(depth_m, intrinsics: Intrinsics):
     :param depth_m: (H, W) float32 metres, 0 invalid; numpy or torch.
     """
     xp = array_api_compat.array_namespace(depth_m)
-    stride = finder_stride(*depth_m.shape)
+    stride = finder_stride(*depth_m.shape, intrinsics.fx)
     sampled = depth_m[stride // 2::stride, stride // 2::stride]
     canvas = xp.zeros((4, FINDER_HEIGHT, FINDER_WIDTH), dtype=xp.float32,
                       device=array_api_compat.device(depth_m))
@@ -47,9 +50,10 @@ def finder_input(depth_m, intrinsics: Intrinsics):
     return canvas
 
 
-def finder_stride(height: int, width: int) -> int:
-    """How many pixels apart the finder samples an image of this size."""
-    return max(1, -(-width // FINDER_WIDTH), -(-height // FINDER_HEIGHT))
+def finder_stride(height: int, width: int, focal: float = 0.0) -> int:
+    """How many pixels apart the finder samples an image of this size and focal length in pixels."""
+    return max(1, -(-width // FINDER_WIDTH), -(-height // FINDER_HEIGHT),
+               math.ceil(focal / MAX_FOCAL))
 
 
 def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,

@@ -27,6 +27,15 @@ def test_any_frame_fits_with_the_smallest_stride(size, stride):
     assert points.shape == (4, 120, 160) and points.dtype == np.float32
 
 
+def test_a_window_of_an_image_is_sampled_as_the_whole_image_would_be():
+    """... so that a head has as many pixels as the networks have learnt."""
+    assert finder_stride(111, 107, focal=365.0) == 3
+    assert finder_stride(480, 640, focal=525.0) == finder_stride(480, 640) == 4
+    window = Intrinsics(365.0, 365.0, 53.0, 55.0)
+    points = finder_input(np.ones((111, 107), np.float32), window)
+    assert np.count_nonzero(points[3]) == 37 * 36
+
+
 def test_every_point_of_the_input_projects_to_the_pixel_it_was_sampled_at():
     rng = np.random.default_rng(0)
     depth = rng.uniform(0.5, 4, (576, 640)).astype(np.float32)
