@@ -51,7 +51,7 @@ def finder_input(depth_m, intrinsics: Intrinsics):
 
 
 def finder_stride(height: int, width: int, focal: float = 0.0) -> int:
-    """How many pixels apart the finder samples an image of this size and focal length in pixels."""
+    """How many pixels apart the finder samples an image of this size and focal length (px)."""
     return max(1, -(-width // FINDER_WIDTH), -(-height // FINDER_HEIGHT),
                math.ceil(focal / MAX_FOCAL))
 
