@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training batches: labels still fit the depth after mirroring, rolling, cropping and changes of pose."""
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from scipy.spatial import cKDTree  # noqa: E402
+
+from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE  # noqa: E402
+from depthface_ros.face_model import FaceModel  # noqa: E402
+from training.augment import (  # noqa: E402
+    observe, pose_batch, rigid, rigid_inverse, shape_batch, transform)
+from training.finder import targets  # noqa: E402
+from training.pool import DEPTH_STEP, Windows  # noqa: E402
+from training.synthesis.renderer import render_depth  # noqa: E402
+from training.synthesis.scene import facing_pose  # noqa: E402
+from training.synthesis.sensors import Sensor  # noqa: E402
+
+MODEL = FaceModel.load()
+FOCAL, SIZE, DISTANCE = 280.0, 160, 0.8
+NOISELESS = Sensor(depth_unit=1e-4, edge_jump=1.0)
+GAP = 0.003  # m; the points below lie up to 5 mm apart
+CORNERS = np.array([[i, j, 6 - i - j] for i in range(7) for j in range(7 - i)]) / 6  # of a triangle
+
+
+@pytest.fixture(scope='module')
+def windows():
+    """One lopsided face, seen from its left, through a sensor without noise."""
+    rng = np.random.default_rng(0)
+    offsets = np.zeros_like(MODEL.template)
+    left = MODEL.template[:, 1] > 0.02
+    offsets[left] += [0.004, 0.006, 0.0]  # a fat left cheek
+    pose = facing_pose(np.array([0.0, 0.0, DISTANCE]), *np.radians([25, 10, 15]))
+    vertices = (MODEL.template + offsets) @ pose[:3, :3].T + pose[:3, 3]
+    triangles = torch.tensor(vertices[MODEL.triangles], dtype=torch.float32)
+    middle = (SIZE - 1) / 2 + 4  # not in the middle: mirroring has to mind the principal point
+    depth = render_depth(triangles, torch.zeros(len(triangles), dtype=torch.int64), *torch.tensor(
+        [[FOCAL], [FOCAL], [middle], [middle]]), SIZE, SIZE)
+    expression = rng.uniform(size=(1, 52))
+    one = torch.ones(1)
+    return Windows(
+        depth_steps=torch.from_numpy((depth / DEPTH_STEP).round().numpy().astype(np.uint16)),
+        hair_mask=torch.zeros(1, SIZE, SIZE, dtype=torch.bool),
+        intrinsics=torch.tensor([[FOCAL, FOCAL, middle, middle]]), fx_native=one * FOCAL, pixel_scale=one,
+        family=torch.zeros(1, dtype=torch.int8), sensor=torch.tensor([tuple(NOISELESS)]),
+        camera_from_face=torch.tensor(pose[None], dtype=torch.float32),
+        offsets=torch.tensor(offsets[None]).half(), expression=torch.tensor(expression).half(),
+        is_face=torch.ones(1, dtype=torch.bool), is_head=torch.ones(1, dtype=torch.bool))
+
+
+def seen_both_ways(windows):
+    """The window as it is and mirrored."""
+    index = torch.zeros(24, dtype=torch.int64)
+    seen = observe(windows, index, MODEL, torch.Generator().manual_seed(0), other_sensors=False)
+    mirrored = (seen.offsets - seen.offsets[:1]).abs().amax((1, 2)) > 1e-4
+    assert 4 < int(mirrored.sum()) < 20
+    return seen, mirrored
+
+
+def gaps(points, vertices):
+    """Distances (N,) of points from the surface of the face mesh."""
+    surface = np.einsum('kc,tcx->tkx', CORNERS, vertices[MODEL.triangles]).reshape(-1, 3)
+    return cKDTree(surface).query(points)[0]
+
+
+def test_pose_crops_show_the_labelled_face_mirrored_or_not(windows):
+    seen, _ = seen_both_ways(windows)
+    batch = pose_batch(seen, torch.Generator().manual_seed(1))
+    for i in range(len(seen.is_face)):
+        crop = batch['crop'][i].numpy()
+        points = crop[:3, crop[3] > 0].T * POSE_CROP_SIZE / 2
+        label = (MODEL.template + seen.offsets[i].numpy()) @ batch['rotation'][i].numpy().T
+        label = label + batch['sellion'][i].numpy() * POSE_CROP_SIZE / 2
+        assert len(points) > 500
+        assert np.percentile(gaps(points, label), 95) < GAP
+        assert np.linalg.det(batch['rotation'][i].numpy()) == pytest.approx(1, abs=1e-4)
+
+
+def test_mirroring_swaps_sides_of_shape_and_expression(windows):
+    seen, mirrored = seen_both_ways(windows)
+    first, other = seen.offsets[~mirrored][0], seen.offsets[mirrored][0]
+    left = torch.tensor(MODEL.template[:, 1] > 0.03)
+    right = torch.tensor(MODEL.template[:, 1] < -0.03)
+    fat, thin = (first, other) if first[left].abs().sum() > first[right].abs().sum() else (other, first)
+    assert fat[left].norm(dim=1).min() > 0.007 and fat[right].abs().max() < 1e-6
+    assert thin[right].norm(dim=1).min() > 0.007 and thin[left].abs().max() < 1e-6
+    names = list(MODEL.expression_names)
+    a, b = (names.index(f'mouthSmile{side}') for side in ('Left', 'Right'))
+    plain, turned = seen.expression[~mirrored][0], seen.expression[mirrored][0]
+    assert plain[a] == turned[b] and plain[b] == turned[a] and plain[a] != plain[b]
+
+
+def test_shape_crops_are_in_the_frame_of_the_wrong_pose_that_the_residual_mends(windows):
+    seen, _ = seen_both_ways(windows)
+    batch = shape_batch(seen, torch.Generator().manual_seed(2), rotation_rad=0.1, translation_m=0.01)
+    assert batch['residual'][:, :3].norm(dim=1).max() > 0.1
+    for i in range(len(seen.is_face)):
+        crop = batch['crop'][i].numpy()
+        points = crop[:3, crop[3] > 0].T * SHAPE_CROP_SIZE / 2
+        face = torch.tensor(MODEL.template) + batch['offsets'][i]
+        label = transform(rigid(batch['residual'][i:i + 1]), face[None])[0]
+        assert np.percentile(gaps(points, label.numpy()), 95) < GAP
+
+
+def test_rigid_motions_invert():
+    twist = torch.randn(5, 6, generator=torch.Generator().manual_seed(3))
+    motion = rigid(twist)
+    torch.testing.assert_close(rigid_inverse(motion) @ motion, torch.eye(4).expand(5, 4, 4), atol=1e-5, rtol=0)
+
+
+def test_finder_targets_point_from_the_seen_surface_to_the_head_centre():
+    """A fronto-parallel plane with a head's centre 8 cm behind it."""
+    focal, depth = 144.0, 1.0
+    v, u = torch.meshgrid(torch.arange(120.), torch.arange(160.), indexing='ij')
+    points = torch.stack([(u - 79.5) / focal * depth, (v - 59.5) / focal * depth, torch.full_like(u, depth),
+                          torch.ones_like(u)])[None]
+    centre = torch.tensor([[[0.2, -0.1, 1.08], [torch.nan] * 3]])
+    answer = targets(points, centre, torch.tensor([[1.0, 0.0]]), torch.tensor([focal]))
+    row, column = divmod(int(answer['heat'][0].argmax()), 40)
+    assert abs(4 * column + 1.5 - (79.5 + 0.2 / 1.08 * focal)) <= 4
+    assert abs(4 * row + 1.5 - (59.5 - 0.1 / 1.08 * focal)) <= 4
+    near = answer['offset_weight'][0] > 0
+    reached = (answer['reference'] + answer['offset'])[0][:, near]
+    torch.testing.assert_close(reached, centre[0, 0][:, None].expand_as(reached), atol=1e-5, rtol=0)
+    assert np.array(HEAD_CENTRE_FACE)[0] < 0  # the centre lies behind the face's surface
