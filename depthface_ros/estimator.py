@@ -42,6 +42,8 @@ class EstimatorConfig:
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
     recentre: float = setting(0.015, 'Metres from the middle of a crop to the head in it, beyond '
                               'which it is cropped anew.', 0.0, 1.0)
+    upright: float = setting(0.15, 'Radians of roll, beyond which a head is cropped anew, upright.',
+                             0.0, 3.2)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
 
 
@@ -114,7 +116,7 @@ class FaceEstimator:
 
         if not len(head_centres):
             return []
-        poses = self._predict_poses(depth_m, intrinsics, head_centres, lap)
+        poses = self._predict_poses(depth_m, intrinsics, head_centres, None, lap)
         self._look_again(poses, depth_m, intrinsics, head_centres, lap)
         faces = self._accept(poses)
         if not len(faces):
@@ -148,9 +150,9 @@ class FaceEstimator:
                                         self.config.finder)
         return centres
 
-    def _predict_poses(self, depth_m, intrinsics, head_centres, lap) -> Poses:
+    def _predict_poses(self, depth_m, intrinsics, head_centres, roll, lap) -> Poses:
         """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
-        crops, camera_from_crop = pose_crop(depth_m, intrinsics, head_centres)
+        crops, camera_from_crop = pose_crop(depth_m, intrinsics, head_centres, roll)
         measured = np.mean(crops[:, 3] > 0, axis=(1, 2)) >= self.config.min_measured
         lap('pose crop')
         answer = self.engine.run('head_pose', crops)
@@ -161,14 +163,22 @@ class FaceEstimator:
                      *np.exp(0.5 * answer['log_variance']).T.copy())
 
     def _look_again(self, poses: Poses, depth_m, intrinsics, head_centres, lap) -> None:
-        """Predict poses anew, in place, for heads that turned out to be off the crop's middle."""
+        """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
+
+        The new crop has the head in its middle and upright, if the first look was right. The
+        network tells which of the two it is surer of.
+        """
         centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
+        roll = tilt(poses.camera_from_face, centres)
         off = np.linalg.norm(centres - head_centres, axis=1)
-        again = (off > self.config.recentre) & np.isfinite(off) & (centres[:, 2] > MIN_DEPTH)
-        if again.any():
-            better = self._predict_poses(depth_m, intrinsics, centres[again], lap)
-            for old, new in zip(poses, better):
-                old[again] = new
+        again = (off > self.config.recentre) | (np.abs(roll) > self.config.upright)
+        again = np.flatnonzero(again & np.isfinite(off) & (centres[:, 2] > MIN_DEPTH))
+        if not len(again):
+            return
+        new = self._predict_poses(depth_m, intrinsics, centres[again], roll[again], lap)
+        surer = new.rotation_std < poses.rotation_std[again]
+        for of_all, of_these in zip(poses, new):
+            of_all[again[surer]] = of_these[surer]
 
     def _accept(self, poses: Poses) -> np.ndarray:
         """Indices of the poses that are faces, most confident first, each face once."""
@@ -206,6 +216,15 @@ def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
     """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
     rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     return rotation @ np.array(point_face, np.float32) + origin
+
+
+def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
+    forward = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    scalp = camera_from_face[:, :3, 2]
+    right = np.cross(forward, [0, -1, 0])  # the crop's axes, as long as the cosine of its pitch
+    down = np.cross(forward, right)
+    return np.arctan2((scalp * right).sum(axis=1), -(scalp * down).sum(axis=1)).astype(np.float32)
 
 
 def _check_centres(centres: np.ndarray) -> np.ndarray:
