@@ -22,14 +22,14 @@ class AlignmentConfig:
                          0, 20)
     noise: float = setting(0.003, 'Metres between mesh and measured surface, one sigma.',
                            1e-4, 0.1)
-    reach: float = setting(0.010, 'Metres between them at which a point counts a quarter.',
+    reach: float = setting(0.006, 'Metres between them at which a point counts a quarter.',
                            1e-4, 0.1)
     # Errors of neighbouring points are alike, so a face is worth much less than its pixels.
-    independent: float = setting(200.0, 'Independent measurements that a whole face is worth.',
+    independent: float = setting(300.0, 'Independent measurements that a whole face is worth.',
                                  0.0, 1e4)
     trust: float = setting(1.0, 'What the networks say of their errors is multiplied by this.',
                            1e-3, 100.0)
-    shape_std: float = setting(0.5, 'Error of predicted shapes, as a share of the variety of '
+    shape_std: float = setting(0.8, 'Error of predicted shapes, as a share of the variety of '
                                'faces; 0 leaves shapes as they are.', 0.0, 10.0)
 
 
