@@ -37,6 +37,8 @@ class EstimatorConfig:
     finder: FinderConfig = field(default_factory=FinderConfig)
     min_confidence: float = setting(0.5, 'Confidence from which on a head counts as a face.',
                                     0.0, 1.0)
+    max_rotation_std: float = setting(0.25, 'Radians; a pose that the network is less sure of counts '
+                                      'as none.', 0.0, 10.0)
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
                                   'head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
@@ -108,8 +110,9 @@ class FaceEstimator:
         intrinsics = check_camera(depth, intrinsics)
         depth_m = np.minimum(depth_in_metres(depth), np.float32(MAX_DEPTH))
         lap('depth')
+        heat = None
         if head_centres is None:
-            head_centres = self.find_heads(depth_m, intrinsics)
+            head_centres, heat = self.find_heads(depth_m, intrinsics)
         else:
             head_centres = _check_centres(head_centres)
         lap('find heads')
@@ -118,6 +121,8 @@ class FaceEstimator:
             return []
         poses = self._predict_poses(depth_m, intrinsics, head_centres, None, lap)
         self._look_again(poses, depth_m, intrinsics, head_centres, lap)
+        if heat is not None:
+            poses = poses._replace(confidence=agreed_confidence(heat, poses.confidence))
         faces = self._accept(poses)
         if not len(faces):
             return []
@@ -140,15 +145,15 @@ class FaceEstimator:
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]))
                 for i in range(len(faces))]
 
-    def find_heads(self, depth_m: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-        """Head centres (N, 3) float32 in metres, camera frame, of a depth image in metres."""
+    def find_heads(self, depth_m: np.ndarray,
+                   intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
+        """Head centres (N, 3) float32, m, camera frame, and their heat (N,) in a depth image."""
         points = head_finder.finder_input(depth_m, intrinsics)
         if not points[3].any():
-            return np.zeros((0, 3), np.float32)
+            return np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
         found = self.engine.run('head_finder', points[None])
-        centres, _ = head_finder.decode(found['heatmap'][0], found['offset'][0], points,
-                                        self.config.finder)
-        return centres
+        return head_finder.decode(found['heatmap'][0], found['offset'][0], points,
+                                  self.config.finder)
 
     def _predict_poses(self, depth_m, intrinsics, head_centres, roll, lap) -> Poses:
         """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
@@ -185,6 +190,7 @@ class FaceEstimator:
         face_centres = points_camera(poses.camera_from_face, FACE_CENTRE_FACE)
         good = (np.isfinite(poses.camera_from_face).all(axis=(1, 2))
                 & (poses.confidence >= self.config.min_confidence)
+                & (poses.rotation_std <= self.config.max_rotation_std)
                 & (face_centres[:, 2] > MIN_DEPTH))
         order = np.argsort(-poses.confidence, kind='stable')
         order = order[good[order]]
@@ -216,6 +222,21 @@ def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
     """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
     rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     return rotation @ np.array(point_face, np.float32) + origin
+
+
+def agreed_confidence(heat: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """The probability (N,) of a face after both the head finder and the pose network were asked.
+
+    Logistic regression on 856 places in 250 synthetic frames of the training split: it lets
+    through half as many false faces as the pose network alone with as many true ones.
+    """
+    odds = 2.0 * _log_odds(heat) + 0.7 * _log_odds(confidence)
+    return 1 / (1 + np.exp(-odds))
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    probability = np.clip(probability, 1e-4, 1 - 1e-4)
+    return np.log(probability / (1 - probability))
 
 
 def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
