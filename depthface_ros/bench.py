@@ -85,8 +85,9 @@ class KnownHeads:
 def estimator_with_known_heads(engine: Engine, head_centres: np.ndarray) -> FaceEstimator:
     """An estimator that takes every one of these head centres (N, 3) for a face."""
     return FaceEstimator(KnownHeads(engine, head_centres),
-                         EstimatorConfig(min_confidence=0.0, max_rotation_std=10.0, min_measured=0.0,
-                                         separation=0.0, recentre=1.0, upright=3.2))
+                         EstimatorConfig(min_confidence=0.0, max_rotation_std=10.0,
+                                         min_measured=0.0, separation=0.0, recentre=1.0,
+                                         upright=3.2))
 
 
 def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:

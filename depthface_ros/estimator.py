@@ -37,15 +37,15 @@ class EstimatorConfig:
     finder: FinderConfig = field(default_factory=FinderConfig)
     min_confidence: float = setting(0.5, 'Confidence from which on a head counts as a face.',
                                     0.0, 1.0)
-    max_rotation_std: float = setting(0.25, 'Radians; a pose that the network is less sure of counts '
-                                      'as none.', 0.0, 10.0)
+    max_rotation_std: float = setting(0.25, 'Radians; a pose that the network is less sure of '
+                                      'counts as none.', 0.0, 10.0)
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
                                   'head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
     recentre: float = setting(0.015, 'Metres from the middle of a crop to the head in it, beyond '
                               'which it is cropped anew.', 0.0, 1.0)
-    upright: float = setting(0.15, 'Radians of roll, beyond which a head is cropped anew, upright.',
-                             0.0, 3.2)
+    upright: float = setting(0.15, 'Radians of roll, beyond which a head is cropped anew, '
+                             'upright.', 0.0, 3.2)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
 
 
