@@ -7,15 +7,15 @@ from pathlib import Path
 
 # What each stage gets, by the machine: `cpu` is two cores for about 90 minutes in all.
 PRESETS = {
-    'cpu': {'render': ['--train-scenes', '10240'],
-            'finder': ['--steps', '2500', '--batch', '32'],
-            'pose': ['--steps', '7000', '--batch', '64'],
-            'shape': ['--steps', '7000', '--batch', '64']},
-    'gpu': {'render': ['--train-scenes', '65536'],
+    'cpu': {'scenes': 20_480, 'finder': ['--steps', '6000', '--batch', '32'],
+            'pose': ['--steps', '10000', '--batch', '64'],
+            'shape': ['--steps', '7000', '--batch', '64', '--learning-rate', '0.0015']},
+    'gpu': {'scenes': 65_536,
             'finder': ['--steps', '30000', '--batch', '128', '--loader-workers', '8'],
             'pose': ['--steps', '60000', '--batch', '512', '--loader-workers', '14'],
             'shape': ['--steps', '60000', '--batch', '512', '--loader-workers', '14']},
 }
+MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from training.__main__ import main
+    from training.pool import SCENES_PER_SHARD
+    preset = PRESETS[options.preset]
     people = [part for name in ('ict', 'hair') if getattr(options, name)
               for part in (f'--{name}', str(getattr(options, name)))]
     shared = ['--pools', str(options.pools), '--seed', str(options.seed)]
-    preset = PRESETS[options.preset]
-    main(['render', *people, *shared, *preset['render']])
-    for network in ('finder', 'pose', 'shape'):
-        main([network, *shared, '--runs', str(options.runs), *preset[network]])
-    main(['export', '--runs', str(options.runs)])
+    runs = ['--runs', str(options.runs)]
+
+    main(['render', *people, *shared, '--train-scenes', str(preset['scenes'])])
+    main(['finder', *shared, *runs, *preset['finder']])
+    # The pose network has to refuse what the finder takes for a head: let the finder show it.
+    drafts = options.runs / 'drafts'
+    main(['export', '--untrained', '--out', str(drafts)])
+    main(['export', *runs, '--networks', 'head_finder', '--out', str(drafts)])
+    main(['render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
+          '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
+          '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES)))])
+    main(['pose', *shared, *runs, *preset['pose']])
+    main(['shape', *shared, *runs, *preset['shape']])
+    main(['export', *runs])
     main(['evaluate', *people, '--seed', str(options.seed), '--out', str(options.runs / 'evaluation.json')])
