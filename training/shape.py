@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     model = FaceModel.load()
-    template = torch.from_numpy(model.template)
+    template = torch.tensor(model.template)
     training = Windows.load(options.pools / 'windows-train')
     validation = Windows.load(options.pools / 'windows-validation')
     faces = torch.nonzero(training.is_face)[:, 0]
