@@ -46,7 +46,7 @@ def windows():
         family=torch.zeros(1, dtype=torch.int8), sensor=torch.tensor([tuple(NOISELESS)]),
         camera_from_face=torch.tensor(pose[None], dtype=torch.float32),
         offsets=torch.tensor(offsets[None]).half(), expression=torch.tensor(expression).half(),
-        is_face=torch.ones(1, dtype=torch.bool), is_head=torch.ones(1, dtype=torch.bool))
+        is_face=torch.ones(1, dtype=torch.bool))
 
 
 def seen_both_ways(windows):

@@ -30,7 +30,6 @@ class Observation:
     offsets: Tensor  # (B, V, 3), face frame
     expression: Tensor  # (B, 52)
     is_face: Tensor  # (B,) 1 where enough of a face is in view to tell its pose
-    is_head: Tensor  # (B,) 1 where there is a head at all, if only its back
 
 
 def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.Generator,
@@ -62,7 +61,7 @@ def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.
                      generator, hair=hair, centre=torch.stack([cx, cy], dim=1))
     intrinsics = Intrinsics(*(value[:, None, None] for value in (fx, fy, cx, cy)))
     return Observation(noisy, intrinsics, pose, offsets, expression,
-                       windows.is_face[index].float(), windows.is_head[index].float())
+                       windows.is_face[index].float())
 
 
 def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 0.010,
@@ -78,8 +77,7 @@ def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 
     crops, camera_from_crop = pose_crop(seen.depth_m, seen.intrinsics, centre, roll)
     crop_from_face = rigid_inverse(camera_from_crop) @ seen.camera_from_face
     return {'crop': crops, 'rotation': crop_from_face[:, :3, :3].contiguous(),
-            'sellion': crop_from_face[:, :3, 3] / (POSE_CROP_SIZE / 2), 'is_face': seen.is_face,
-            'is_head': seen.is_head}
+            'sellion': crop_from_face[:, :3, 3] / (POSE_CROP_SIZE / 2), 'is_face': seen.is_face}
 
 
 def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: float = 0.035,

@@ -27,8 +27,7 @@ from depthface_ros.face_model import FaceModel
 from training.pool import add_people_arguments, people_factory
 from training.synthesis.cameras import sample_camera
 from training.synthesis.scene import Head, Scene, facing_pose, sample_scene
-from training.synthesis.sensors import SensorBatch, simulate
-from training.synthesis.views import View, render_frame
+from training.synthesis.views import View, measure, render_frame
 
 MATCH_WITHIN = 0.10  # m between sellions
 ASKED = 0.5  # share of the face in view from which it counts
@@ -70,11 +69,8 @@ def evaluate_frames(task: tuple) -> tuple[list[Record], int]:
 
 def noisy_depth_mm(scene: Scene, view: View, generator: torch.Generator) -> np.ndarray:
     """What the scene's camera delivers: (H, W) uint16 millimetres."""
-    one = torch.ones(1)
-    noisy = simulate(view.depth[None], SensorBatch.stack([scene.camera.sensor]), one * view.fx_native,
-                     one * view.pixel_scale, generator, hair=view.hair[None],
-                     centre=torch.tensor([[view.cx, view.cy]]))
-    return (noisy[0] * 1000).round().numpy().astype(np.uint16)
+    noisy = measure([view], [scene.camera.sensor], generator)[0]
+    return (noisy * 1000).round().numpy().astype(np.uint16)
 
 
 def describe(scene: Scene, head: Head, face_visible: float, head_visible: float) -> Record:
@@ -161,9 +157,8 @@ def print_report(result: dict) -> None:
                         f'{result["false_faces_per_100_frames"]:.1f} false faces per 100 frames')
     columns = {'faces': '{:.0f}', 'missed_percent': '{:.1f}', 'geodesic_deg_median': '{:.2f}',
                'geodesic_deg_mean': '{:.2f}', 'geodesic_deg_p95': '{:.2f}', 'sellion_mm_median': '{:.1f}',
-               'sellion_mm_p95': '{:.1f}', 'mesh_mm_median': '{:.2f}', 'mesh_mm_mean': '{:.2f}', 'face_mm_median': '{:.2f}',
-               'face_mm_mean': '{:.2f}',
-               'mesh_aligned_mm_mean': '{:.2f}', 'expression_mean': '{:.3f}'}
+               'sellion_mm_p95': '{:.1f}', 'mesh_mm_median': '{:.2f}', 'mesh_mm_mean': '{:.2f}',
+               'face_mm_median': '{:.2f}', 'face_mm_mean': '{:.2f}', 'mesh_aligned_mm_mean': '{:.2f}', 'expression_mean': '{:.3f}'}
     table.add_column('group')
     for name in columns:
         table.add_column(name.replace('_', ' '), justify='right')

@@ -27,8 +27,8 @@ from depthface_ros.head_finder import decode, finder_input, finder_stride
 from training.synthesis.cameras import FAMILIES, sample_camera, sample_sensor
 from training.synthesis.people import PeopleFactory
 from training.synthesis.scene import Scene, facing_pose, sample_scene
-from training.synthesis.sensors import Sensor, SensorBatch, simulate
-from training.synthesis.views import View, render_frame, render_window
+from training.synthesis.sensors import Sensor, SensorBatch
+from training.synthesis.views import View, measure, render_frame, render_window
 
 SPLITS = ('train', 'validation')
 SCENES_PER_SHARD = 128
@@ -110,7 +110,6 @@ class Windows(Pool):
     offsets: Tensor  # (N, V, 3) float16 metres from the template, face frame
     expression: Tensor  # (N, 52) float16 in 0..1
     is_face: Tensor  # (N,) bool: enough of the face shows
-    is_head: Tensor  # (N,) bool: a head, if only its back
 
 
     def draw(self, among: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -201,7 +200,7 @@ def _head_window(rng: np.random.Generator, scene: Scene, k: int, template: np.nd
         'camera_from_face': head.camera_from_face.astype(np.float32),
         'offsets': (head.person.face_vertices - template).astype(np.float16),
         'expression': head.person.expression.astype(np.float16),
-        'is_face': np.bool_(facing and view.face_visible[k] > VISIBLE_FACE), 'is_head': np.True_}
+        'is_face': np.bool_(facing and view.face_visible[k] > VISIBLE_FACE)}
 
 
 def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dict[str, np.ndarray]:
@@ -209,7 +208,7 @@ def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dic
     return _view_sample(scene, render_window(scene, centre, WINDOW_PIXELS)) | {
         'camera_from_face': facing_pose(centre, 0, 0, 0),
         'offsets': np.zeros(template.shape, np.float16), 'expression': np.zeros(52, np.float16),
-        'is_face': np.False_, 'is_head': np.False_}
+        'is_face': np.False_}
 
 
 def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) -> list[np.ndarray]:
@@ -225,9 +224,7 @@ def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) 
 
 def false_heads(scene: Scene, frame: View, finder: Engine, seed: int) -> list[np.ndarray]:
     """Where a trained head finder sees heads that are none: what the pose network must refuse."""
-    noisy = simulate(frame.depth[None], SensorBatch.stack([scene.camera.sensor]),
-                     torch.tensor([frame.fx_native]), torch.tensor([frame.pixel_scale]),
-                     torch.Generator().manual_seed(seed), hair=frame.hair[None])
+    noisy = measure([frame], [scene.camera.sensor], torch.Generator().manual_seed(seed))
     points = finder_input(noisy[0].numpy(), Intrinsics(frame.fx, frame.fy, frame.cx, frame.cy))
     found = finder.run('head_finder', points[None])
     centres, _ = decode(found['heatmap'][0], found['offset'][0], points)

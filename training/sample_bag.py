@@ -19,9 +19,8 @@ from training.sample_messages import BagWriter
 from training.synthesis.cameras import VALIDATION_CAMERAS
 from training.synthesis.rotations import axis_rotation
 from training.synthesis.scene import Scene, build_scene
-from training.synthesis.sensors import SensorBatch, simulate
 from training.synthesis.surfaces import box, cylinder
-from training.synthesis.views import render_frame
+from training.synthesis.views import measure, render_frame
 
 RATE = 15.0  # Hz
 FIRST_STAMP = 1_700_000_000 * 10 ** 9  # ns
@@ -59,11 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
 def photograph(scene: Scene, generator: torch.Generator):
     """A scene through the camera's sensor: (H, W) float32 metres, 0 invalid."""
-    view = render_frame(scene)
-    noisy = simulate(view.depth[None], SensorBatch.stack([scene.camera.sensor]),
-                     torch.tensor([view.fx_native]), torch.ones(1), generator,
-                     hair=view.hair[None])
-    return noisy[0].numpy()
+    return measure([render_frame(scene)], [scene.camera.sensor], generator)[0].numpy()
 
 
 def furniture():

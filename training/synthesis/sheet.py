@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTH
 from depthface_ros.face_model import FaceModel
-from training.pool import add_people_arguments, people_factory
+from depthface_ros.head_finder import finder_stride
+from training.pool import WINDOW_PIXELS, add_people_arguments, people_factory
 from training.synthesis.cameras import sample_camera
 from training.synthesis.scene import sample_scene
-from training.synthesis.sensors import SensorBatch, simulate
-from training.synthesis.views import View, render_frame, render_window
+from training.synthesis.views import View, measure, render_frame, render_window
 
-FRAME_HEIGHT, FRAME_WIDTH = 120, 160
-WINDOW_PIXELS = 160
 LIGHT = np.array([-0.4, -0.5, -0.75])  # towards the light, camera frame
 
 
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     depth = torch.stack([view.depth for view in views])
     if not options.clean:
         start = time.perf_counter()
-        depth = observe(views, [scene.camera.sensor for scene in scenes])
+        depth = measure(views, [scene.camera.sensor for scene in scenes])
         print(f'{options.count / (time.perf_counter() - start):.1f} sensor images per second')
     tiles = []
     for k, (scene, view) in enumerate(zip(scenes, views)):
@@ -61,15 +60,6 @@ def run(options: argparse.Namespace) -> None:
     sheet = tile_images(tiles, options.columns)
     Image.fromarray(sheet).save(options.out)
     print(f'{options.out}: {sheet.shape[1]} x {sheet.shape[0]} pixels')
-
-
-def observe(views: list[View], sensors) -> torch.Tensor:
-    """Views of one size through their sensors: (B, H, W) float32 metres."""
-    fx, scale, cx, cy = torch.tensor([[view.fx_native, view.pixel_scale, view.cx, view.cy]
-                                      for view in views], dtype=torch.float32).T
-    return simulate(torch.stack([view.depth for view in views]), SensorBatch.stack(sensors), fx,
-                    scale, hair=torch.stack([view.hair for view in views]),
-                    centre=torch.stack([cx, cy], 1))
 
 
 def shade(depth_m, view: View):
@@ -99,9 +89,8 @@ def tile_images(tiles, columns):
 def _look(scene, what) -> View:
     if what == 'windows':
         return render_window(scene, scene.heads[0].centre_camera, WINDOW_PIXELS)
-    camera = scene.camera
-    stride = max(1, -(-camera.width // FRAME_WIDTH), -(-camera.height // FRAME_HEIGHT))
-    return render_frame(scene, stride, (FRAME_HEIGHT, FRAME_WIDTH))
+    stride = finder_stride(scene.camera.height, scene.camera.width)
+    return render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTH))
 
 
 def _draw_points(image, view: View, points_camera):

@@ -11,6 +11,7 @@ import torch
 from depthface_ros.face_model import FaceModel
 from training.synthesis.renderer import render_depth
 from training.synthesis.scene import HAIR, Scene
+from training.synthesis.sensors import SensorBatch, simulate
 
 WINDOW_WIDTH = 0.45  # m; more than the diagonal of a head-pose crop
 HIDDEN_BEHIND = 0.010  # m; a face point this far behind what is seen is covered
@@ -56,6 +57,15 @@ def render_window(scene: Scene, centre_camera, size: int = 160) -> View:
     middle = (size - 1) / 2
     return _render(scene, scale, middle - camera.fx / scale * x / z,
                    middle - camera.fy / scale * y / z, size, size)
+
+
+def measure(views: list[View], sensors, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Views of one size through their sensors: (B, H, W) float32 metres, 0 invalid."""
+    fx, scale, cx, cy = torch.tensor([[view.fx_native, view.pixel_scale, view.cx, view.cy]
+                                      for view in views], dtype=torch.float32).T
+    return simulate(torch.stack([view.depth for view in views]), SensorBatch.stack(sensors), fx,
+                    scale, generator, hair=torch.stack([view.hair for view in views]),
+                    centre=torch.stack([cx, cy], 1))
 
 
 def _render(scene: Scene, scale, cx, cy, height, width) -> View:
