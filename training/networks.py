@@ -56,6 +56,11 @@ class CropEncoder(nn.Module):
         return self.head(self.layers(crop))
 
 
+def full_precision(features: Tensor) -> torch.autocast:
+    """Where the last layers run: 8 bits of bfloat16 would round a pose to a third of a degree."""
+    return torch.autocast(features.device.type, enabled=False)
+
+
 class HeadPoseNet(nn.Module):
     """A pose crop to the pose of the face in the crop frame, its uncertainty, and whether there is one."""
 
@@ -78,9 +83,10 @@ class HeadPoseNet(nn.Module):
 
         The 6D rotation is the first two columns of crop_from_face (Zhou et al. 2019).
         """
-        features = self.encoder(crop)
-        pose = self.pose(features)
-        return pose[:, :6], pose[:, 6:], self.log_variance(features), self.confidence(features)
+        features = self.encoder(crop).float()
+        with full_precision(features):
+            pose = self.pose(features)
+            return pose[:, :6], pose[:, 6:], self.log_variance(features), self.confidence(features)
 
 
 class FaceShapeNet(nn.Module):
@@ -112,10 +118,11 @@ class FaceShapeNet(nn.Module):
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Offsets (B, V, 3) m, expression logits (B, 52), residual (B, 6) rotation vector rad, then m."""
-        features = self.encoder(crop)
-        offsets = self.basis(self.coefficients(features))
-        return (offsets.reshape(offsets.shape[0], -1, 3), self.expression(features),
-                self.residual(features) * self.RESIDUAL_SCALE)
+        features = self.encoder(crop).float()
+        with full_precision(features):
+            offsets = self.basis(self.coefficients(features))
+            return (offsets.reshape(offsets.shape[0], -1, 3), self.expression(features),
+                    self.residual(features) * self.RESIDUAL_SCALE)
 
 
 class HeadFinderNet(nn.Module):
