@@ -90,5 +90,22 @@ class RateLimit:
         return True
 
 
+class Problems:
+    """Puts what is wrong into the heartbeat, and into the log but of one kind seldom.
+
+    :param warn: writes a line into the log.
+    """
+
+    def __init__(self, health: Health, warn: Callable[[str], None], seconds: float = 5.0):
+        self._health, self._warn = health, warn
+        self._repeat, self._once = RateLimit(seconds), RateLimit(float('inf'))
+
+    def report(self, kind: str, text: str, once: bool = False) -> None:
+        """Tell of a problem; if `once`, the log has the first of its kind only."""
+        self._health.problem(text)
+        if (self._once if once else self._repeat).allows(kind):
+            self._warn(text)
+
+
 def _median_and_95(values) -> tuple[float, float] | None:
     return tuple(np.percentile(list(values), (50, 95)).tolist()) if values else None

@@ -17,27 +17,20 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CameraInfo, Image
-from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import Marker
+from sensor_msgs.msg import Image
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.camera_info import intrinsics_from_camera_info, is_rectified
-from depthface_ros.depth_image import median_depth
 from depthface_ros.estimator import FaceEstimator
 from depthface_ros.ros import bridge
-from depthface_ros.ros.health import Health, RateLimit
-from depthface_ros.ros.mesh_marker import MeshMarker, deletion
+from depthface_ros.ros.health import Health, Problems
+from depthface_ros.ros.inputs import DepthFrame, Inputs
+from depthface_ros.ros.outputs import Outputs
 from depthface_ros.ros.parameters import declare_parameters, read_parameters
 from depthface_ros.ros.worker import NewestFirstWorker
 from depthface_ros.tracking import Track, Tracker
 
-IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
 HEARTBEAT = 1.0  # s
-CAMERA_INFO_PATIENCE = 0.2  # s; the first one may come a little after the first image
 
 
 class FaceNode(LifecycleNode):
@@ -50,10 +43,9 @@ class FaceNode(LifecycleNode):
         super().__init__('depthface', **options)
         self._fixed_parameters = declare_parameters(self)
         self._health = Health()
-        self._repeat, self._once = RateLimit(5.0), RateLimit(float('inf'))
+        self._problems = Problems(self._health, self.get_logger().warning)
         self._estimator = self._worker = None
-        self._tf = self.create_publisher(TFMessage, '/tf', 100)  # as tf2_ros does
-        self._mesh = self.create_publisher(Marker, '~/mesh', 10)
+        self._outputs = Outputs(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # in wall time: the heart beats on when a simulation is paused
         self.create_timer(HEARTBEAT, self._on_heartbeat,
@@ -77,27 +69,14 @@ class FaceNode(LifecycleNode):
 
     def on_activate(self, state) -> TransitionCallbackReturn:
         self._tracker = Tracker(self._settings.tracker)
-        self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
-        self._marker: MeshMarker | None = None
-        self._camera_info: CameraInfo | None = None
-        self._camera_info_came = threading.Event()
-        self._image_time = self._camera_info_time = time.monotonic()
-        override = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
-        try:
-            # Best effort matches reliable and best-effort cameras (REP-2003). The queue of a few
-            # images is emptied at once: what is not worked on gets dropped, and counted, here.
-            self._inputs = [
-                self.create_subscription(kind, topic, callback, qos_profile_sensor_data,
-                                         **override)
-                for kind, topic, callback in (
-                    (Image, 'depth/image', self._on_image),
-                    (CameraInfo, 'depth/camera_info', self._on_camera_info))]
-        except Exception as error:  # a QoS that the user set and ROS refuses
-            return self._failed('activate', error)
-        image_topic, info_topic = (subscription.topic_name for subscription in self._inputs)
-        self._rectified = self._settings.rectified or is_rectified(image_topic)
+        self._outputs.start(self._settings, self._estimator.face_model)
         self._worker = NewestFirstWorker(self._process, lambda: self._health.count('dropped'))
-        self.get_logger().info(f'listening to {image_topic} and {info_topic}')
+        try:
+            self._inputs = Inputs(self, self._settings, self._problems, self._on_image)
+        except Exception as error:  # a QoS that the user set and ROS refuses
+            self._worker.stop()
+            self._worker = None
+            return self._failed('activate', error)
         return super().on_activate(state)
 
     def on_deactivate(self, state) -> TransitionCallbackReturn:
@@ -115,11 +94,10 @@ class FaceNode(LifecycleNode):
     def _stop(self) -> None:
         if self._worker is None:
             return
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        self._inputs.close()
         self._worker.stop()
         self._worker = None
-        self._clear_meshes(set(self._shown), self.get_clock().now().to_msg())
+        self._outputs.stop(self.get_clock().now().to_msg())
 
     def _failed(self, what: str, error: Exception) -> TransitionCallbackReturn:
         self._health.problem(str(error))
@@ -132,109 +110,47 @@ class FaceNode(LifecycleNode):
         return SetParametersResult(successful=not fixed, reason=(
             'read when the node is configured: deactivate and clean up first' if fixed else ''))
 
-    # Input: executor thread ---------------------------------------------------------------------
-
-    def _on_camera_info(self, camera_info: CameraInfo) -> None:
-        self._camera_info = camera_info
-        self._camera_info_time = time.monotonic()
-        self._camera_info_came.set()
+    # Images -------------------------------------------------------------------------------------
 
     def _on_image(self, image: Image) -> None:
-        self._image_time = time.monotonic()
+        """In the executor's thread: hand over."""
         self._health.count('received')
-        self._worker.put((image, self._image_time))
-
-    # Work: worker thread ------------------------------------------------------------------------
+        self._worker.put((image, time.monotonic()))
 
     def _process(self, item: tuple[Image, float]) -> None:
-        """Image to messages; whatever is wrong with one image, the next one gets its chance."""
+        """In the worker's thread: image to messages; one that is bad costs the next one nothing."""
         image, received_time = item
         try:
-            tracks = self._track_faces(image)
-            self._publish(image.header, tracks)
+            frame = self._inputs.frame(image)
+            tracks = self._track_faces(frame)
+            self._outputs.publish(frame, tracks)
         except ValueError as error:
             self._health.count('rejected')
-            self._report('input', str(error))
+            self._problems.report('input', str(error))
             return
         except Exception:
             if rclpy.ok(context=self.context):  # else the node was shut down meanwhile
                 self._health.count('rejected')
-                self._report('bug', f'an image was skipped:\n{traceback.format_exc()}')
+                self._problems.report('bug', f'an image was skipped:\n{traceback.format_exc()}')
             return
-        stamp_ns = bridge.nanoseconds(image.header.stamp)
-        latency_s = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
+        latency_s = (self.get_clock().now().nanoseconds - frame.stamp_ns) * 1e-9
         self._health.processed(len(tracks), latency_s, time.monotonic() - received_time)
 
-    def _track_faces(self, image: Image) -> list[Track]:
+    def _track_faces(self, frame: DepthFrame) -> list[Track]:
         """All tracks that are public now; those that this image shows bear its stamp."""
-        frame_id = image.header.frame_id
-        if not frame_id:
-            raise ValueError('image without a frame_id: expected the optical frame of the camera; '
-                             'set it in the camera driver')
-        if not self._camera_info_came.wait(CAMERA_INFO_PATIENCE):
-            raise ValueError(f'no camera_info yet on {self._inputs[1].topic_name}: expected one '
-                             'beside each image; check the topic name and the camera driver')
-        intrinsics = intrinsics_from_camera_info(self._camera_info, image.height, image.width,
-                                                 self._rectified)
-        depth = bridge.depth_from_image(image)
-        if 'optical' not in frame_id:
-            self._report('frame', f'frame_id {frame_id!r} does not look like an optical frame: '
-                         'expected x right, y down, z forward (REP-103), else faces stand askew',
-                         self._once)
-        median = median_depth(depth)
-        if median is None:
-            self._report('empty', 'image without any valid depth: expected some; is the camera '
-                         'covered, or everything too close?')
-        elif median > IMPLAUSIBLE_DEPTH:
-            self._report('unit', f'median depth is {median:.0f} m: expected metres in '
-                         f'{image.encoding}; the publisher seems to send millimetres')
-        faces = self._estimator(depth, intrinsics)
-        return self._tracker.update(faces, bridge.nanoseconds(image.header.stamp))
-
-    def _publish(self, header, tracks: list[Track]) -> None:
-        stamp_ns = bridge.nanoseconds(header.stamp)
-        seen = [track for track in tracks if track.stamp_ns == stamp_ns]
-        if seen and self._settings.publish_tf:
-            self._tf.publish(bridge.face_transforms(header, seen))
-        self._clear_meshes(self._shown.keys() - {track.id for track in tracks}, header.stamp)
-        if seen and self._settings.publish_mesh and self._mesh.get_subscription_count():
-            if self._marker is None or self._marker.frame_id != header.frame_id:
-                self._marker = MeshMarker(header.frame_id, self._estimator.face_model.triangles,
-                                          self._settings.mesh_lifetime)
-            for track in seen:
-                self._shown[track.id] = header.frame_id
-                self._mesh.publish(
-                    self._marker.serialise(header.stamp, track.id, track.face.vertices))
-
-    def _clear_meshes(self, ids: set[str], stamp) -> None:
-        for track_id in ids:
-            self._mesh.publish(deletion(self._shown.pop(track_id), stamp, track_id))
+        faces = self._estimator(frame.depth, frame.intrinsics)
+        return self._tracker.update(faces, frame.stamp_ns)
 
     # Reporting ----------------------------------------------------------------------------------
 
     def _on_heartbeat(self) -> None:
         if self._worker is not None:
-            self._check_silence()
+            self._inputs.check_silence()
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
         engine = self._estimator.engine.name if self._estimator else 'none'
         now = self.get_clock().now().to_msg()
         self._diagnostics.publish(
             bridge.diagnostics(now, self.get_name(), state, engine, self._health.report()))
-
-    def _check_silence(self) -> None:
-        limit, now = self._settings.input_timeout, time.monotonic()
-        for subscription, latest in zip(self._inputs, (self._image_time, self._camera_info_time)):
-            if now - latest > limit:
-                topic = subscription.topic_name
-                self._report(topic, f'nothing on {topic} for {now - latest:.0f} s (publishers: '
-                             f'{self.count_publishers(topic)}): expected a depth camera there; '
-                             'remap the topic or start the camera')
-
-    def _report(self, kind: str, text: str, limit: RateLimit | None = None) -> None:
-        """Warn, but of one kind of problem at most every five seconds."""
-        self._health.problem(text)
-        if (limit or self._repeat).allows(kind):
-            self.get_logger().warning(text)
 
 
 def main(args: list[str] | None = None) -> int:
