@@ -9,7 +9,7 @@ import array_api_compat
 import numpy as np
 
 from depthface_ros.camera import Intrinsics, point_map
-from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTH
+from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.settings import setting
 
 MAX_DEPTH = 6.5  # m; what lies further was never rendered for training: it is taken for nothing
@@ -31,7 +31,9 @@ class FinderConfig:
 
 
 def finder_input(depth_m, intrinsics: Intrinsics):
-    """What the head finder sees: (4, 120, 160) float32, x, y, z (m) and validity (0 or 1).
+    """What the head finder sees: (4, 120, W) float32, x, y, z (m) and validity (0 or 1).
+
+    W is 160, or 224 for wide images.
 
     Depth is sampled, not averaged: a mean of face and background is a point of neither.
 
@@ -40,9 +42,9 @@ def finder_input(depth_m, intrinsics: Intrinsics):
     xp = array_api_compat.array_namespace(depth_m)
     stride = finder_stride(*depth_m.shape, intrinsics.fx)
     sampled = depth_m[stride // 2::stride, stride // 2::stride]
-    canvas = xp.zeros((4, FINDER_HEIGHT, FINDER_WIDTH), dtype=xp.float32,
-                      device=array_api_compat.device(depth_m))
     height, width = sampled.shape
+    canvas = xp.zeros((4, FINDER_HEIGHT, next(w for w in FINDER_WIDTHS if w >= width)),
+                      dtype=xp.float32, device=array_api_compat.device(depth_m))
     if height and width:
         valid = (sampled > 0) & (sampled < MAX_DEPTH)
         sampled = xp.where(valid, sampled, xp.zeros_like(sampled))
@@ -54,7 +56,7 @@ def finder_input(depth_m, intrinsics: Intrinsics):
 
 def finder_stride(height: int, width: int, focal: float = 0.0) -> int:
     """How many pixels apart the finder samples an image of this size and focal length (px)."""
-    return max(1, -(-width // FINDER_WIDTH), -(-height // FINDER_HEIGHT),
+    return max(1, -(-width // FINDER_WIDTHS[-1]), -(-height // FINDER_HEIGHT),
                math.ceil(focal / MAX_FOCAL))
 
 
@@ -66,9 +68,9 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
     offset. Local maxima of the heat map stand, of two that mean the same head the stronger; then
     the votes around each are averaged, which errs a sixth less than the strongest vote.
 
-    :param heatmap: (30, 40) in 0..1.
-    :param offset: (3, 30, 40) metres.
-    :param points: (4, 120, 160) what :func:`finder_input` gave.
+    :param heatmap: (30, W / 4) in 0..1.
+    :param offset: (3, 30, W / 4) metres.
+    :param points: (4, 120, W) what :func:`finder_input` gave.
     """
     rows, columns = heatmap.shape
     blocks = points.reshape(4, rows, FINDER_CELL, columns, FINDER_CELL)

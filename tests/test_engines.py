@@ -2,6 +2,7 @@
 """An engine that opens works; one that does not says why."""
 from __future__ import annotations
 
+import itertools
 import shutil
 
 import numpy as np
@@ -21,8 +22,8 @@ def cpu():
 @pytest.mark.parametrize('network', NETWORKS)
 def test_outputs_have_the_shapes_of_the_contract_for_any_batch(cpu, network):
     contract = NETWORKS[network]
-    for count in (1, 3):
-        outputs = cpu.run(network, np.zeros((count, *contract.input_shape), np.float32))
+    for count, shape in itertools.product((1, 3), contract.input_shapes):
+        outputs = cpu.run(network, np.zeros((count, *shape), np.float32))
         assert outputs.keys() == contract.outputs.keys()
         for name, shape in contract.outputs.items():
             assert outputs[name].dtype == np.float32 and outputs[name].shape[0] == count
@@ -32,7 +33,7 @@ def test_outputs_have_the_shapes_of_the_contract_for_any_batch(cpu, network):
 @pytest.mark.parametrize('network', NETWORKS)
 def test_each_of_a_batch_is_answered_on_its_own(cpu, network):
     rng = np.random.default_rng(0)
-    batch = rng.normal(size=(3, *NETWORKS[network].input_shape)).astype(np.float32)
+    batch = rng.normal(size=(3, *NETWORKS[network].input_shapes[0])).astype(np.float32)
     together = cpu.run(network, batch)
     for i in range(3):
         alone = cpu.run(network, batch[i:i + 1])

@@ -19,12 +19,14 @@ def wall(z=2.0):
     return finder_input(np.full((480, 640), z, np.float32), CAMERA)
 
 
-@pytest.mark.parametrize('size, stride', [((480, 640), 4), ((576, 640), 5), ((720, 1280), 8), ((120, 160), 1),
-                                          ((158, 160), 2), ((1, 1), 1), ((424, 512), 4), ((1, 5000), 32)])
-def test_any_frame_fits_with_the_smallest_stride(size, stride):
+@pytest.mark.parametrize('size, stride, width', [
+    ((480, 640), 4, 160), ((576, 640), 5, 160), ((720, 1280), 6, 224), ((480, 848), 4, 224),
+    ((120, 160), 1, 160), ((158, 160), 2, 160), ((1, 1), 1, 160),
+    ((424, 512), 4, 160), ((1, 5000), 23, 224)])
+def test_any_frame_fits_with_the_smallest_stride(size, stride, width):
     assert finder_stride(*size) == stride
     points = finder_input(np.ones(size, np.float32), CAMERA)
-    assert points.shape == (4, 120, 160) and points.dtype == np.float32
+    assert points.shape == (4, 120, width) and points.dtype == np.float32
 
 
 def test_a_window_of_an_image_is_sampled_as_the_whole_image_would_be():

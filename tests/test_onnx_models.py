@@ -36,22 +36,23 @@ def test_file_holds_only_what_every_supported_tensorrt_reads(name):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_only_the_batch_is_dynamic(name):
+def test_only_the_batch_and_the_width_of_the_frame_are_dynamic(name):
     graph = onnx.load(MODELS_FOLDER / f'{name}.onnx').graph
+    contract = NETWORKS[name]
+    assert [value.name for value in graph.input] == [contract.input_name]
     for value in (*graph.input, *graph.output):
         first, *rest = value.type.tensor_type.shape.dim
         assert first.dim_param == 'batch'
-        assert all(dim.dim_value > 0 for dim in rest), value.name
-    (points,) = graph.input
-    assert (points.name, tuple(d.dim_value for d in points.type.tensor_type.shape.dim[1:])) == (
-        NETWORKS[name].input_name, NETWORKS[name].input_shape)
+        sizes = tuple(dim.dim_value or None for dim in rest)
+        assert sizes == {contract.input_name: contract.input_shape, **contract.outputs}[value.name] or (
+            name == 'face_shape' and all(sizes)), value.name
 
 
 @pytest.mark.parametrize('name', NETWORKS)
 def test_a_sample_does_not_depend_on_its_batch(name):
     contract = NETWORKS[name]
     session = ort.InferenceSession(MODELS_FOLDER / f'{name}.onnx', providers=['CPUExecutionProvider'])
-    batch = np.random.default_rng(0).normal(size=(3, *contract.input_shape)).astype(np.float32)
+    batch = np.random.default_rng(0).normal(size=(3, *contract.input_shapes[-1])).astype(np.float32)
     together = session.run(None, {contract.input_name: batch})
     for i in range(3):
         alone = session.run(None, {contract.input_name: batch[i:i + 1]})
@@ -90,7 +91,7 @@ def test_export_computes_what_the_trained_network_computes(name, tmp_path):
     network.eval()
     export(network, name, tmp_path / 'network.onnx')
     session = ort.InferenceSession(tmp_path / 'network.onnx', providers=['CPUExecutionProvider'])
-    x = torch.randn(2, *NETWORKS[name].input_shape)
+    x = torch.randn(2, *NETWORKS[name].input_shapes[-1])
     with torch.no_grad():
         expected = Deployed(network)(x)
     found = session.run(None, {NETWORKS[name].input_name: x.numpy()})

@@ -44,15 +44,20 @@ def new_network(name: str) -> nn.Module:
 
 
 def export(network: nn.Module, name: str, path: Path) -> None:
-    """Write one network: opset 17, float32, only the batch is dynamic, nothing outside the file."""
+    """Write one network: opset 17, float32, dynamic are the batch and what the contract leaves open, nothing outside the file."""
     contract = NETWORKS[name]
-    example = torch.zeros(1, *contract.input_shape)
+    example = torch.zeros(1, *contract.input_shapes[0])
+    shapes = {contract.input_name: contract.input_shape}
+    if None in contract.input_shape:  # else None stands for the number of vertices, which is fixed
+        shapes |= contract.outputs
+    axes = {each: {0: 'batch'} | {i: f'{each}_{i}' for i, size in enumerate(shapes.get(each, ()), 1) if size is None}
+            for each in (contract.input_name, *network.outputs)}
     with warnings.catch_warnings():
         # the newer exporter cannot write opset 17
         warnings.filterwarnings('ignore', category=DeprecationWarning)
         torch.onnx.export(Deployed(network).eval(), (example,), str(path), dynamo=False, opset_version=OPSET,
                           input_names=[contract.input_name], output_names=list(network.outputs),
-                          dynamic_axes={each: {0: 'batch'} for each in (contract.input_name, *network.outputs)})
+                          dynamic_axes=axes)
     onnx.checker.check_model(str(path), full_check=True)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTH
+from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.head_finder import decode
 from training.fit import fit
 from training.networks import HeadFinderNet
@@ -25,20 +25,21 @@ SEEN = 0.15  # share of a head that must be in view to be asked for; less is nei
 
 
 def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
-                   other_sensors: bool = True) -> dict[str, Tensor]:
+                   other_sensors: bool = True, width: int = FINDER_WIDTHS[-1]) -> dict[str, Tensor]:
     """Frames `index` (B,) as sensors see them, half of them mirrored, as input and targets.
 
-    :returns: point_map (B, 4, 120, 160); reference (B, 3, 30, 40) the point each cell's offset
-        starts from; offset (B, 3, 30, 40) m; heat (B, 30, 40) in 0..1; offset_weight and
-        heat_weight (B, 30, 40); centres (B, heads, 3) and visible (B, heads) for validation.
+    :param width: W of the input, at least that of the frames.
+    :returns: point_map (B, 4, 120, W); reference (B, 3, 30, W / 4) the point each cell's offset
+        starts from; offset (B, 3, 30, W / 4) m; heat (B, 30, W / 4) in 0..1; offset_weight and
+        heat_weight (B, 30, W / 4); centres (B, heads, 3) and visible (B, heads) for validation.
     """
     mirrored = torch.rand(len(index), generator=generator) < 0.5
-    noisy = simulate(frames.depth(index), frames.sensors(index, generator if other_sensors else None),
+    noisy = simulate(frames.depth(index)[..., :width], frames.sensors(index, generator if other_sensors else None),
                      frames.fx_native[index], frames.pixel_scale[index], generator,
-                     hair=frames.hair(index), centre=frames.intrinsics[index][:, 2:])
+                     hair=frames.hair(index)[..., :width], centre=frames.intrinsics[index][:, 2:])
     fx, fy, cx, cy = (value[:, None, None] for value in frames.intrinsics[index].unbind(1))
-    u = torch.arange(FINDER_WIDTH).expand(1, FINDER_HEIGHT, FINDER_WIDTH)
-    v = torch.arange(FINDER_HEIGHT)[:, None].expand(1, FINDER_HEIGHT, FINDER_WIDTH)
+    u = torch.arange(width).expand(1, FINDER_HEIGHT, width)
+    v = torch.arange(FINDER_HEIGHT)[:, None].expand(1, FINDER_HEIGHT, width)
     x, y = Intrinsics(fx, fy, cx, cy).unproject(u, v)
     point_map = torch.stack([x * noisy, y * noisy, noisy, (noisy > 0).float()], dim=1)
     flip = point_map.new_tensor([-1., 1., 1., 1.])
@@ -118,6 +119,15 @@ def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, 
             '_mm_median': 1000 * float(np.median(errors)) if errors else float('nan')}
 
 
+def frames_by_width(frames: Frames) -> dict[int, Tensor]:
+    """Which frames (indices) need which of the input's widths."""
+    filled = torch.tensor([int(image.any(0).nonzero()[-1]) + 1 if image.any() else 0
+                           for image in frames.depth_steps > 0])
+    least = torch.tensor([min(w for w in FINDER_WIDTHS if w >= count) for count in filled.tolist()])
+    groups = {width: torch.nonzero(least == width)[:, 0] for width in FINDER_WIDTHS}
+    return {width: index for width, index in groups.items() if len(index)}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fit_arguments(parser, steps=3000, batch=16)
 
@@ -128,9 +138,13 @@ def run(options: argparse.Namespace) -> None:
     held_out = observe_frames(validation, torch.arange(min(200, len(validation))),
                               torch.Generator().manual_seed(1), other_sensors=False)
 
+    by_width = frames_by_width(training)
+    share = torch.tensor([float(len(index)) for index in by_width.values()])
+
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = torch.randint(len(training), (options.batch,), generator=generator)
-        return observe_frames(training, index, generator)
+        width = list(by_width)[int(torch.multinomial(share, 1, generator=generator))]
+        some = torch.randint(len(by_width[width]), (options.batch,), generator=generator)
+        return observe_frames(training, by_width[width][some], generator, width=width)
 
     fit(HeadFinderNet(), make_batch, finder_loss, lambda net: finder_figures(net, held_out),
         fit_settings(options), Path(options.runs) / 'finder', torch.device(options.device))

@@ -145,11 +145,11 @@ class HeadFinderNet(nn.Module):
         nn.init.constant_(self.heatmap.bias, -4.)  # heads are rare: focal loss wants a low prior
 
     def forward(self, point_map: Tensor) -> tuple[Tensor, Tensor]:
-        """Point map (B, 4, 120, 160) to heat map logits (B, 30, 40) and offsets (B, 3, 30, 40) m."""
+        """Point map (B, 4, 120, W) to heat map logits (B, 30, W / 4) and offsets (B, 3, 30, W / 4) m."""
         x4 = self.stem(point_map)
         x8 = self.down8(x4)
         x16 = self.down16(x8)
-        # 120 / 16 is no integer: the up-sampled map has one row too many
+        # 120 / 16 is no integer, as W / 16 is: the up-sampled map has one row too many
         y8 = x8 + self.up8(x16)[:, :, :FINDER_HEIGHT // 8]
         y4 = self.fuse(x4 + self.up4(y8))
         return self.heatmap(y4)[:, 0], self.offset(y4)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.engines import Engine, open_engine
-from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTH
+from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import decode, finder_input, finder_stride
 from training.synthesis.cameras import FAMILIES, sample_camera, sample_sensor
@@ -143,8 +143,9 @@ def render_shard(task: tuple) -> str:
     windows, frames = [], []
     for _ in range(SCENES_PER_SHARD):
         scene = sample_scene(rng, people, sample_camera(rng, split))
-        stride = finder_stride(scene.camera.height, scene.camera.width)
-        frame = render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTH))
+        camera = scene.camera
+        stride = finder_stride(camera.height, camera.width, camera.fx)
+        frame = render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTHS[-1]))
         frames.append(_frame_sample(scene, frame))
         for k, head in enumerate(scene.heads):
             if frame.head_visible[k] > 0.1:

@@ -53,5 +53,6 @@ def _open(name: str, models_folder: Path) -> Engine:
     from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
     engine = OnnxRuntimeCpu(models_folder)
     for network, contract in NETWORKS.items():
-        engine.run(network, np.zeros((1, *contract.input_shape), np.float32))
+        for shape in contract.input_shapes:
+            engine.run(network, np.zeros((1, *shape), np.float32))
     return engine

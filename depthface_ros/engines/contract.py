@@ -7,18 +7,27 @@ from dataclasses import dataclass
 
 from depthface_ros.crop import CROP_PIXELS
 
-FINDER_HEIGHT, FINDER_WIDTH, FINDER_CELL = 120, 160, 4
-_CELLS = (FINDER_HEIGHT // FINDER_CELL, FINDER_WIDTH // FINDER_CELL)
-_CROP = (4, CROP_PIXELS, CROP_PIXELS)
+FINDER_HEIGHT, FINDER_CELL = 120, 4
+FINDER_WIDTHS = (160, 224)  # what a 4:3 image needs, and a wide one
+_CROPS = ((4, CROP_PIXELS, CROP_PIXELS),)
 
 
 @dataclass(frozen=True)
 class Contract:
-    """One network: its input and its outputs. None stands for the number of mesh vertices."""
+    """One network: its input and its outputs.
+
+    None stands for the number of mesh vertices, and where the input comes in several shapes for
+    the axes that follow it.
+    """
 
     input_name: str
-    input_shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...]  # all there are; most networks take one
     outputs: Mapping[str, tuple[int | None, ...]]
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The input's axes after the batch; None where they depend on the image."""
+        return tuple(axis[0] if len(set(axis)) == 1 else None for axis in zip(*self.input_shapes))
 
     def check(self, network: str, inputs: Mapping[str, tuple],
               outputs: Mapping[str, tuple]) -> None:
@@ -41,13 +50,14 @@ def _matches(found: tuple, expected: tuple) -> bool:
 
 NETWORKS = {
     # points (m, camera frame) and validity of the whole frame -> where heads are
-    'head_finder': Contract('point_map', (4, FINDER_HEIGHT, FINDER_WIDTH),
-                            {'heatmap': _CELLS, 'offset': (3, *_CELLS)}),
+    'head_finder': Contract('point_map', tuple((4, FINDER_HEIGHT, w) for w in FINDER_WIDTHS),
+                            {'heatmap': (FINDER_HEIGHT // FINDER_CELL, None),
+                             'offset': (3, FINDER_HEIGHT // FINDER_CELL, None)}),
     # rotation: first two columns of crop_from_face; sellion: crop frame, half crop sizes;
     # log_variance: of the rotation per axis (rad^2) and of the position per axis (m^2)
-    'head_pose': Contract('crop', _CROP, {'rotation': (6,), 'sellion': (3,),
+    'head_pose': Contract('crop', _CROPS, {'rotation': (6,), 'sellion': (3,),
                                           'log_variance': (2,), 'confidence': (1,)}),
     # offsets: m, face frame; residual: rotation vector (rad), translation (m), to follow the pose
-    'face_shape': Contract('crop', _CROP, {'offsets': (None, 3), 'expression': (52,),
+    'face_shape': Contract('crop', _CROPS, {'offsets': (None, 3), 'expression': (52,),
                                            'residual': (6,)}),
 }

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTH
+from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import finder_stride
 from training.pool import WINDOW_PIXELS, add_people_arguments, people_factory
@@ -89,8 +89,9 @@ def tile_images(tiles, columns):
 def _look(scene, what) -> View:
     if what == 'windows':
         return render_window(scene, scene.heads[0].centre_camera, WINDOW_PIXELS)
-    stride = finder_stride(scene.camera.height, scene.camera.width)
-    return render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTH))
+    camera = scene.camera
+    stride = finder_stride(camera.height, camera.width, camera.fx)
+    return render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTHS[-1]))
 
 
 def _draw_points(image, view: View, points_camera):
