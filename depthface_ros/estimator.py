@@ -37,6 +37,9 @@ class EstimatorConfig:
     finder: FinderConfig = field(default_factory=FinderConfig)
     min_confidence: float = setting(0.5, 'Confidence from which on a head counts as a face.',
                                     0.0, 1.0)
+    keep_confidence: float = setting(0.25, 'Confidence from which on a tracked head stays one: '
+                                     'less than it took to become one, so nothing flickers.',
+                                     0.0, 1.0)
     max_rotation_std: float = setting(0.25, 'Radians; a pose that the network is less sure of '
                                       'counts as none.', 0.0, 10.0)
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
@@ -59,11 +62,20 @@ class Face:
     confidence: float  # 0..1
     rotation_std: float  # rad, one sigma per axis
     position_std: float  # m, one sigma per axis
+    heat: float = 0.5  # 0..1, what the head finder said of it when it last looked
 
     @property
     def head_centre(self) -> np.ndarray:
         """(3,) metres, camera frame: where to look for this head in the next image."""
         return points_camera(self.camera_from_face[None], HEAD_CENTRE_FACE)[0]
+
+
+class Heads(NamedTuple):
+    """Where to look for faces. One value of heat or tracked may stand for all N."""
+
+    centres: np.ndarray  # (N, 3) float32, metres, camera frame
+    heat: np.ndarray | float = 0.5  # (N,) 0..1, of the head finder; 0.5: it was not asked
+    tracked: np.ndarray | bool = False  # (N,) whether there was a face a moment ago
 
 
 class Poses(NamedTuple):
@@ -95,35 +107,31 @@ class FaceEstimator:
         self.engine = engine
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
-                 head_centres: np.ndarray | None = None,
+                 heads: Heads | None = None,
                  lap: Callable[[str], None] = _ignore) -> list[Face]:
         """Estimate the pose and the mesh of every face in a depth image, most confident first.
 
         :param depth: (H, W) uint16 millimetres, 0 invalid, or float32 metres, invalid where not
             finite or <= 0; any size.
         :param intrinsics: of the camera that took it, for this image size.
-        :param head_centres: (N, 3) metres, camera frame, when it is known where heads are: the
-            head finder is then skipped.
+        :param heads: when it is known where they are: the head finder is then skipped.
         :param lap: called with the name of each stage when it is done.
         :raises ValueError: the image or the intrinsics are not what is described above.
         """
         intrinsics = check_camera(depth, intrinsics)
         depth_m = np.minimum(depth_in_metres(depth), np.float32(MAX_DEPTH))
         lap('depth')
-        heat = None
-        if head_centres is None:
-            head_centres, heat = self.find_heads(depth_m, intrinsics)
-        else:
-            head_centres = _check_centres(head_centres)
-        lap('find heads')
+        if heads is None:
+            heads = self._find_heads(depth_m, intrinsics)
+            lap('find heads')
+        heads = _checked(heads)
 
-        if not len(head_centres):
+        if not len(heads.centres):
             return []
-        poses = self._predict_poses(depth_m, intrinsics, head_centres, None, lap)
-        self._look_again(poses, depth_m, intrinsics, head_centres, lap)
-        if heat is not None:
-            poses = poses._replace(confidence=agreed_confidence(heat, poses.confidence))
-        faces = self._accept(poses)
+        poses = self._predict_poses(depth_m, intrinsics, heads.centres, None, lap)
+        self._look_again(poses, depth_m, intrinsics, heads.centres, lap)
+        poses = poses._replace(confidence=agreed_confidence(heads.heat, poses.confidence))
+        faces = self._accept(poses, heads.tracked)
         if not len(faces):
             return []
         camera_from_face, confidence, rotation_std, position_std = (part[faces] for part in poses)
@@ -142,18 +150,21 @@ class FaceEstimator:
         lap('alignment')
 
         return [Face(camera_from_face[i], vertices[i], shape['expression'][i],
-                     float(confidence[i]), float(rotation_std[i]), float(position_std[i]))
-                for i in range(len(faces))]
+                     float(confidence[i]), float(rotation_std[i]), float(position_std[i]),
+                     float(heads.heat[head]))
+                for i, head in enumerate(faces)]
 
-    def find_heads(self, depth_m: np.ndarray,
-                   intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
-        """Head centres (N, 3) float32, m, camera frame, and their heat (N,) in a depth image."""
+    def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> Heads:
+        """The heads in a depth image, hottest first; image and errors as for a call."""
+        return self._find_heads(depth_in_metres(depth), check_camera(depth, intrinsics))
+
+    def _find_heads(self, depth_m: np.ndarray, intrinsics: Intrinsics) -> Heads:
         points = head_finder.finder_input(depth_m, intrinsics)
         if not points[3].any():
-            return np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+            return Heads(np.zeros((0, 3), np.float32))
         found = self.engine.run('head_finder', points[None])
-        return head_finder.decode(found['heatmap'][0], found['offset'][0], points,
-                                  self.config.finder)
+        return Heads(*head_finder.decode(found['heatmap'][0], found['offset'][0], points,
+                                         self.config.finder))
 
     def _predict_poses(self, depth_m, intrinsics, head_centres, roll, lap) -> Poses:
         """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
@@ -185,11 +196,13 @@ class FaceEstimator:
         for of_all, of_these in zip(poses, new):
             of_all[again[surer]] = of_these[surer]
 
-    def _accept(self, poses: Poses) -> np.ndarray:
+    def _accept(self, poses: Poses, tracked: np.ndarray) -> np.ndarray:
         """Indices of the poses that are faces, most confident first, each face once."""
         face_centres = points_camera(poses.camera_from_face, FACE_CENTRE_FACE)
+        least = self.config.min_confidence
         good = (np.isfinite(poses.camera_from_face).all(axis=(1, 2))
-                & (poses.confidence >= self.config.min_confidence)
+                & (poses.confidence >= np.where(tracked, min(least, self.config.keep_confidence),
+                                                least))
                 & (poses.rotation_std <= self.config.max_rotation_std)
                 & (face_centres[:, 2] > MIN_DEPTH))
         order = np.argsort(-poses.confidence, kind='stable')
@@ -248,8 +261,11 @@ def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return np.arctan2((scalp * right).sum(axis=1), -(scalp * down).sum(axis=1)).astype(np.float32)
 
 
-def _check_centres(centres: np.ndarray) -> np.ndarray:
-    centres = np.asarray(centres, np.float32)
+def _checked(heads: Heads) -> Heads:
+    """The heads that are at a distance that can be measured."""
+    centres = np.asarray(heads.centres, np.float32)
     if centres.ndim != 2 or centres.shape[1] != 3 or not np.isfinite(centres).all():
         raise ValueError(f'head centres of shape {centres.shape}: expected (N, 3), all finite')
-    return centres[(centres[:, 2] > MIN_DEPTH) & (centres[:, 2] < MAX_DEPTH)]
+    inside = (centres[:, 2] > MIN_DEPTH) & (centres[:, 2] < MAX_DEPTH)
+    return Heads(centres[inside], *(np.broadcast_to(part, len(centres))[inside]
+                                    for part in heads[1:]))

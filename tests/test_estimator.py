@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop
-from depthface_ros.estimator import EstimatorConfig, agreed_confidence, tilt
+from depthface_ros.estimator import EstimatorConfig, Heads, agreed_confidence, tilt
 from depthface_ros.rotations import rotation_from_vector, yaw_pitch_roll
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
@@ -155,10 +155,10 @@ def test_intrinsics_may_be_numbers_of_numpy():
 def test_heads_that_are_known_need_no_finder():
     poses = [head_pose(-0.3, 0, 1), head_pose(0.3, 0, 1)]
     estimator, depth = estimator_of(poses)
-    face, = estimator(depth, CAMERA, head_centres=head_centre(poses[1])[None])
+    face, = estimator(depth, CAMERA, Heads(head_centre(poses[1])[None]))
     np.testing.assert_allclose(face.camera_from_face, poses[1], atol=2e-5)
     assert 'head_finder' not in estimator.engine.ran
-    assert estimator(depth, CAMERA, head_centres=np.zeros((0, 3))) == []
+    assert estimator(depth, CAMERA, Heads(np.zeros((0, 3)))) == []
 
 
 def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
@@ -179,7 +179,7 @@ def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
         return answer
 
     estimator.engine.head_pose = head_pose_network
-    face, = estimator(depth, CAMERA, off)
+    face, = estimator(depth, CAMERA, Heads(off))
     np.testing.assert_allclose(face.camera_from_face, pose, atol=1e-4)
     assert estimator.engine.ran.count('head_pose') == 2
 
@@ -216,7 +216,7 @@ def test_two_heads_that_turn_out_to_be_the_same_face_are_one():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose])
     hints = head_centre(pose) + np.array([[0, 0, 0], [1e-4, 0, 0]], np.float32)
-    assert len(estimator(depth, CAMERA, hints)) == 1
+    assert len(estimator(depth, CAMERA, Heads(hints))) == 1
 
 
 def test_what_the_pose_network_doubts_is_no_face():
@@ -225,10 +225,20 @@ def test_what_the_pose_network_doubts_is_no_face():
     assert len(FaceEstimator(estimator.engine, EstimatorConfig(min_confidence=0.3))(depth, CAMERA)) == 1
 
 
+def test_a_tracked_head_stays_a_face_where_a_new_one_would_not_become_one():
+    pose = head_pose(0, 0, 1)
+    estimator, depth = estimator_of([pose], confidence=0.3)
+    centres = head_centre(pose)[None]
+    assert estimator(depth, CAMERA, Heads(centres)) == []
+    face, = estimator(depth, CAMERA, Heads(centres, heat=0.6, tracked=True))
+    assert face.heat == pytest.approx(0.6) and 0.3 < face.confidence
+    assert estimator(depth, CAMERA, Heads(centres, heat=0.2, tracked=True)) == []
+
+
 def test_a_head_without_measurements_is_no_face():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose])
-    assert estimator(np.where(depth < 2, np.float32(0), depth), CAMERA, head_centre(pose)[None]) == []
+    assert estimator(np.where(depth < 2, np.float32(0), depth), CAMERA, Heads(head_centre(pose)[None])) == []
 
 
 def test_each_stage_reports_its_end():
@@ -261,7 +271,7 @@ def test_numbers_that_are_no_cameras_are_refused(values):
 @pytest.mark.parametrize('centres', [np.zeros(3), np.zeros((2, 2)), [[np.nan, 0, 1]]])
 def test_hints_that_are_no_positions_are_refused(centres):
     with pytest.raises(ValueError, match='head centres'):
-        estimator_of([])[0](np.ones((480, 640), np.float32), CAMERA, centres)
+        estimator_of([])[0](np.ones((480, 640), np.float32), CAMERA, Heads(centres))
 
 
 # with the networks that ship -------------------------------------------------------------------
@@ -295,7 +305,7 @@ def test_depth_of_any_size_and_content_gives_a_list_of_sound_faces(shipped, data
     camera = Intrinsics(focal, focal, data.draw(st.floats(0, width)), data.draw(st.floats(0, height)))
     hints = None
     if data.draw(st.booleans()):
-        hints = data.draw(hnp.arrays(np.float32, (3, 3), elements=st.floats(-5, 25, width=32)))
+        hints = Heads(data.draw(hnp.arrays(np.float32, (3, 3), elements=st.floats(-5, 25, width=32))))
     faces = shipped(depth, camera, hints)
     assert isinstance(faces, list)
     for face in faces:
