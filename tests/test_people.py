@@ -17,7 +17,7 @@ from training.synthesis.correspondence import register, similarity  # noqa: E402
 from training.synthesis.expressions import random_expression  # noqa: E402
 from training.synthesis.hair import HairStyle  # noqa: E402
 from training.synthesis.rotations import random_rotation  # noqa: E402
-from training.synthesis.surface import closest_points  # noqa: E402
+from training.synthesis.surface_points import closest_points  # noqa: E402
 from training.synthesis.torso import neck_blend, turn_torso  # noqa: E402
 
 

@@ -12,10 +12,11 @@ torch = pytest.importorskip('torch')
 from depthface_ros.crop import HEAD_CENTRE_FACE  # noqa: E402
 from depthface_ros.face_model import FaceModel  # noqa: E402
 from training.synthesis.cameras import VALIDATION_CAMERAS, sample_camera  # noqa: E402
+from training.synthesis.occluders import sample_occluder  # noqa: E402
 from training.synthesis.rotations import axis_rotation, random_rotation  # noqa: E402
 from training.synthesis.scene import (  # noqa: E402
-    BACKGROUND, Head, build_scene, facing_pose, sample_scene)
-from training.synthesis.surfaces import box, cylinder, ellipsoid  # noqa: E402
+    BACKGROUND, Head, build_scene, facing_pose, sample_pose, sample_scene)
+from training.synthesis.solids import box, cylinder, ellipsoid  # noqa: E402
 from training.synthesis.views import render_frame, render_window  # noqa: E402
 
 KINECT = VALIDATION_CAMERAS[0]
@@ -148,15 +149,17 @@ def test_visibility_counts_what_is_covered():
 def test_random_scenes_are_sound():
     rng = np.random.default_rng(0)
     counts, yaws, seen = [], [], []
-    for _ in range(60):
+    for _ in range(70):
         camera = sample_camera(rng)
         scene = sample_scene(rng, Sitters(), camera)
         counts.append(len(scene.heads))
+        if not scene.heads:
+            continue
         assert len(scene.triangles_camera) == len(scene.material) == len(scene.head_index)
         assert np.isfinite(scene.triangles_camera).all()
         first = scene.heads[0]
         x, y, z = first.centre_camera
-        assert 0.3 < z < camera.sensor.max_range
+        assert 0.2 < z < camera.sensor.max_range
         assert 0 < camera.fx * x / z + camera.cx < camera.width
         assert 0 < camera.fy * y / z + camera.cy < camera.height
         centres = np.array([head.centre_camera for head in scene.heads])
@@ -168,7 +171,7 @@ def test_random_scenes_are_sound():
         yaws.append(-first.camera_from_face[:3, 0] @ first.centre_camera / np.linalg.norm(
             first.centre_camera))
         seen.append(render_frame(scene, 4).head_visible[0])
-    assert {1, 2, 3} == set(counts)
+    assert {0, 1, 2, 3} == set(counts)
     assert np.mean(np.array(yaws) > 0) > 0.8  # most faces look this way
     assert np.mean(np.array(seen) > 0.2) > 0.85  # walls and people rarely hide them
 
@@ -178,6 +181,46 @@ def test_scene_without_people():
     view = render_frame(scene, 4)
     assert scene.heads == () and view.face_visible.shape == (0,)
     assert set(np.unique(scene.material)) <= {BACKGROUND}
+
+
+def test_things_held_touch_no_head():
+    """Before every head point that a thing covers, the thing is nearer on the same ray."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    for _ in range(40):
+        pose = facing_pose(np.array([0, 0, rng.uniform(0.5, 2)]), rng.uniform(-1.5, 1.5), 0, 0)
+        alone = one_head(pose, Sitters().sample(rng))
+        head = alone.heads[0]
+        triangles = alone.triangles_camera[alone.head_index == 0]
+        points = np.concatenate([triangles.reshape(-1, 3), triangles.mean(1)])
+        thing = sample_occluder(rng, rng.choice(head.vertices_camera), points)
+        if not len(thing):
+            continue
+        window = render_window(alone, head.centre_camera)
+        held = render_window(build_scene(KINECT, [], [thing]), head.centre_camera)
+        both = (window.depth > 0) & (held.depth > 0)
+        covered += int(both.sum()) > 0
+        poking = held.depth[both] > window.depth[both] + 0.005
+        assert poking.sum() <= 0.02 * both.sum()
+    assert covered > 25
+
+
+def test_rooms_without_people_hold_things_within_reach():
+    rng = np.random.default_rng(1)
+    scenes = [sample_scene(rng, None, KINECT, heads=0) for _ in range(30)]
+    with_things = 0
+    for scene in scenes:
+        depth = render_frame(scene, 4).depth.numpy()
+        steps = np.abs(np.diff(depth, axis=1))[(depth[:, 1:] > 0) & (depth[:, :-1] > 0)]
+        with_things += (steps > 0.1).sum() > 20  # outlines of things before a wall
+    assert with_things > 15
+
+
+def test_a_low_camera_sees_tops_of_heads_lean_away():
+    for yaw in (0, 80, -80, 170):
+        rng = np.random.default_rng(0)
+        lean = [sample_pose(rng, KINECT, 1.0, 40, 0, yaw=yaw)[2, 2] for _ in range(50)]
+        assert np.median(lean) > 0.3
 
 
 def test_same_seed_same_scene():

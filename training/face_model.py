@@ -15,7 +15,7 @@ from .synthesis.anny_model import AnnyModel
 from .synthesis.correspondence import openings
 from .synthesis.face_topology import FaceTopology, face_topology
 from .synthesis.ict_model import IctModel, face_on_ict
-from .synthesis.surface import closest_points
+from .synthesis.surface_points import closest_points
 
 # The 68 landmarks in millimetres on the average face, carried over from ICT-FaceKit by `--ict`.
 LANDMARKS_FILE = Path(__file__).parent / 'landmarks.json'

@@ -19,7 +19,7 @@ from training.sample_messages import BagWriter
 from training.synthesis.cameras import VALIDATION_CAMERAS
 from training.synthesis.rotations import axis_rotation
 from training.synthesis.scene import Scene, build_scene
-from training.synthesis.surfaces import box, cylinder
+from training.synthesis.solids import box, cylinder
 from training.synthesis.views import measure, render_frame
 
 RATE = 15.0  # Hz

@@ -8,7 +8,7 @@ from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import splu
 
 from .meshes import boundary_loops, directed_edges, vertex_normals
-from .surface import SurfacePoints, closest_points
+from .surface_points import SurfacePoints, closest_points
 
 # Stiffness of the surface, from nearly rigid to loose, relative to one unit of pull per vertex.
 STIFFNESS = np.geomspace(300, 0.3, 40)

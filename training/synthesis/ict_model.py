@@ -12,7 +12,7 @@ import numpy as np
 from depthface_ros.face_model import EXPRESSION_NAMES
 
 from .correspondence import openings, register, without_rings
-from .surface import SurfacePoints
+from .surface_points import SurfacePoints
 
 # ICT's axes are x to the subject's left, y up, z out of the face.
 FACE_AXES_FROM_ICT = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.float32)

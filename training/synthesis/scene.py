@@ -8,7 +8,8 @@ import numpy as np
 
 from depthface_ros.crop import HEAD_CENTRE_FACE
 from training.synthesis.cameras import Camera
-from training.synthesis.props import sample_occluder, sample_room, sample_seat
+from training.synthesis.occluders import sample_occluder
+from training.synthesis.rooms import sample_room, sample_seat
 from training.synthesis.rotations import axis_rotation
 
 SKIN, HAIR, BODY, BACKGROUND = range(4)
@@ -46,21 +47,28 @@ class Scene:
 
 
 def sample_scene(rng: np.random.Generator, people, camera: Camera, heads: int | None = None,
-                 distance=(0.35, 3.0)) -> Scene:
-    """Draw one to three people (the first one's face lies in the image), a room and occluders.
+                 distance=(0.25, 3.0)) -> Scene:
+    """Draw up to three people (the first one's face lies in the image), a room and occluders.
 
-    :param people: a PeopleFactory. heads: how many people; None draws it; those that find no
-        free place are left out.
+    :param people: a PeopleFactory. heads: how many people; None draws it, sometimes none; those
+        that find no free place are left out.
     :param distance: range in metres of the first head's distance.
     """
-    count = rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]) if heads is None else heads
+    count = rng.choice(4, p=[0.12, 0.48, 0.26, 0.14]) if heads is None else heads
     far = min(distance[1], 0.9 * camera.sensor.max_range)
     near = min(max(distance[0], camera.sensor.min_range + 0.12), far)
+    # Shared by all: a low robot looks up at people, a phone or a wrist camera rolls.
+    seen_from_below = rng.uniform(10, 45) if rng.random() < 0.2 else 0
+    camera_roll = rng.choice([90, 180, 270]) + rng.normal(0, 8) if rng.random() < 0.05 else 0
     placed = []
     for k in range(count):
         person = people.sample(rng)
         for _ in range(6):
-            pose = _sample_pose(rng, camera, (near, far if k == 0 else far + 0.5), centred=k == 0)
+            # Bystanders stand behind as often as beside.
+            behind = k > 0 and rng.random() < 0.5
+            z = rng.uniform(1.2, max(1.3, far + 0.5)) if behind else \
+                np.exp(rng.uniform(np.log(near), np.log(far)))
+            pose = sample_pose(rng, camera, z, seen_from_below, camera_roll, centred=k == 0)
             head = Head(pose, person)
             outline = _outline(head)
             if all(_gap(outline, other) > PEOPLE_APART for _, other in placed):
@@ -73,19 +81,27 @@ def assemble(rng, camera: Camera, placed, occluder_chance: float = 0.3) -> Scene
     """People, a room around them and, by chance, something in front of the faces."""
     heads = tuple(head for head, _ in placed)
     outlines = np.concatenate([outline for _, outline in placed]) if placed else None
-    background = []
     if heads:
         up = heads[0].camera_from_face[:3, 2] @ axis_rotation('xyz', rng.normal(0, 0.2, 3)).T
+        clutter = rng.integers(1, 4) if rng.random() < 0.35 else 0
     else:
-        up, outlines = np.array([0, -1.0, 0]), np.array([[0, 0, 1.5]])
-    background += sample_room(rng, up, outlines)
+        up = np.array([0, -1.0, 0]) @ axis_rotation('xyz', rng.normal(0, 0.3, 3)).T
+        # Points in view take the place of people: things gather around them, walls behind them.
+        z = rng.uniform(0.5, 2.5, 5)
+        u, v = rng.uniform(0.1, 0.9, (2, 5)) * np.array([[camera.width], [camera.height]])
+        outlines = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy,
+                             np.ones(5)], 1) * z[:, None]
+        clutter = rng.integers(2, 10)
+    background = sample_room(rng, up, outlines, clutter)
+    everybody = np.concatenate([transform(head.camera_from_face, head.person.head_vertices)
+                                for head in heads]) if heads else None
     for head in heads:
-        if rng.random() < 0.2:
+        if rng.random() < 0.25:
             seat = sample_seat(rng, head.person)
             background.append(transform(head.camera_from_face, seat))
         if rng.random() < occluder_chance:
-            target = rng.choice(head.vertices_camera)
-            background.append(sample_occluder(rng, target + rng.normal(0, 0.04, 3)))
+            target = rng.choice(head.vertices_camera) + rng.normal(0, 0.04, 3)
+            background.append(sample_occluder(rng, target, everybody))
     return build_scene(camera, heads, background)
 
 
@@ -138,22 +154,29 @@ def facing_pose(head_centre_camera, yaw, pitch, roll):
     return pose
 
 
-def _sample_pose(rng, camera: Camera, distance, centred):
-    """camera_from_face: anywhere in the image, mostly turned towards the camera."""
-    z = np.exp(rng.uniform(*np.log(distance)))
+def sample_pose(rng, camera: Camera, z, seen_from_below, camera_roll, centred=True, yaw=None):
+    """camera_from_face at a depth z (m): anywhere in the image, mostly turned to the camera.
+
+    seen_from_below, camera_roll: degrees by which the camera looks up, and rolls.
+    centred: keep the head within the image. yaw: degrees; None draws it.
+    """
     margin = 0.10 / z * np.array([camera.fx, camera.fy]) if centred else -20
     size = np.array([camera.width, camera.height])
     low = np.minimum(margin, 0.45 * size)
     u, v = rng.uniform(low, size - low)
     centre = np.array([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, 1]) * z
     kind = rng.random()
-    if kind < 0.82:
-        yaw, pitch = rng.uniform(-75, 75), np.clip(rng.normal(0, 20), -50, 50)
-    elif kind < 0.90:
-        yaw, pitch = rng.normal(0, 15), rng.normal(0, 10)
+    if kind < 0.79:
+        angles = rng.uniform(-85, 85), rng.normal(0, 22)
+    elif kind < 0.87:
+        angles = rng.normal(0, 15), rng.normal(0, 10)
     else:
-        yaw, pitch = rng.uniform(-180, 180), rng.uniform(-50, 50)
-    roll = np.clip(rng.normal(0, 14), -35, 35) if rng.random() < 0.92 else rng.uniform(-180, 180)
+        angles = rng.uniform(-180, 180), rng.uniform(-50, 50)
+    yaw, pitch = angles[0] if yaw is None else yaw, angles[1]
+    roll = np.clip(rng.normal(0, 14), -45, 45) if rng.random() < 0.93 else rng.uniform(-180, 180)
+    # Seen from below, a head's top leans away from the camera, whichever way the face looks.
+    pitch = np.clip(pitch - seen_from_below * np.cos(np.radians(yaw)), -65, 65)
+    roll += camera_roll - seen_from_below * np.sin(np.radians(yaw))
     return facing_pose(centre, *np.radians([yaw, pitch, roll]))
 
 

@@ -88,7 +88,8 @@ def tile_images(tiles, columns):
 
 def _look(scene, what) -> View:
     if what == 'windows':
-        return render_window(scene, scene.heads[0].centre_camera, WINDOW_PIXELS)
+        centre = scene.heads[0].centre_camera if scene.heads else (0, 0, 1.2)
+        return render_window(scene, centre, WINDOW_PIXELS)
     camera = scene.camera
     stride = finder_stride(camera.height, camera.width, camera.fx)
     return render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTHS[-1]))
