@@ -17,7 +17,7 @@ from depthface_ros.face_model import FaceModel  # noqa: E402
 ALLOWED_OPERATORS = {
     'Conv', 'Relu', 'Add', 'Mul', 'Sub', 'Div', 'Concat', 'MaxPool', 'AveragePool', 'GlobalAveragePool',
     'Gemm', 'MatMul', 'Reshape', 'Flatten', 'Transpose', 'Slice', 'Sigmoid', 'Resize', 'Constant',
-    'Identity', 'Shape', 'Gather', 'Unsqueeze', 'Cast'}
+    'Identity', 'Split', 'Sqrt', 'Shape', 'Gather', 'Unsqueeze', 'Cast'}
 MEGABYTE = 1e6
 
 

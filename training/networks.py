@@ -6,6 +6,7 @@ Batch normalisation folds into the convolutions at export; every spatial size is
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthface_ros.crop import CROP_PIXELS
@@ -37,12 +38,48 @@ class Residual(nn.Module):
         return torch.relu(x + self.norm(self.second(self.first(x))))
 
 
+def full_precision(x: Tensor) -> torch.autocast:
+    """Where bfloat16 must not be: its 8 bits would round a pose to a third of a degree."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+class SurfaceNormals(nn.Module):
+    """Unit normals (B, 3, S / 2, S / 2) of the surface in a crop (B, 4, S, S); 0 beside holes.
+
+    Points of a face differ by centimetres in a crop of decimetres; their normals differ by radians.
+    """
+
+    def __init__(self):
+        super().__init__()
+        step = torch.tensor([-1., 0., 1.])
+        beside = torch.tensor([[0., 1., 0.], [1., 0., 1.], [0., 1., 0.]])
+        for name, kernel in (('right', step[None]), ('down', step[:, None])):
+            self.register_buffer(name, kernel.repeat(3, 1, 1, 1), persistent=False)
+        self.register_buffer('beside', beside[None, None], persistent=False)
+
+    def forward(self, crop: Tensor) -> Tensor:
+        with full_precision(crop):
+            measured = torch.relu(crop[:, 3:])
+            share = F.avg_pool2d(measured, 2)  # of each 2 x 2 pixels
+            points = F.avg_pool2d(crop[:, :3] * measured, 2) / (share + 1e-6)
+            (ax, ay, az), (bx, by, bz) = (
+                F.conv2d(points, kernel, padding=padding, groups=3).split(1, dim=1)
+                for kernel, padding in ((self.right, (0, 1)), (self.down, (1, 0))))
+            normal = torch.cat([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], dim=1)
+            x, y, z = normal.split(1, dim=1)
+            length = torch.sqrt(x * x + y * y + z * z + 1e-12)
+            known = torch.relu(F.conv2d(share, self.beside, padding=1) - 3)
+            return normal / length * known
+
+
 class CropEncoder(nn.Module):
     """A crop (B, 4, S, S) to features (B, F). Position matters, so a 3x3 grid is kept to the end."""
 
     def __init__(self, features: int = 256):
         super().__init__()
-        layers = [convolution(4, WIDTHS[0] // 2, stride=2), convolution(WIDTHS[0] // 2, WIDTHS[0], stride=2)]
+        self.normals = SurfaceNormals()
+        self.stem = convolution(4, WIDTHS[0] // 2, stride=2)
+        layers = [convolution(WIDTHS[0] // 2 + 3, WIDTHS[0], stride=2)]
         for i, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS)):
             if i:
                 layers.append(convolution(WIDTHS[i - 1], width, stride=2))
@@ -53,12 +90,8 @@ class CropEncoder(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(64 * grid * grid, features), nn.ReLU())
 
     def forward(self, crop: Tensor) -> Tensor:
-        return self.head(self.layers(crop))
-
-
-def full_precision(features: Tensor) -> torch.autocast:
-    """Where the last layers run: 8 bits of bfloat16 would round a pose to a third of a degree."""
-    return torch.autocast(features.device.type, enabled=False)
+        seen = self.stem(crop)
+        return self.head(self.layers(torch.cat([seen, self.normals(crop).to(seen.dtype)], dim=1)))
 
 
 class HeadPoseNet(nn.Module):
