@@ -15,10 +15,13 @@ from training.synthesis import meshes, people  # noqa: E402
 from training.synthesis.anny_people import FACE_MODEL, face_frame  # noqa: E402
 from training.synthesis.correspondence import register, similarity  # noqa: E402
 from training.synthesis.expressions import random_expression  # noqa: E402
+from training.synthesis.grooming import SKULL, cover, grow  # noqa: E402
 from training.synthesis.hair import HairStyle  # noqa: E402
+from training.synthesis.meshes import vertex_normals  # noqa: E402
 from training.synthesis.rotations import random_rotation  # noqa: E402
 from training.synthesis.surface_points import closest_points  # noqa: E402
 from training.synthesis.torso import neck_blend, turn_torso  # noqa: E402
+from training.synthesis.wear import sample_glasses  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -140,6 +143,8 @@ def test_labels_lie_on_the_head_that_the_camera_sees(factory, generator, monkeyp
     if generator == 'ict' and factory.ict is None:
         pytest.skip('ICT-FaceKit is not prepared on this machine')
     monkeypatch.setattr(people, 'ICT_SHARE', float(generator == 'ict'))
+    monkeypatch.setattr(people, 'groom', lambda vertices, triangles, *_:  # nothing over the skin
+                        (vertices, np.zeros(len(triangles), bool)))
     rng = np.random.default_rng(0)
     for _ in range(3):
         person = factory.sample(rng)
@@ -157,3 +162,37 @@ def test_the_splits_share_no_identity():
 
     assert not set(anny_people.IDENTITIES['train']) & set(anny_people.IDENTITIES['validation'])
     assert ict_people.IDENTITIES['train'][1] <= ict_people.IDENTITIES['validation'][0]
+
+
+def test_beards_and_cloth_lie_outside_the_labelled_skin(factory):
+    """What is grown or worn moves skin outwards, where it should, and nowhere else."""
+    rng = np.random.default_rng(2)
+    vertices, triangles = factory.anny.neutral(3), factory.anny.head_triangles
+    regions = factory.anny_regions
+    beard = np.maximum(regions.beard, regions.moustache)
+    grown = grow(vertices, triangles, beard, 0.010, 0.5, rng)
+    moved = np.linalg.norm(grown - vertices, axis=1)
+    label = factory.anny.face(vertices)
+    skin = closest_points(label, grown, triangles)
+    out = ((skin.on(grown) - label) * vertex_normals(label, factory.face_model.triangles)).sum(1)
+    landmarks = factory.face_model.landmarks(label)
+    chin, eyes = landmarks[8], landmarks[68:]
+    assert np.median(moved[np.linalg.norm(vertices - chin, axis=1) < 0.015]) > 0.005
+    assert np.median(out[np.linalg.norm(label - chin, axis=1) < 0.015]) > 0.003
+    for eye in eyes:
+        assert moved[np.linalg.norm(vertices - eye, axis=1) < 0.02].max() == 0
+    bonnet = cover(vertices, regions.bonnet, SKULL * 1.1, 1, rng)
+    assert (bonnet - vertices)[vertices[:, 2] < 0.02].max() == 0
+    assert bonnet[:, 2].max() > vertices[:, 2].max() + 0.004
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_glasses_sit_before_the_eyes_and_reach_the_ears(seed):
+    model = FaceModel.load()
+    landmarks = model.landmarks(model.template)
+    glasses = sample_glasses(np.random.default_rng(seed), landmarks)
+    points = glasses.frame.reshape(-1, 3)
+    for eye in landmarks[68:]:
+        before = points[np.abs(points[:, 1:] - eye[1:]).max(1) < 0.03]
+        assert (before[:, 0] > eye[0] + 0.004).all() and before[:, 0].max() < eye[0] + 0.04
+    assert points[:, 0].min() < landmarks[0, 0] and np.abs(points[:, 1]).max() < 0.1

@@ -66,7 +66,7 @@ class Actor:
         head = [people.head_triangles]
         face = people.face(vertices)
         hair = None if self.hair is None else self.hair.on(vertices, people.place)
-        clothed = dress(vertices, people.body_triangles, people.blend, np.random.default_rng(0))
+        clothed = dress(vertices, people.blend, people.body_triangles, np.random.default_rng(0))
         turned = turn_torso(clothed, people.blend, torso_turn, NECK_PIVOT)
         head_vertices = turned
         if hair is not None:

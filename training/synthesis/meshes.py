@@ -26,8 +26,11 @@ def triangle_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Area-weighted unit normals of the vertices: (V, 3)."""
     normals = np.zeros_like(vertices)
-    for i in range(3):
-        np.add.at(normals, triangles[:, i], triangle_normals(vertices, triangles))
+    of_triangles = triangle_normals(vertices, triangles)
+    for axis in range(3):
+        for corner in range(3):
+            normals[:, axis] += np.bincount(triangles[:, corner], of_triangles[:, axis],
+                                            len(vertices))
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 

@@ -12,15 +12,18 @@ from scipy.spatial import cKDTree
 from depthface_ros.face_model import EXPRESSION_NAMES, FaceModel
 
 from . import anny_people, ict_people
-from .anny_people import AnnyPeople, face_size
+from .anny_people import AnnyPeople, face_frame, face_size
 from .expressions import random_expression
+from .grooming import Regions, groom, head_regions
 from .hair import HairStyle, load_styles
 from .ict_people import IctPeople
 from .torso import NECK_PIVOT, dress, neck_blend, random_neck_turn, turn_torso
+from .wear import sample_glasses, sample_peak, sample_scarf
 
 CACHE = Path('~/.cache/depthface_ros/training').expanduser()
 ICT_SHARE = 0.5
 HAIR_SHARE, HAT_SHARE, DRESSED_SHARE = 0.55, 0.06, 0.8
+GLASSES_SHARE, PEAK_SHARE, SCARF_SHARE = 0.28, 0.06, 0.1
 # Vertices that move less than this with the head are the neck's or the torso's.
 NECK = 0.7
 TONGUE_OUT = EXPRESSION_NAMES.index('tongueOut')
@@ -29,8 +32,8 @@ TONGUE_OUT = EXPRESSION_NAMES.index('tongueOut')
 class Person(NamedTuple):
     """One person; all vertices float32 metres in the person's face frame, all triangles int32.
 
-    head_vertices (N, 3), head_triangles (T, 3): skin, eyeballs, mouth, teeth, then hair
-    hair_start: head_triangles from here on are hair or a hat
+    head_vertices (N, 3), head_triangles (T, 3): skin, eyeballs, mouth, teeth, glasses, then hair
+    hair_start: head_triangles from here on are hair, a hat, or what glares behind glasses
     body_vertices (M, 3), body_triangles (S, 3): neck, shoulders, arms and torso, turned against
     the head face_vertices (V, 3): the label in the shipped topology, with the expression
     expression (52,): ARKit coefficients in 0..1
@@ -59,6 +62,7 @@ class Bare(NamedTuple):
     vertices: np.ndarray
     blend: np.ndarray
     triangles: np.ndarray
+    regions: Regions
     body: np.ndarray
     hair: np.ndarray | None
     face: np.ndarray
@@ -84,6 +88,11 @@ class PeopleFactory:
         self.ict = None if ict_folder is None else IctPeople.open(ict_folder, Path(cache))
         mean = self.anny.neutral(slice(0, 100)).mean(0)
         wigs = [Wig(style, mean, self.anny, self.ict) for style in load_styles(hair_folder)]
+        self.anny_regions = head_regions(mean, self.anny.head_triangles)
+        if self.ict is not None:
+            rotation, translation = face_frame(self.ict.face(self.ict.mean), self.face_model)
+            mean = self.ict.mean @ rotation.T + translation
+            self.ict_regions = head_regions(mean, self.ict.triangles)
         self.hats = [wig for wig in wigs if 'fedora' in wig.style.name]
         self.styles = [wig for wig in wigs if wig not in self.hats]
 
@@ -110,7 +119,7 @@ class PeopleFactory:
         number = int(rng.integers(len(anny.size)))
         vertices = anny.with_expression(number, expression)
         hair = wig and wig.style.on(anny.neutral(number), anny.place)
-        return Bare(vertices, anny.blend, anny.head_triangles, vertices, hair, anny.face(vertices),
+        return Bare(vertices, anny.blend, anny.head_triangles, self.anny_regions, vertices, hair, anny.face(vertices),
                     anny.size[number], 'anny', anny_people.IDENTITIES[self.split][number])
 
     def _bare_ict(self, rng: np.random.Generator, wig: Wig | None, expression) -> Bare:
@@ -128,25 +137,63 @@ class PeopleFactory:
             hair = wig.style.on(body, anny.place)
             hair += np.einsum('mk,mkc->mc', wig.root_weights, moved[wig.nearest_roots])
         body += moved[anny.blend[roots] < NECK].mean(0)
-        return Bare(vertices, ict.blend, ict.triangles, body, hair, ict.face(vertices), size,
-                    'ict', identity)
+        return Bare(vertices, ict.blend, ict.triangles, self.ict_regions, body, hair,
+                    ict.face(vertices), size, 'ict', identity)
 
     def _complete(self, rng: np.random.Generator, bare: Bare, wig: Wig | None,
                   expression: np.ndarray) -> Person:
         turn, pivot = random_neck_turn(rng), NECK_PIVOT * np.float32(bare.size)
-        vertices, blend, triangles = bare.vertices, bare.blend, bare.triangles
+        vertices, hairy = groom(bare.vertices, bare.triangles, bare.regions, bare.size,
+                                wig is None, rng)
+        soup = [np.zeros((0, 3, 3))]
+        if rng.random() < GLASSES_SHARE:
+            glasses = sample_glasses(rng, self.face_model.landmarks(bare.face))
+            soup.append(glasses.frame)
+            hairy |= glasses.glare & (bare.regions.lenses > 0)[bare.triangles].all(1)
+            if len(glasses.lenses):
+                soup.append(glasses.lenses)
+        if wig is None and rng.random() < PEAK_SHARE:
+            soup.append(sample_peak(rng, bare.size))
+        head = Parts(vertices, bare.blend, bare.triangles[~hairy])
+        head = head.with_solid(np.concatenate(soup), 1)
+        hair_start = len(head.triangles)
+        head = head.joined(Parts(vertices[:0], bare.blend[:0], bare.triangles[hairy]), 0)
         if wig is not None:
-            triangles = np.concatenate([triangles, wig.style.triangles + np.int32(len(vertices))])
-            vertices = np.concatenate([vertices, bare.hair])
-            blend = np.concatenate([blend, wig.blend])
-        body, body_triangles = bare.body, self.anny.body_triangles
+            head = head.joined(Parts(bare.hair, wig.blend, wig.style.triangles))
+
+        body = Parts(bare.body, self.anny.blend, self.anny.body_triangles)
         if rng.random() < DRESSED_SHARE:
-            body = dress(body, body_triangles, self.anny.blend, rng)
-        head = turn_torso(vertices, blend, turn, pivot)
-        body = turn_torso(body, self.anny.blend, turn, pivot)
-        return Person(head.astype(np.float32), triangles, len(bare.triangles),
-                      body.astype(np.float32), body_triangles, bare.face.astype(np.float32),
+            body = body._replace(vertices=dress(*body, rng))
+        if rng.random() < SCARF_SHARE:
+            body = body.with_solid(sample_scarf(rng, bare.size), 0)
+        return Person(head.turned(turn, pivot), head.triangles, hair_start,
+                      body.turned(turn, pivot), body.triangles, bare.face.astype(np.float32),
                       expression, bare.generator, bare.identity)
+
+
+class Parts(NamedTuple):
+    """A mesh that bends at the neck: vertices (N, 3) m, blend (N,), triangles (T, 3)."""
+
+    vertices: np.ndarray
+    blend: np.ndarray
+    triangles: np.ndarray
+
+    def joined(self, other: Parts, first: int | None = None) -> Parts:
+        """With another mesh, whose vertices count from `first`: None for behind all of mine."""
+        first = len(self.vertices) if first is None else first
+        return Parts(np.concatenate([self.vertices, other.vertices]),
+                     np.concatenate([self.blend, other.blend]),
+                     np.concatenate([self.triangles, other.triangles + np.int32(first)]))
+
+    def with_solid(self, solid: np.ndarray, blend: float) -> Parts:
+        """With loose triangles (T, 3, 3) that move with the head (blend 1) or the torso (0)."""
+        count = 3 * len(solid)
+        return self.joined(Parts(solid.reshape(-1, 3), np.full(count, blend, np.float32),
+                                 np.arange(count, dtype=np.int32).reshape(-1, 3)))
+
+    def turned(self, turn: np.ndarray, pivot: np.ndarray) -> np.ndarray:
+        """Vertices (N, 3) float32 m, the torso turned against the head."""
+        return turn_torso(self.vertices.astype(np.float32), self.blend, turn, pivot)
 
 
 class Wig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .meshes import triangle_normals
+from .meshes import vertex_normals
 
 # The neck turns about a point between the ears' level and the shoulders (m, face frame of an
 # adult).
@@ -50,19 +50,13 @@ def turn_torso(vertices: np.ndarray, blend: np.ndarray, turn: np.ndarray,
     return turned
 
 
-def dress(vertices: np.ndarray, triangles: np.ndarray, blend: np.ndarray,
+def dress(vertices: np.ndarray, blend: np.ndarray, triangles: np.ndarray,
           rng: np.random.Generator) -> np.ndarray:
     """Blow up the torso by one to three wavy centimetres, as clothes do, but not the neck.
 
-    vertices (N, 3) m; triangles (T, 3); blend (N,). Returns (N, 3).
+    vertices (N, 3) m; blend (N,); triangles (T, 3). Returns (N, 3).
     """
-    normals = np.zeros_like(vertices)
-    of_triangles = triangle_normals(vertices, triangles)
-    for axis in range(3):
-        for corner in range(3):
-            normals[:, axis] += np.bincount(triangles[:, corner], of_triangles[:, axis],
-                                            len(vertices))
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    normals = vertex_normals(vertices, triangles)
     waves = rng.normal(0, 1, (3, 4)) * rng.uniform(10, 45, 4)
     folds = np.sin(vertices @ waves.astype(np.float32) + rng.uniform(0, 6.28, 4)).mean(1)
     thickness = rng.uniform(0.005, 0.025) * (1 + 0.6 * folds)
