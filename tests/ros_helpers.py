@@ -6,18 +6,30 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
+from depthface_ros.estimator import Face
+from depthface_ros.ros import node as node_module
+
 FRAME = 'camera_depth_optical_frame'
+SECOND = 10**9
+DEPTH = np.full((48, 64), 1000, np.uint16)
+TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1]], np.int32)
+# A person looking straight into the camera: x of the face is -z of the camera (towards it), z of
+# the face (up) is -y of the camera, y of the face (the person's left) is +x of the camera.
+CAMERA_FROM_FACE = np.array([[0, 1, 0, 0.1], [0, 0, -1, -0.2], [-1, 0, 0, 1], [0, 0, 0, 1]],
+                            np.float32)
 
 
 def image_message(depth: np.ndarray, stamp_ns: int, frame_id: str = FRAME) -> Image:
@@ -39,17 +51,40 @@ def camera_info_message(width: int = 64, height: int = 48, focal: float = 60.0) 
     return info
 
 
+class KnownFaces:
+    """Stands in for the networks: one face for each depth in whole metres in the image."""
+
+    engines_skipped = ()
+    engine = SimpleNamespace(name='known')
+    face_model = SimpleNamespace(triangles=TRIANGLES)
+
+    def __init__(self, *_):
+        pass
+
+    def __call__(self, depth, intrinsics):
+        if depth.dtype != np.uint16:
+            return []
+        return [face_at(z / 1000) for z in np.unique(depth[depth > 0]) if z % 1000 == 0]
+
+
+def face_at(z: float) -> Face:
+    camera_from_face = CAMERA_FROM_FACE.copy()
+    camera_from_face[2, 3] = z
+    vertices = np.random.default_rng(int(z)).normal(size=(4, 3)).astype(np.float32)
+    return Face(camera_from_face, vertices, np.zeros(52, np.float32), 0.9, 0.02, 0.003)
+
+
 class Peer:
     """Plays the camera and listens as any other program would."""
 
-    def __init__(self):
-        self.node = rclpy.create_node('peer')
+    def __init__(self, namespace: str = ''):
+        self.node = rclpy.create_node('peer', namespace=namespace)
         self.heard = {'tf': [], 'mesh': [], 'diagnostics': []}
         self._image = self.node.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
         self._info = self.node.create_publisher(CameraInfo, 'depth/camera_info',
                                                 qos_profile_sensor_data)
-        self._change_state = self.node.create_client(ChangeState, '/depthface/change_state')
-        for kind, topic, name in ((TFMessage, '/tf', 'tf'), (Marker, '/depthface/mesh', 'mesh'),
+        self._change_state = self.node.create_client(ChangeState, 'depthface/change_state')
+        for kind, topic, name in ((TFMessage, '/tf', 'tf'), (Marker, 'depthface/mesh', 'mesh'),
                                   (DiagnosticArray, '/diagnostics', 'diagnostics')):
             self.node.create_subscription(kind, topic, self.heard[name].append, 100)
 
@@ -65,7 +100,7 @@ class Peer:
         self.wait_for(lambda: self._image.get_subscription_count()
                       and self._info.get_subscription_count()
                       and self.node.count_publishers('/tf')
-                      and self.node.count_publishers('/depthface/mesh'))
+                      and self.node.count_publishers('depthface/mesh'))
         time.sleep(0.2)  # the other side may learn of it a moment later
 
     def send_info(self, info: CameraInfo) -> None:
@@ -75,11 +110,11 @@ class Peer:
     def send(self, image: Image) -> None:
         self._image.publish(image)
 
-    def change_state(self, transition_id: int) -> None:
-        """Take the node through a transition, as `ros2 lifecycle set` does."""
+    def change_state(self, transition_id: int) -> bool:
+        """Take the node through a transition, as `ros2 lifecycle set` does; returns success."""
         request = ChangeState.Request()
         request.transition.id = transition_id
-        assert self.wait_for(self._change_state.call_async(request).result).success
+        return self.wait_for(self._change_state.call_async(request).result).success
 
     def diagnostics(self) -> dict[str, str]:
         """The newest heartbeat: the values, and the text of the status as 'message'."""
@@ -111,3 +146,30 @@ def spinning(*nodes):
         thread.join()
         for node in nodes:
             node.destroy_node()
+
+
+def known_node(monkeypatch, namespace: str = '', **parameters) -> node_module.FaceNode:
+    """A node, not configured, that knows its faces and shows them at once.
+
+    :param parameters: values by name, with two underscores for a dot.
+    """
+    monkeypatch.setattr(node_module, 'FaceEstimator', KnownFaces)
+    monkeypatch.setattr(node_module, 'HEARTBEAT', 0.1)
+    values = {'tracker.sightings': 1, 'tracker.keep_s': 0.0, 'tracker.keep_images': 0}
+    values |= {name.replace('__', '.'): value for name, value in parameters.items()}
+    return node_module.FaceNode(namespace=namespace, parameter_overrides=[
+        Parameter(name, value=value) for name, value in values.items()])
+
+
+@contextmanager
+def active_node(monkeypatch, **parameters):
+    """A peer connected to an active `known_node`, which is its `subject`."""
+    rclpy.init()
+    peer = Peer()
+    peer.subject = known_node(monkeypatch, **parameters)
+    peer.subject.trigger_configure()
+    peer.subject.trigger_activate()
+    with spinning(peer.subject, peer.node):
+        peer.wait_until_connected()
+        yield peer
+    rclpy.shutdown()

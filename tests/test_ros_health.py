@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from depthface_ros.ros.health import Health, RateLimit
+from depthface_ros.ros.health import ERROR, OK, WARN, Health, HealthConfig, RateLimit
 from depthface_ros.ros.worker import NewestFirstWorker
 
 
@@ -73,8 +73,8 @@ def test_rates_are_of_the_time_since_the_previous_report():
     clock.now += 2.0
     report = health.report()
     assert report.rates == pytest.approx(
-        {'received': 15, 'processed': 15, 'dropped': 0.5, 'rejected': 0})
-    assert report.faces == 2 and report.healthy
+        {'received': 15, 'processed': 15, 'dropped': 0.5, 'rejected': 0, 'lost': 0})
+    assert report.faces == 2 and report.verdict() == (OK, '')
     clock.now += 1.0
     report = health.report()
     assert report.rates['received'] == 0 and report.totals['received'] == 30
@@ -92,9 +92,63 @@ def test_latency_is_told_as_median_and_95_percent():
 def test_a_problem_makes_one_report_unhealthy_and_stays_on_record():
     health = Health(Clock())
     health.problem('the camera is covered')
-    assert health.report().problem == 'the camera is covered'
+    assert health.report().verdict() == (WARN, 'the camera is covered')
     report = health.report()
-    assert report.healthy and report.last_problem == 'the camera is covered'
+    assert report.verdict() == (OK, '') and report.last_problem == 'the camera is covered'
+
+
+def test_an_error_outweighs_a_later_warning():
+    health = Health(Clock())
+    health.problem('no image', ERROR)
+    health.problem('an odd image')
+    assert health.report().verdict() == (ERROR, 'no image')
+
+
+def one_second(received=30, processed=30, dropped=0, lost=0, latency_s=0.01):
+    """The report of a second in which this happened."""
+    clock = Clock()
+    health = Health(clock)
+    for name, count in (('received', received), ('dropped', dropped), ('lost', lost)):
+        health.count(name, count)
+    for _ in range(processed):
+        health.processed(1, latency_s, latency_s)
+    clock.now += 1.0
+    return health.report()
+
+
+@pytest.mark.parametrize('happened, level, text', [
+    ({}, OK, ''),
+    ({'processed': 2}, WARN, '2.0 of 30.0 images'),
+    ({'processed': 0}, ERROR, '0.0 of 30.0 images'),
+    ({'received': 0, 'processed': 0}, OK, ''),  # a slow camera; silence is watched elsewhere
+    ({'latency_s': 0.2}, WARN, '200 ms'),
+    ({'latency_s': 0.7}, ERROR, '700 ms'),
+    ({'processed': 10, 'dropped': 20}, WARN, '67% of the images are dropped'),
+    ({'lost': 10}, WARN, '25% of the images got lost'),
+    ({'lost': 90}, ERROR, '75% of the images got lost'),
+    ({'latency_s': 3600.0}, WARN, 'stamped -3600 s from now'),  # a bag in the time of today
+    ({'latency_s': -3600.0}, WARN, 'stamped +3600 s from now'),
+], ids=str)
+def test_the_verdict_names_what_is_wrong(happened, level, text):
+    found, message = one_second(**happened).verdict()
+    assert found == level and (text in message if text else not message)
+
+
+def test_the_thresholds_of_the_verdict_can_be_set():
+    strict = HealthConfig(latency_warn=0.001, latency_error=0.005)
+    assert one_second(latency_s=0.01).verdict(strict)[0] == ERROR
+
+
+def test_no_rate_is_told_while_simulated_time_stands_still_or_jumps_back():
+    clock = Clock()
+    health = Health(clock)
+    for step in (0.0, -50.0):
+        clock.now += step
+        health.count('received', 30)
+        assert health.report().rates['received'] == 0.0
+    clock.now += 1.0
+    health.count('received', 30)
+    assert health.report().rates['received'] == pytest.approx(30)
 
 
 def test_each_kind_of_message_is_repeated_at_most_once_in_its_time():

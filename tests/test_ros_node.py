@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-rclpy = pytest.importorskip('rclpy')
+pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
 from geometry_msgs.msg import Quaternion  # noqa: E402
@@ -18,59 +17,24 @@ from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
-from depthface_ros.estimator import Face  # noqa: E402
-from depthface_ros.ros import node as node_module  # noqa: E402
-from ros_helpers import FRAME, Peer, camera_info_message, image_message, spinning  # noqa: E402
+from ros_helpers import (  # noqa: E402
+    DEPTH,
+    FRAME,
+    SECOND,
+    TRIANGLES,
+    KnownFaces,
+    active_node,
+    camera_info_message,
+    face_at,
+    image_message,
+)
 
-SECOND = 10**9
-TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1]], np.int32)
-# A person looking straight into the camera: x of the face is -z of the camera (towards it), z of
-# the face (up) is -y of the camera, y of the face (the person's left) is +x of the camera.
-CAMERA_FROM_FACE = np.array([[0, 1, 0, 0.1], [0, 0, -1, -0.2], [-1, 0, 0, 1], [0, 0, 0, 1]],
-                            np.float32)
-DEPTH = np.full((48, 64), 1000, np.uint16)
-
-
-class KnownFaces:
-    """Stands in for the networks: one face for each depth in whole metres in the image."""
-
-    engines_skipped = ()
-    engine = SimpleNamespace(name='known')
-    face_model = SimpleNamespace(triangles=TRIANGLES)
-
-    def __init__(self, *_):
-        pass
-
-    def __call__(self, depth, intrinsics):
-        if depth.dtype != np.uint16:
-            return []
-        return [face_at(z / 1000) for z in np.unique(depth[depth > 0]) if z % 1000 == 0]
-
-
-def face_at(z: float) -> Face:
-    camera_from_face = CAMERA_FROM_FACE.copy()
-    camera_from_face[2, 3] = z
-    vertices = np.random.default_rng(int(z)).normal(size=(4, 3)).astype(np.float32)
-    return Face(camera_from_face, vertices, np.zeros(52, np.float32), 0.9, 0.02, 0.003)
 
 
 @pytest.fixture
 def peer(monkeypatch):
-    """A peer connected to an active node that knows its faces and shows them at once."""
-    monkeypatch.setattr(node_module, 'FaceEstimator', KnownFaces)
-    monkeypatch.setattr(node_module, 'HEARTBEAT', 0.1)
-    rclpy.init()
-    node = node_module.FaceNode(parameter_overrides=[
-        Parameter('tracker.sightings', value=1), Parameter('tracker.keep_s', value=0.0),
-        Parameter('tracker.keep_images', value=0)])
-    peer = Peer()
-    peer.subject = node
-    node.trigger_configure()
-    node.trigger_activate()
-    with spinning(node, peer.node):
-        peer.wait_until_connected()
+    with active_node(monkeypatch) as peer:
         yield peer
-    rclpy.shutdown()
 
 
 def rotation(quaternion: Quaternion) -> np.ndarray:
@@ -213,11 +177,11 @@ def test_deactivating_clears_viewers_and_activating_again_works(peer):
     peer.send_info(camera_info_message())
     peer.send(image_message(DEPTH, SECOND))
     peer.wait_for(lambda: peer.heard['mesh'])
-    peer.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
     assert peer.wait_for(lambda: peer.heard['mesh'][1:])[0].action == Marker.DELETE
     for transition in (Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE,
                        Transition.TRANSITION_ACTIVATE):
-        peer.change_state(transition)
+        assert peer.change_state(transition)
     peer.wait_until_connected()
     peer.send_info(camera_info_message())
     peer.send(image_message(DEPTH, 9 * SECOND))

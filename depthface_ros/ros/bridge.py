@@ -7,16 +7,26 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from depthface_ros.depth_image import depth_image
-from depthface_ros.ros.health import Report
+from depthface_ros.ros.health import HealthConfig, Report
 from depthface_ros.rotations import quaternion_from_rotation
 from depthface_ros.tracking import Track
 
 # REP-155: gaze_<id> is an optical frame with z along the gaze, here along x of the face.
 FACE_FROM_GAZE = Transform(rotation=Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5))
+
+
+def deserialised(data: bytes, kind: type):
+    """The message that was serialised; ValueError if it was cut off or is another one."""
+    try:
+        return deserialize_message(data, kind)
+    except Exception as error:  # which ones depends on the middleware
+        raise ValueError(f'{len(data)} bytes that do not read as a {kind.__name__} ({error}): '
+                         'expected one message; was it cut off on its way?') from None
 
 
 def depth_from_image(image: Image) -> np.ndarray:
@@ -55,8 +65,8 @@ def face_transforms(header, tracks: list[Track]) -> TFMessage:
     return message
 
 
-def diagnostics(stamp: Time, node_name: str, state: str, engine: str,
-                report: Report) -> DiagnosticArray:
+def diagnostics(stamp: Time, node_name: str, state: str, engine: str, report: Report,
+                config: HealthConfig) -> DiagnosticArray:
     """The heartbeat on /diagnostics."""
     values = {'state': state, 'engine': engine, 'faces': report.faces}
     values |= {f'{name} rate (Hz)': f'{rate:.1f}' for name, rate in report.rates.items()}
@@ -65,9 +75,10 @@ def diagnostics(stamp: Time, node_name: str, state: str, engine: str,
         for quantile, value in zip(('p50', 'p95'), pair or ()):
             values[f'{name} {quantile} (ms)'] = f'{value * 1e3:.1f}'
     values['last problem'] = report.last_problem or 'none'
+    level, problem = report.verdict(config)
     status = DiagnosticStatus(
-        level=DiagnosticStatus.OK if report.healthy else DiagnosticStatus.WARN,
-        name=f'{node_name}: faces', hardware_id='', message=report.problem or state,
+        level=bytes([level]), name=f'{node_name}: faces', hardware_id='',
+        message=problem or state,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
     message = DiagnosticArray(status=[status])
     message.header.stamp = stamp

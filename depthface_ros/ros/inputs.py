@@ -4,26 +4,28 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.camera_info import intrinsics_from_camera_info, is_rectified
+from depthface_ros.compressed_depth import decompress_depth
 from depthface_ros.depth_image import median_depth
 from depthface_ros.ros import bridge
-from depthface_ros.ros.health import Problems
+from depthface_ros.ros.health import Health, Problems
+from depthface_ros.ros.listening import Listener, Silence
 from depthface_ros.ros.parameters import Parameters
+from depthface_ros.ros.self_check import describe_camera
 
+COMPRESSED = '/compressedDepth'  # how image_transport names a topic's compressed twin
 IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
 CAMERA_INFO_PATIENCE = 0.2  # s; the first one may come a little after the first image
+_HEAD_BYTES = 12  # of a serialised message: four that name the encoding, and its stamp
 
 
 class DepthFrame(NamedTuple):
@@ -31,7 +33,7 @@ class DepthFrame(NamedTuple):
 
     header: Header  # of the image
     depth: np.ndarray  # (H, W) uint16 millimetres or float32 metres
-    intrinsics: Intrinsics
+    intrinsics: Intrinsics  # the same object as long as the camera stays the same
 
     @property
     def stamp_ns(self) -> int:
@@ -41,82 +43,102 @@ class DepthFrame(NamedTuple):
 class Inputs:
     """The node's subscriptions, from activate to deactivate.
 
+    Messages are taken in serialised form: those that are dropped cost nothing more, and one that
+    was cut off can be reported here, where rclpy's executor would end the program.
+
     :param on_image: called in the executor's thread with each image as it comes; `frame()`, which
         is for another thread, makes sense of it.
     """
 
-    def __init__(self, node: Node, settings: Parameters, problems: Problems,
-                 on_image: Callable[[Image], None]):
-        self._node, self._settings, self._problems = node, settings, problems
-        self._on_image = on_image
-        self._camera_info: CameraInfo | None = None
+    def __init__(self, node: Node, settings: Parameters, health: Health, problems: Problems,
+                 on_image: Callable[[bytes], None]):
+        self._problems = problems
+        self._log = node.get_logger().info
+        topic = node.resolve_topic_name('depth/image')
+        compressed = topic.endswith(COMPRESSED) or settings.image_transport == 'compressedDepth'
+        topic = topic.removesuffix(COMPRESSED)
+        self._rectified = settings.rectified or is_rectified(topic)
+        self._type = CompressedImage if compressed else Image
+        self._camera_info, self._camera_info_content = None, b''
         self._camera_info_came = threading.Event()
-        self._image_time = self._camera_info_time = time.monotonic()
-        override = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
-        # Best effort matches reliable and best-effort cameras (REP-2003). The queue of a few
-        # images is emptied at once: what is not worked on gets dropped, and counted, by the node.
-        self._subscriptions = [
-            node.create_subscription(kind, topic, callback, qos_profile_sensor_data, **override)
-            for kind, topic, callback in (
-                (Image, 'depth/image', self._hear_image),
-                (CameraInfo, 'depth/camera_info', self._hear_camera_info))]
-        self._image_topic, self._info_topic = (
-            subscription.topic_name for subscription in self._subscriptions)
-        self._rectified = settings.rectified or is_rectified(self._image_topic)
-        node.get_logger().info(f'listening to {self._image_topic} and {self._info_topic}')
+        self._camera: tuple | None = None  # what the intrinsics were made of, and they
+        self._checked: tuple | None = None  # what the log was last told of the input
+        self._images = Listener(node, self._type, topic + COMPRESSED * compressed, on_image,
+                                health, problems)
+        try:
+            self._camera_infos = Listener(node, CameraInfo, 'depth/camera_info',
+                                          self._hear_camera_info, health, problems)
+        except Exception:
+            self._images.close()
+            raise
+        self._silence = Silence(node, problems, self._images, self._camera_infos)
+        for listener in (self._images, self._camera_infos):
+            self._log(f'listening to {listener}')
 
     def close(self) -> None:
         """Hear no more."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        self._images.close()
+        self._camera_infos.close()
 
-    # Executor's thread --------------------------------------------------------------------------
+    def check(self, input_timeout: float) -> None:
+        """Report what does not come, or not always; to be called at each heartbeat."""
+        self._silence.check(input_timeout)
 
-    def _hear_camera_info(self, camera_info: CameraInfo) -> None:
-        self._camera_info = camera_info
-        self._camera_info_time = time.monotonic()
+    def _hear_camera_info(self, data: bytes) -> None:
+        """In the executor's thread."""
+        content = data[_HEAD_BYTES:]
+        if content != self._camera_info_content:
+            try:
+                self._camera_info = bridge.deserialised(data, CameraInfo)
+            except ValueError as error:
+                self._problems.report('camera_info', str(error))
+                return
+            self._camera_info_content = content
         self._camera_info_came.set()
-
-    def _hear_image(self, image: Image) -> None:
-        self._image_time = time.monotonic()
-        self._on_image(image)
-
-    def check_silence(self) -> None:
-        """Report a topic on which nothing has come for too long."""
-        limit, now = self._settings.input_timeout, time.monotonic()
-        for topic, latest in ((self._image_topic, self._image_time),
-                              (self._info_topic, self._camera_info_time)):
-            if now - latest > limit:
-                self._problems.report(
-                    topic, f'nothing on {topic} for {now - latest:.0f} s (publishers: '
-                    f'{self._node.count_publishers(topic)}): expected a depth camera there; '
-                    'remap the topic or start the camera')
 
     # Worker's thread ----------------------------------------------------------------------------
 
-    def frame(self, image: Image) -> DepthFrame:
-        """The depth image in a message and the camera that took it.
+    def frame(self, data: bytes) -> DepthFrame:
+        """The depth image in a serialised message and the camera that took it.
 
         :raises ValueError: there is none; the text says what was found and what was expected.
         """
+        image = bridge.deserialised(data, self._type)
         frame_id = image.header.frame_id
         if not frame_id:
             raise ValueError('image without a frame_id: expected the optical frame of the camera; '
                              'set it in the camera driver')
         if not self._camera_info_came.wait(CAMERA_INFO_PATIENCE):
-            raise ValueError(f'no camera_info yet on {self._info_topic}: expected one '
+            raise ValueError(f'no camera_info yet on {self._camera_infos.topic}: expected one '
                              'beside each image; check the topic name and the camera driver')
-        intrinsics = intrinsics_from_camera_info(self._camera_info, image.height, image.width,
-                                                 self._rectified)
-        depth = bridge.depth_from_image(image)
+        if self._type is CompressedImage:
+            depth, encoding = decompress_depth(image.data, image.format), image.format
+        else:
+            depth, encoding = bridge.depth_from_image(image), image.encoding
+        intrinsics = self._intrinsics(*depth.shape)
+        self._check(depth, encoding, frame_id, intrinsics)
+        return DepthFrame(image.header, depth, intrinsics)
+
+    def _intrinsics(self, height: int, width: int) -> Intrinsics:
+        made_of = self._camera_info, height, width
+        if self._camera is None or self._camera[0] != made_of:
+            self._camera = made_of, intrinsics_from_camera_info(*made_of, self._rectified)
+        return self._camera[1]
+
+    def _check(self, depth: np.ndarray, encoding: str, frame_id: str,
+               intrinsics: Intrinsics) -> None:
+        """Say what comes in, once and whenever that changes, and warn of what looks wrong."""
+        height, width = depth.shape
+        found = encoding, frame_id, intrinsics, height, width
+        if found != self._checked:
+            self._checked = found
+            self._log(f'image: {width}x{height} {encoding} in frame {frame_id}')
+            self._log(f'camera: {describe_camera(intrinsics)}'
+                      + (', rectified' if self._rectified else ''))
         if 'optical' not in frame_id:
             self._problems.report(
                 'frame', f'frame_id {frame_id!r} does not look like an optical frame: '
                 'expected x right, y down, z forward (REP-103), else faces stand askew', once=True)
-        self._check_median(depth, image.encoding)
-        return DepthFrame(image.header, depth, intrinsics)
-
-    def _check_median(self, depth: np.ndarray, encoding: str) -> None:
         median = median_depth(depth)
         if median is None:
             self._problems.report('empty', 'image without any valid depth: expected some; is the '

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 
 import numpy as np
 import rclpy
@@ -16,9 +18,9 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.estimator import FaceEstimator
@@ -26,24 +28,46 @@ from depthface_ros.ros import bridge
 from depthface_ros.ros.health import Health, Problems
 from depthface_ros.ros.inputs import DepthFrame, Inputs
 from depthface_ros.ros.outputs import Outputs
-from depthface_ros.ros.parameters import declare_parameters, read_parameters
+from depthface_ros.ros.parameters import (
+    READ_AT_CONFIGURE,
+    Parameters,
+    declare_parameters,
+    read_parameters,
+)
+from depthface_ros.ros.self_check import describe_engine, describe_models
 from depthface_ros.ros.worker import NewestFirstWorker
 from depthface_ros.tracking import Track, Tracker
 
 HEARTBEAT = 1.0  # s
 
 
+def told(transition: Callable) -> Callable:
+    """A transition that fails, with the reason in log and diagnostics, where it would raise."""
+    @functools.wraps(transition)
+    def wrapper(node: FaceNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            what = transition.__name__.removeprefix('on_')
+            node.problems.report(what, f'cannot {what}: {error}', error=True)
+            node.get_logger().debug(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+    return wrapper
+
+
 class FaceNode(LifecycleNode):
     """Callbacks only store or hand over messages; images are worked on in a thread of their own.
 
-    configure loads the networks, activate subscribes, deactivate unsubscribes and clears viewers.
+    configure loads the networks, activate subscribes, deactivate unsubscribes and clears viewers,
+    cleanup frees the networks.
     """
 
     def __init__(self, **options):
         super().__init__('depthface', **options)
-        self._fixed_parameters = declare_parameters(self)
-        self._health = Health()
-        self._problems = Problems(self._health, self.get_logger().warning)
+        declare_parameters(self)
+        self._settings = Parameters()
+        self._health = Health(self._now)
+        self.problems = Problems(self._health, self.get_logger().warning)
         self._estimator = self._worker = None
         self._outputs = Outputs(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -54,41 +78,45 @@ class FaceNode(LifecycleNode):
 
     # Lifecycle ----------------------------------------------------------------------------------
 
-    def on_configure(self, state) -> TransitionCallbackReturn:
-        try:
-            self._settings = read_parameters(self)
-            self._estimator = FaceEstimator(self._settings.engine, self._settings.estimator)
-            # Python and the engine load things at their first use: no image need wait for it.
-            self._estimator(np.full((120, 160), 1000, np.uint16), Intrinsics(150, 150, 80, 60))
-        except Exception as error:
-            return self._failed('configure', error)
-        for engine, reason in self._estimator.engines_skipped:
-            self.get_logger().debug(f'engine {engine} is not used: {reason}')
-        self.get_logger().info(f'engine {self._estimator.engine.name} is ready')
-        return TransitionCallbackReturn.SUCCESS
+    @told
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._settings, log = read_parameters(self), self.get_logger()
+        log.info(f'loading engine {self._settings.engine} ...')
+        start = time.monotonic()
+        estimator = FaceEstimator(self._settings.engine, self._settings.estimator)
+        # Python and the engine load things at their first use: no image need wait for it.
+        estimator(np.full((120, 160), 1000, np.uint16), Intrinsics(150, 150, 80, 60))
+        for engine, reason in estimator.engines_skipped:
+            log.debug(f'engine {engine} is not used: {reason}')
+        log.info(f'models: {describe_models()}')
+        log.info(f'engine: {describe_engine(estimator.engine)}, loaded and warmed up in '
+                 f'{time.monotonic() - start:.1f} s')
+        self._estimator = estimator
+        return super().on_configure(state)
 
-    def on_activate(self, state) -> TransitionCallbackReturn:
+    @told
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._tracker = Tracker(self._settings.tracker)
-        self._outputs.start(self._settings, self._estimator.face_model)
+        self._inputs = Inputs(self, self._settings, self._health, self.problems, self._on_image)
+        self._apply(self._settings)
+        self._health.forget_latency()
         self._worker = NewestFirstWorker(self._process, lambda: self._health.count('dropped'))
-        try:
-            self._inputs = Inputs(self, self._settings, self._problems, self._on_image)
-        except Exception as error:  # a QoS that the user set and ROS refuses
-            self._worker.stop()
-            self._worker = None
-            return self._failed('activate', error)
         return super().on_activate(state)
 
-    def on_deactivate(self, state) -> TransitionCallbackReturn:
+    @told
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop()
         return super().on_deactivate(state)
 
-    def on_cleanup(self, state) -> TransitionCallbackReturn:
+    @told
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._estimator = None
         return super().on_cleanup(state)
 
-    def on_shutdown(self, state) -> TransitionCallbackReturn:
+    @told
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop()
+        self._estimator = None
         return super().on_shutdown(state)
 
     def _stop(self) -> None:
@@ -99,41 +127,54 @@ class FaceNode(LifecycleNode):
         self._worker = None
         self._outputs.stop(self.get_clock().now().to_msg())
 
-    def _failed(self, what: str, error: Exception) -> TransitionCallbackReturn:
-        self._health.problem(str(error))
-        self.get_logger().error(f'cannot {what}: {error}')
-        return TransitionCallbackReturn.FAILURE
+    def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Refuse what makes no sense or would have no effect; the rest counts from now on."""
+        names = [parameter.name for parameter in parameters]
+        late = [name for name in names if name.startswith(READ_AT_CONFIGURE)]
+        if late and self._estimator is not None:
+            return SetParametersResult(successful=False, reason=(
+                f'{late[0]} is read when the node is configured: deactivate and clean up first'))
+        try:
+            settings = read_parameters(
+                self, {parameter.name: parameter.value for parameter in parameters})
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._settings = settings  # the worker's thread takes them over with its next image
+        return SetParametersResult(successful=True)
 
-    def _on_set_parameters(self, parameters):
-        fixed = self._estimator is not None and any(
-            parameter.name in self._fixed_parameters for parameter in parameters)
-        return SetParametersResult(successful=not fixed, reason=(
-            'read when the node is configured: deactivate and clean up first' if fixed else ''))
+    def _apply(self, settings: Parameters) -> None:
+        self._applied = settings
+        self._estimator.config = settings.estimator
+        self._tracker.config = settings.tracker
+        self._outputs.start(settings, self._estimator.face_model)
 
     # Images -------------------------------------------------------------------------------------
 
-    def _on_image(self, image: Image) -> None:
+    def _on_image(self, data: bytes) -> None:
         """In the executor's thread: hand over."""
         self._health.count('received')
-        self._worker.put((image, time.monotonic()))
+        self._worker.put((data, time.monotonic()))
 
-    def _process(self, item: tuple[Image, float]) -> None:
+    def _process(self, item: tuple[bytes, float]) -> None:
         """In the worker's thread: image to messages; one that is bad costs the next one nothing."""
-        image, received_time = item
+        data, received_time = item
+        if self._applied is not self._settings:
+            self._apply(self._settings)
         try:
-            frame = self._inputs.frame(image)
+            frame = self._inputs.frame(data)
             tracks = self._track_faces(frame)
             self._outputs.publish(frame, tracks)
         except ValueError as error:
             self._health.count('rejected')
-            self._problems.report('input', str(error))
+            self.problems.report('input', str(error))
             return
         except Exception:
             if rclpy.ok(context=self.context):  # else the node was shut down meanwhile
                 self._health.count('rejected')
-                self._problems.report('bug', f'an image was skipped:\n{traceback.format_exc()}')
+                self.problems.report(
+                    'bug', f'an image was skipped:\n{traceback.format_exc()}', error=True)
             return
-        latency_s = (self.get_clock().now().nanoseconds - frame.stamp_ns) * 1e-9
+        latency_s = self._now() - frame.stamp_ns * 1e-9
         self._health.processed(len(tracks), latency_s, time.monotonic() - received_time)
 
     def _track_faces(self, frame: DepthFrame) -> list[Track]:
@@ -145,12 +186,21 @@ class FaceNode(LifecycleNode):
 
     def _on_heartbeat(self) -> None:
         if self._worker is not None:
-            self._inputs.check_silence()
+            self._inputs.check(self._settings.input_timeout)
+            if not self._now():
+                self.problems.report(
+                    'clock', 'use_sim_time is set but nothing comes on /clock: start the '
+                    'simulation, play the bag with --clock, or unset it', error=True)
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
-        engine = self._estimator.engine.name if self._estimator else 'none'
+        engine = describe_engine(self._estimator.engine) if self._estimator else 'none'
         now = self.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            bridge.diagnostics(now, self.get_name(), state, engine, self._health.report()))
+        self._diagnostics.publish(bridge.diagnostics(
+            now, self.get_fully_qualified_name().strip('/'), state, engine,
+            self._health.report(), self._settings.diagnostics))
+
+    def _now(self) -> float:
+        """Seconds of the node's clock, which may be simulated."""
+        return self.get_clock().now().nanoseconds * 1e-9
 
 
 def main(args: list[str] | None = None) -> int:
@@ -179,7 +229,11 @@ def main(args: list[str] | None = None) -> int:
                 if transition() != TransitionCallbackReturn.SUCCESS:
                     return 1
         while not stop.is_set():
-            executor.spin_once(timeout_sec=0.2)
+            try:
+                executor.spin_once(timeout_sec=0.2)
+            except Exception:  # whatever somebody sends, the robot keeps its node
+                node.problems.report(
+                    'spin', f'a callback failed:\n{traceback.format_exc()}', error=True)
         node.trigger_shutdown()
     finally:
         executor.shutdown()

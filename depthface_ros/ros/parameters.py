@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -13,8 +15,14 @@ from rclpy.node import Node
 
 from depthface_ros.engines import ENGINES
 from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.ros.health import HealthConfig
 from depthface_ros.settings import setting
 from depthface_ros.tracking import TrackerConfig
+
+
+# Read when the node is made, and whenever it is configured; all others can change at any time.
+READ_ONLY = ('autostart',)
+READ_AT_CONFIGURE = ('engine', 'image_transport', 'rectified', 'estimator.alignment.')
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,9 @@ class Parameters:
     engine: str = setting(
         'auto', 'What runs the networks; auto takes the fastest that works here.',
         choices=('auto', *ENGINES))
+    image_transport: str = setting(
+        'raw', 'How images come; compressedDepth adds /compressedDepth to the name of the topic. A '
+        'topic that is named so already needs no setting.', choices=('raw', 'compressedDepth'))
     rectified: bool = setting(
         False, 'The image is rectified: use P and ignore D of camera_info. Needed only if D is '
         'not zero and the name of the topic lacks "rect" after its last slash.')
@@ -34,7 +45,8 @@ class Parameters:
     mesh_lifetime: float = setting(
         0.5, 'Seconds for which a viewer keeps a mesh without an update; 0 keeps it.', 0.0, 60.0)
     input_timeout: float = setting(
-        5.0, 'Seconds without an image or camera_info before the node warns.', 0.1, 3600.0)
+        5.0, 'Seconds without an image or camera_info before the node complains.', 0.1, 3600.0)
+    diagnostics: HealthConfig = HealthConfig()
     estimator: EstimatorConfig = EstimatorConfig()
     tracker: TrackerConfig = TrackerConfig()
 
@@ -49,24 +61,29 @@ def leaves(defaults=Parameters(), prefix: str = '') -> Iterator[tuple[str, Any, 
             yield name, default, item.metadata
 
 
-def declare_parameters(node: Node) -> set[str]:
-    """Declare one ROS parameter per setting; returns their names."""
-    return {node.declare_parameter(name, default, _descriptor(default, metadata)).name
-            for name, default, metadata in leaves()}
+def declare_parameters(node: Node) -> None:
+    """Declare one ROS parameter per setting."""
+    for name, default, metadata in leaves():
+        node.declare_parameter(name, default, _descriptor(name, default, metadata))
 
 
-def read_parameters(node: Node) -> Parameters:
-    """The settings as ROS holds them now.
+def read_parameters(node: Node, changes: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
+    """The settings as ROS holds them now, or as they are to become.
 
-    :raises ValueError: a text that is not one of its setting's choices.
+    :raises ValueError: a value of another type, not finite, or not one of its setting's choices.
     """
     values = {}
-    for name, _, metadata in leaves():
-        value = values[name] = node.get_parameter(name).value
+    for name, default, metadata in leaves():
+        value = values[name] = changes[name] if name in changes else node.get_parameter(name).value
+        if type(value) is not type(default):
+            raise ValueError(f'parameter {name} is {value!r}: expected a '
+                             f'{type(default).__name__}')
         choices = metadata.get('choices')
         if choices and value not in choices:
             raise ValueError(
                 f'parameter {name} is {value!r}: expected one of {", ".join(choices)}')
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f'parameter {name} is {value}: expected a finite number')
     return with_values(Parameters(), values)
 
 
@@ -78,10 +95,12 @@ def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
         for item in fields(defaults) for default in [getattr(defaults, item.name)]})
 
 
-def _descriptor(default, metadata) -> ParameterDescriptor:
+def _descriptor(name: str, default, metadata) -> ParameterDescriptor:
     choices, low, high = (metadata.get(key) for key in ('choices', 'minimum', 'maximum'))
     descriptor = ParameterDescriptor(
-        description=metadata.get('description', ''),
+        description=metadata.get('description', '') + (
+            ' Read at configure.' if name.startswith(READ_AT_CONFIGURE) else ''),
+        read_only=name in READ_ONLY,
         additional_constraints=f'One of: {", ".join(choices)}' if choices else '')
     if low is not None and isinstance(default, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions that connect to any camera, and notice when nothing comes or some gets lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import (
+    QoSCompatibility,
+    QoSProfile,
+    QoSReliabilityPolicy,
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from depthface_ros.ros.health import Health, Problems
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+LOSS_WINDOW = 5.0  # s over which messages are compared
+LOST_SHARE = 0.1  # of what was sent, from which on the user is told
+FEWEST = 5  # messages that are not yet a loss: they may still be on their way
+REMEDY = ('with Fast DDS, give the camera driver config/fastdds.xml (launch argument fastdds:=true'
+          ', see the README); over a network, send compressedDepth')
+
+
+class Listener:
+    """A subscription to serialised messages that counts what comes.
+
+    Best effort matches reliable and best-effort cameras (REP-2003); `qos_overrides` parameters can
+    change that. The queue of a few messages is emptied at once: what is not worked on gets
+    dropped, and counted, by the node.
+    """
+
+    def __init__(self, node: Node, kind: type, topic: str, hear: Callable[[bytes], None],
+                 health: Health, problems: Problems):
+        self._node, self._hear, self._health, self._problems = node, hear, health, problems
+        self._type = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+        self.count = self.lost = 0
+        # The profile is made anew: overrides are written into it.
+        self._qos = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+        self._subscription = self._subscribe(kind, topic)
+        self.topic = self._subscription.topic_name
+
+    def _subscribe(self, kind: type, topic: str):
+        options = {'raw': True,
+                   'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
+        events = {'incompatible_qos': self._on_incompatible_qos}
+        try:
+            return self._node.create_subscription(
+                kind, topic, self._on_message, self._qos, **options,
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost, **events))
+        except UnsupportedEventTypeError:  # not every middleware counts what it loses
+            return self._node.create_subscription(
+                kind, topic, self._on_message, self._qos, **options,
+                event_callbacks=SubscriptionEventCallbacks(**events))
+
+    def __str__(self) -> str:
+        reliability = self._qos.reliability.name.lower().replace('_', ' ')
+        return f'{self.topic} ({self._type}, {reliability})'
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._node.destroy_subscription(self._subscription)
+
+    def publishers(self) -> str:
+        """Who publishes there, and why nothing of it arrives where that can be told."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        faults = []
+        for publisher in publishers:
+            name = f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+            compatibility, reason = qos_check_compatible(publisher.qos_profile, self._qos)
+            if publisher.topic_type != self._type:
+                faults.append(f'{name} sends {publisher.topic_type}, expected {self._type}')
+            elif compatibility == QoSCompatibility.ERROR:
+                faults.append(f'{name} has an incompatible QoS: {reason.strip()}')
+        return '; '.join([f'{len(publishers)} publisher{"s" * (len(publishers) != 1)}', *faults])
+
+    def _on_message(self, data: bytes) -> None:
+        self.count += 1
+        self._hear(data)
+
+    def _on_lost(self, event) -> None:
+        self.lost += event.total_count_change
+        if not self._type.endswith('CameraInfo'):
+            self._health.count('lost', event.total_count_change)
+
+    def _on_incompatible_qos(self, event) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        self._problems.report(
+            f'qos {self.topic}', f'a publisher on {self.topic} has an incompatible QoS, nothing '
+            f'of it arrives: {policy}; expected what `ros2 topic info -v` tells of this '
+            'subscription: change qos_overrides here or the QoS of the camera driver')
+
+
+class Silence:
+    """Watches two listeners, heartbeat after heartbeat, for silence and for losses.
+
+    Time is the node's, so that a paused simulation is no silence; a jump of it counts little.
+    """
+
+    LONGEST_STEP = 2.0  # s from one heartbeat to the next
+
+    def __init__(self, node: Node, problems: Problems, images: Listener, infos: Listener):
+        self._node, self._problems = node, problems
+        self._images, self._infos = images, infos
+        self._counts = {images: 0, infos: 0}
+        self._silent_s = {images: 0.0, infos: 0.0}
+        self._window = (self._now(), 0, 0, 0)
+        self._time = self._now()
+
+    def check(self, limit_s: float) -> None:
+        """Report a topic on which nothing came for so long, and images that got lost."""
+        now, before = self._now(), self._time
+        self._time = now
+        for listener in (self._images, self._infos):
+            came = listener.count != self._counts[listener]
+            self._counts[listener] = listener.count
+            step = min(max(now - before, 0.0), self.LONGEST_STEP)
+            self._silent_s[listener] = 0.0 if came else self._silent_s[listener] + step
+            if self._silent_s[listener] >= limit_s:
+                self._report_silence(listener)
+        if not 0 <= now - self._window[0] < LOSS_WINDOW:
+            self._report_loss()
+            self._window = now, self._images.count, self._infos.count, self._images.lost
+
+    def _report_silence(self, listener: Listener) -> None:
+        what = 'image' if listener is self._images else 'camera_info'
+        self._problems.report(
+            listener.topic, f'no {what} for {self._silent_s[listener]:.0f} s: '
+            f'{listener.publishers()} on {listener.topic}{self._candidates(listener, what)}; '
+            'start the camera or remap the topic', error=True)
+
+    def _candidates(self, listener: Listener, what: str) -> str:
+        """Topics that somebody may have meant instead."""
+        if self._node.count_publishers(listener.topic):
+            return ''
+        kinds = {'image': ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'),
+                 'camera_info': ('sensor_msgs/msg/CameraInfo',)}[what]
+        topics = [topic for topic, types in self._node.get_topic_names_and_types()
+                  if topic != listener.topic and 'depth' in topic.lower() and set(kinds) & {*types}
+                  and self._node.count_publishers(topic)]
+        return f'; there is {", ".join(sorted(topics))}' if topics else ''
+
+    def _report_loss(self) -> None:
+        _, images, infos, lost = self._window
+        came = self._images.count - images
+        # A camera sends both together, and a camera_info is too small to get lost like an image.
+        missing = max(self._images.lost - lost, self._infos.count - infos - came)
+        if came and missing > max(FEWEST, LOST_SHARE * (came + missing)):
+            self._problems.report('loss', f'{missing} of {came + missing} images were lost on '
+                                  f'their way in the last {LOSS_WINDOW:.0f} s: {REMEDY}')
+
+    def _now(self) -> float:
+        return self._node.get_clock().now().nanoseconds * 1e-9
