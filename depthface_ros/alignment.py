@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 
+import array_api_compat
 import numpy as np
 
-from depthface_ros.camera import Intrinsics
-from depthface_ros.rotations import compose, rotation_from_vector
+from depthface_ros.camera import Intrinsics, measured_points
+from depthface_ros.rotations import compose, cross, rotation_from_vector
 from depthface_ros.settings import setting
 
 POSE = 6  # numbers: rotation vector and translation
+MIN_FACING = 0.3  # cosine to the viewing ray below which a triangle says too little
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,17 @@ def face_modes() -> np.ndarray:
 
 
 class Alignment:
-    """Lays meshes of one topology on depth images."""
+    """Lays meshes of one topology on depth images; numpy or torch, as the modes are."""
 
-    def __init__(self, triangles: np.ndarray, modes: np.ndarray,
-                 config: AlignmentConfig = AlignmentConfig()):
+    def __init__(self, triangles, modes, config: AlignmentConfig = AlignmentConfig()):
         """Prepare for meshes with triangles (T, 3) that may bend by modes (K, V, 3), metres."""
         self.config = config
-        self._triangles = triangles
-        self._modes = modes[:len(modes) if config.shape_std else 0]
-        self._modes_middle = self._modes[:, triangles].mean(axis=2)  # (K, T, 3)
+        self._corners = [triangles[:, i] for i in range(3)]
+        self._modes = modes if config.shape_std else modes[:0]
+        self._modes_middle = sum(self._at_corners(self._modes)) / 3  # (K, 3, T)
 
-    def __call__(self, depth_m: np.ndarray, intrinsics: Intrinsics, camera_from_face: np.ndarray,
-                 rotation_std: np.ndarray, position_std: np.ndarray,
-                 vertices_face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, depth, intrinsics: Intrinsics, camera_from_face, rotation_std, position_std,
+                 vertices_face):
         """Weigh the measured surface against predictions: better poses (N, 4, 4) and vertices.
 
         Minimises sum_i w_i (n_i . (q_i - p_i))^2 / noise^2 + |d / std|^2 over d: the six numbers
@@ -61,59 +61,75 @@ class Alignment:
         the depth image holds where p_i projects to. The weights are the areas in view, less where
         mesh and surface are far apart (Geman and McClure's), as at a hand before the face.
 
-        :param depth_m: (H, W) float32 metres, 0 invalid.
+        :param depth: (H, W) uint16 millimetres or float32 metres.
         :param rotation_std: (N,) radians, one sigma per axis of the predicted rotations.
         :param position_std: (N,) metres, of the predicted positions.
         :param vertices_face: (N, V, 3) float32 metres, face frame.
         """
-        config = self.config
-        if not config.steps:
+        if not self.config.steps:
             return camera_from_face, vertices_face
-        corners = vertices_face[:, self._triangles]  # (N, T, 3, 3)
-        middle = corners.mean(axis=2)
-        area = np.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
-        size = np.linalg.norm(area, axis=-1)
-        normal = area / np.maximum(size, 1e-12)[..., None]
-        # how n . p changes with d, in the face frame
-        jacobian = np.concatenate([np.cross(middle, normal), normal,
-                                   np.einsum('ktj,ntj->ntk', self._modes_middle, normal)], axis=-1)
-        count, modes = len(vertices_face), len(self._modes)
-        std = np.concatenate([np.repeat(config.trust * rotation_std[:, None], 3, axis=1),
-                              np.repeat(config.trust * position_std[:, None], 3, axis=1),
-                              np.full((count, modes), config.shape_std)], axis=1)
-        moved = np.zeros((count, POSE + modes), np.float32)
-        pose = camera_from_face
-        for _ in range(config.steps):
-            turn = pose[:, :3, :3].transpose(0, 2, 1)
-            bent = middle + np.tensordot(moved[:, POSE:], self._modes_middle, 1)
-            points, normal_camera = bent @ turn + pose[:, None, :3, 3], normal @ turn
-            measured, valid = _measure(depth_m, intrinsics, points)
-            facing = -(normal_camera * points).sum(-1) / np.linalg.norm(points, axis=-1)
-            in_view = size * np.maximum(facing, 0)
-            weight = np.where(valid & (facing > 0.3), in_view, 0)
-            weight *= config.independent / config.noise ** 2 / np.maximum(
-                in_view.sum(axis=-1, keepdims=True), 1e-12)
+        xp = array_api_compat.array_namespace(vertices_face)
+        middle, area = self._surface(vertices_face)
+        share = self._share(camera_from_face, middle, area)
+        normal = area / _length(area).clip(1e-12)
+        std = self._std(rotation_std, position_std)
+        # how n . p changes with d / std: (N, 6 + K, T)
+        jacobian = std[..., None] * xp.concat([
+            cross(middle, normal, axis=1), normal,
+            sum(self._modes_middle[:, i] * normal[:, None, i] for i in range(3))], axis=1)
+        jacobian_t = xp.matrix_transpose(jacobian)
+        identity = xp.eye(std.shape[1], dtype=std.dtype, device=array_api_compat.device(std))
+        pose, bent, d_in_std = camera_from_face, middle, xp.zeros_like(std)[..., None]
+        for _ in range(self.config.steps):
+            points = xp.matmul(pose[:, :3, :3], bent) + pose[:, :3, 3:]
+            measured = measured_points(depth, intrinsics, points)
+            gap = measured - points
             # by the gap along the ray, not across the surface: a hand before a cheek is far off
-            gap = np.linalg.norm(measured - points, axis=-1)
-            weight /= (1 + (gap / config.reach) ** 2) ** 2
-            distance = (normal_camera * (measured - points)).sum(axis=-1)
-            weighted = jacobian * weight[..., None]
-            information = (weighted.transpose(0, 2, 1) @ jacobian
-                           + std[:, None] ** -2 * np.eye(POSE + modes))
-            gradient = (weighted * distance[..., None]).sum(axis=1) - moved / std ** 2
-            moved += np.linalg.solve(information, gradient[..., None])[..., 0].astype(np.float32)
-            pose = compose(camera_from_face, rotation_from_vector(moved[:, :3]), moved[:, 3:POSE])
-        return pose, vertices_face + np.tensordot(moved[:, POSE:], self._modes, 1)
+            weight = xp.where(measured[:, 2:] > 0, share, 0.0) / (
+                1 + xp.sum(gap * gap, axis=1, keepdims=True) / self.config.reach ** 2) ** 2
+            distance = xp.sum(xp.matmul(pose[:, :3, :3], normal) * gap, axis=1)
+            weighted = jacobian * weight
+            information = xp.matmul(weighted, jacobian_t) + identity
+            gradient = xp.matmul(weighted, distance[..., None]) - d_in_std
+            d_in_std = d_in_std + xp.linalg.solve(information, gradient)
+            d = d_in_std[..., 0] * std
+            pose = compose(camera_from_face, rotation_from_vector(d[:, :3]), d[:, 3:POSE])
+            bent = middle + xp.tensordot(d[:, POSE:], self._modes_middle, axes=1)
+        return pose, vertices_face + xp.tensordot(d[:, POSE:], self._modes, axes=1)
+
+    def _surface(self, vertices_face):
+        """Middles of the triangles, and normals twice as long as their areas: (N, 3, T) each."""
+        a, b, c = self._at_corners(vertices_face)
+        return (a + b + c) / 3, cross(b - a, c - a, axis=1)
+
+    def _at_corners(self, vertices):
+        """Vertices (N, V, 3) at the three corners of each triangle: (N, 3, T) each."""
+        xp = array_api_compat.array_namespace(vertices)
+        return [xp.take(xp.matrix_transpose(vertices), corner, axis=2)
+                for corner in self._corners]
+
+    def _share(self, camera_from_face, middle, area):
+        """How much each triangle counts, by its area in view: (N, 1, T), in 1 / m^2."""
+        xp = array_api_compat.array_namespace(middle)
+        rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
+        ray = middle + xp.matmul(xp.matrix_transpose(rotation), origin)  # from the camera
+        ray = ray / _length(ray)
+        in_view = -xp.sum(area * ray, axis=1, keepdims=True)
+        whole = xp.sum(in_view.clip(0), axis=-1, keepdims=True).clip(1e-12)
+        in_view = xp.where(in_view > MIN_FACING * _length(area), in_view, 0.0)
+        return in_view * (self.config.independent / self.config.noise ** 2 / whole)
+
+    def _std(self, rotation_std, position_std):
+        """One sigma (N, 6 + K) of all that is asked for."""
+        xp = array_api_compat.array_namespace(rotation_std)
+        rotation_std, position_std = (self.config.trust * std[:, None]
+                                      for std in (rotation_std, position_std))
+        modes = self._modes.shape[0]
+        return xp.concat([*[rotation_std] * 3, *[position_std] * 3,
+                          *[xp.full_like(rotation_std, self.config.shape_std)] * modes], axis=1)
 
 
-def _measure(depth_m, intrinsics, points):
-    """The measured points where points (N, T, 3) project to, and whether there are any."""
-    in_front = points[..., 2] > 1e-3
-    z = np.where(in_front, points[..., 2], 1)
-    u, v = map(np.round, intrinsics.project(points[..., 0] / z, points[..., 1] / z))
-    height, width = depth_m.shape
-    inside = in_front & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    u, v = np.where(inside, u, 0), np.where(inside, v, 0)
-    depth = np.where(inside, depth_m[v.astype(int), u.astype(int)], 0)
-    x, y = intrinsics.unproject(u, v)
-    return np.stack([x * depth, y * depth, depth], axis=-1), depth > 0
+def _length(vectors):
+    """Lengths (N, 1, T) of vectors (N, 3, T)."""
+    xp = array_api_compat.array_namespace(vectors)
+    return xp.sqrt(xp.sum(vectors * vectors, axis=1, keepdims=True))

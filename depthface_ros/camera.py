@@ -13,6 +13,8 @@ import array_api_compat
 import numpy as np
 
 DISTORTION_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
+NEAREST = 1e-3  # m; a camera sees nothing nearer, nor what is behind it
+FARTHEST = 1e3  # m; no camera measures as far, and sums of squares stay finite
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,44 @@ class Intrinsics:
 
 
 def depth_in_metres(depth):
-    """A depth image as float32 metres, 0 where there is no measurement.
+    """Pixels of a depth image as float32 metres, 0 where there is no measurement.
 
-    :param depth: (..., H, W) uint16 millimetres (0 invalid), or float32 metres (invalid where
+    :param depth: of any shape, uint16 millimetres (0 invalid), or float32 metres (invalid where
         not finite or <= 0), as REP-118 says. numpy or torch.
-    :raises ValueError: another dtype, fewer than two dimensions, or an image without pixels.
+    :raises ValueError: another dtype.
     """
     xp = array_api_compat.array_namespace(depth)
-    if depth.ndim < 2 or 0 in depth.shape:
-        raise ValueError(f'depth image of shape {tuple(depth.shape)}: expected (height, width), '
-                         'both at least 1')
     if depth.dtype == xp.uint16:
         return xp.astype(depth, xp.float32) * 0.001
     if depth.dtype == xp.float32:
-        return xp.where(xp.isfinite(depth) & (depth > 0), depth, xp.zeros_like(depth))
+        return xp.where((depth > 0) & (depth < FARTHEST), depth, xp.zeros_like(depth))
     raise ValueError(f'depth image of dtype {depth.dtype}: expected uint16 (millimetres) or '
                      'float32 (metres)')
+
+
+def measured_points(depth, intrinsics: Intrinsics, points):
+    """What a depth image holds where points project to: the points of the nearest pixels.
+
+    Interpolating would invent points between a face and what is behind it.
+
+    :param depth: (H, W), or (N, H, W) with an image for each of N, as in :func:`depth_in_metres`.
+    :param points: (N, 3, P) float32 metres, camera frame, all finite.
+    :returns: (N, 3, P) float32 metres, camera frame; 0 where nothing is measured.
+    """
+    xp = array_api_compat.array_namespace(points)
+    height, width = depth.shape[-2:]
+    x, y, z = (points[:, i:i + 1] for i in range(3))
+    # methods: the array API's clip for torch waits for the GPU
+    u, v = intrinsics.project(x / z.clip(NEAREST), y / z.clip(NEAREST))
+    column, row = xp.round(u).clip(0, width - 1), xp.round(v).clip(0, height - 1)
+    inside = (xp.abs(u - column) <= 0.5) & (xp.abs(v - row) <= 0.5) & (z > NEAREST)
+    pixel = xp.astype(row, xp.int64) * width + xp.astype(column, xp.int64)
+    if depth.ndim == 3:
+        image = xp.arange(points.shape[0], device=array_api_compat.device(points))
+        pixel = pixel + (height * width) * image[:, None, None]
+    depth_m = depth_in_metres(xp.reshape(depth, (-1,))[pixel]) * xp.astype(inside, xp.float32)
+    x, y = intrinsics.unproject(column, row)  # of the pixel's own centre: the point is exact
+    return xp.concat([x * depth_m, y * depth_m, depth_m], axis=1)
 
 
 def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1):

@@ -7,9 +7,12 @@ depths: the networks see geometry in units that do not depend on the camera.
 """
 from __future__ import annotations
 
+from functools import lru_cache
+
 import array_api_compat
 
-from depthface_ros.camera import Intrinsics
+from depthface_ros.camera import Intrinsics, measured_points
+from depthface_ros.rotations import cross, unit
 
 CROP_PIXELS = 96
 POSE_CROP_SIZE = 0.30  # m
@@ -21,10 +24,11 @@ FACE_CENTRE_FACE = (-0.04, 0.0, -0.025)
 DEPTH_LIMIT = 1.25
 
 
-def pose_crop(depth_m, intrinsics: Intrinsics, head_centre_camera, roll=None):
+def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
     """Crop the surroundings of head centres as the head-pose network wants them.
 
-    :param depth_m: (H, W) float32 metres, 0 invalid, for all crops; or (N, H, W), one per crop.
+    :param depth: (H, W) for all crops, or (N, H, W) with an image per crop; uint16 millimetres or
+        float32 metres.
     :param head_centre_camera: (N, 3) float32 metres, camera frame, z > 0.
     :param roll: (N,) radians to turn the crop about the viewing ray, or None for 0.
     :returns: crops (N, 4, S, S) float32 and camera_from_crop (N, 4, 4) float32. Channels 0-2 are
@@ -39,15 +43,15 @@ def pose_crop(depth_m, intrinsics: Intrinsics, head_centre_camera, roll=None):
     if roll is not None:
         camera_from_grid = xp.matmul(camera_from_grid, _rotation_about_z(roll))
     camera_from_crop = _rigid(camera_from_grid, head_centre_camera)
-    crops = _crop(depth_m, intrinsics, camera_from_grid, head_centre_camera, camera_from_crop,
+    crops = _crop(depth, intrinsics, camera_from_grid, head_centre_camera, camera_from_crop,
                   POSE_CROP_SIZE / 2)
     return crops, camera_from_crop
 
 
-def shape_crop(depth_m, intrinsics: Intrinsics, camera_from_face):
+def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     """Crop faces of known pose, upright and in the coordinates of the face, for the shape network.
 
-    :param depth_m: (H, W) or (N, H, W) float32 metres, 0 invalid.
+    :param depth: as for :func:`pose_crop`.
     :param camera_from_face: (N, 4, 4) float32.
     :returns: (N, 4, S, S) float32; channels 0-2 are the points in the face frame in units of half
         the crop's size, channel 3 as in :func:`pose_crop`.
@@ -58,62 +62,45 @@ def shape_crop(depth_m, intrinsics: Intrinsics, camera_from_face):
     centre_face = xp.asarray(FACE_CENTRE_FACE, dtype=camera_from_face.dtype, device=device)
     centre = sellion + xp.matmul(rotation, centre_face[:, None])[..., 0]
     camera_from_grid = _look_at(centre, rotation[:, :, 2])
-    return _crop(depth_m, intrinsics, camera_from_grid, centre, camera_from_face,
+    return _crop(depth, intrinsics, camera_from_grid, centre, camera_from_face,
                  SHAPE_CROP_SIZE / 2)
 
 
-def _crop(depth_m, intrinsics, camera_from_grid, centre, camera_from_value, half_size):
+def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_size):
     """Sample depth on a grid across the viewing ray; points come in the value frame / half_size."""
     xp = array_api_compat.array_namespace(centre)
-    device = array_api_compat.device(centre)
-    count, size = centre.shape[0], CROP_PIXELS
-    ticks = (xp.arange(size, dtype=xp.float32, device=device) + 0.5) * (2 / size) - 1
-    ticks = ticks * half_size
     right, down, forward = (camera_from_grid[:, :, i] for i in range(3))
-    # points of the grid, in the camera frame: (N, S, S) each
-    x, y, z = (centre[:, i, None, None] + right[:, i, None, None] * ticks[None, None, :]
-               + down[:, i, None, None] * ticks[None, :, None] for i in range(3))
-    in_front = z > 1e-3
-    z = xp.where(in_front, z, xp.ones_like(z))
-    u, v = intrinsics.project(x / z, y / z)
+    plane = xp.stack([right * half_size, down * half_size, centre], axis=-1)
+    grid = xp.matmul(plane, _grid(xp, array_api_compat.device(centre)))
+    points = measured_points(depth, intrinsics, grid)
 
-    height, width = depth_m.shape[-2:]
-    inside = in_front & (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)
-    # Nearest pixel: interpolating would invent points between a face and what is behind it.
-    u = xp.round(xp.where(inside, u, xp.zeros_like(u)))
-    v = xp.round(xp.where(inside, v, xp.zeros_like(v)))
-    index = xp.astype(v, xp.int64) * width + xp.astype(u, xp.int64)
-    if depth_m.ndim == 3:
-        index = index + (xp.arange(count, device=device) * (height * width))[:, None, None]
-    sampled = xp.take(xp.reshape(depth_m, (-1,)), xp.reshape(index, (-1,)), axis=0)
-    sampled = xp.where(inside, xp.reshape(sampled, (count, size, size)), xp.zeros_like(u))
-
-    x, y = intrinsics.unproject(u, v)  # of the pixel's own centre: the point is exact
-    points = xp.stack([x * sampled, y * sampled, sampled], axis=1)  # (N, 3, S, S)
-    flat = xp.reshape(points, (count, 3, size * size))
-    measured = sampled > 0
-    distance = xp.matmul(forward[:, None, :], flat - centre[:, :, None])
-    near = measured & (xp.abs(xp.reshape(distance, measured.shape)) < DEPTH_LIMIT * half_size)
+    # one product takes points to values and to their distance from the grid's plane
     value_from_camera = xp.matrix_transpose(camera_from_value[:, :3, :3]) / half_size
-    values = xp.matmul(value_from_camera, flat - camera_from_value[:, :3, 3:])
-    values = xp.reshape(values, points.shape)
-    near_f, measured_f = (xp.astype(mask, xp.float32)[:, None] for mask in (near, measured))
-    values = xp.where(near[:, None], values, xp.zeros_like(values))
-    return xp.concat([values, 2 * near_f - measured_f], axis=1)
+    across = forward[:, None, :] / (DEPTH_LIMIT * half_size)
+    linear = xp.concat([value_from_camera, across], axis=1)
+    origin = xp.concat([xp.matmul(value_from_camera, camera_from_value[:, :3, 3:]),
+                        xp.matmul(across, centre[:, :, None])], axis=1)
+    values = xp.matmul(linear, points) - origin
+    measured = points[:, 2:] > 0
+    near = xp.astype(measured & (xp.abs(values[:, 3:]) < 1), xp.float32)
+    crops = xp.concat([values[:, :3] * near, 2 * near - xp.astype(measured, xp.float32)], axis=1)
+    return xp.reshape(crops, (-1, 4, CROP_PIXELS, CROP_PIXELS))
+
+
+@lru_cache(maxsize=8)
+def _grid(xp, device):
+    """Pixels of a crop, row by row: (3, S * S) of right and down in -1..1, and 1."""
+    ticks = (xp.arange(CROP_PIXELS, dtype=xp.float32, device=device) + 0.5) * (2 / CROP_PIXELS) - 1
+    right, down = xp.broadcast_arrays(ticks[None, :], ticks[:, None])
+    return xp.reshape(xp.stack([right, down, xp.ones_like(right)]), (3, -1))
 
 
 def _look_at(target, up):
     """Rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
     xp = array_api_compat.array_namespace(target)
-    forward = _unit(target)
-    right = _unit(xp.linalg.cross(forward, up))
-    return xp.stack([right, xp.linalg.cross(forward, right), forward], axis=-1)
-
-
-def _unit(vectors):
-    xp = array_api_compat.array_namespace(vectors)
-    norm = xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True))
-    return vectors / xp.where(norm > 1e-9, norm, xp.ones_like(norm))
+    forward = unit(target)
+    right = unit(cross(forward, up))
+    return xp.stack([right, cross(forward, right), forward], axis=-1)
 
 
 def _rotation_about_z(angle):

@@ -11,7 +11,7 @@ import numpy as np
 
 from depthface_ros import head_finder
 from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
-from depthface_ros.camera import Intrinsics, depth_in_metres
+from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import (
     FACE_CENTRE_FACE,
     HEAD_CENTRE_FACE,
@@ -119,23 +119,21 @@ class FaceEstimator:
         :raises ValueError: the image or the intrinsics are not what is described above.
         """
         intrinsics = check_camera(depth, intrinsics)
-        depth_m = np.minimum(depth_in_metres(depth), np.float32(MAX_DEPTH))
-        lap('depth')
         if heads is None:
-            heads = self._find_heads(depth_m, intrinsics)
+            heads = self.find_heads(depth, intrinsics)
             lap('find heads')
         heads = _checked(heads)
 
         if not len(heads.centres):
             return []
-        poses = self._predict_poses(depth_m, intrinsics, heads.centres, None, lap)
-        self._look_again(poses, depth_m, intrinsics, heads.centres, lap)
+        poses = self._predict_poses(depth, intrinsics, heads.centres, None, lap)
+        self._look_again(poses, depth, intrinsics, heads.centres, lap)
         poses = poses._replace(confidence=agreed_confidence(heads.heat, poses.confidence))
         faces = self._accept(poses, heads.tracked)
         if not len(faces):
             return []
         camera_from_face, confidence, rotation_std, position_std = (part[faces] for part in poses)
-        crops = shape_crop(depth_m, intrinsics, camera_from_face)
+        crops = shape_crop(depth, intrinsics, camera_from_face)
         lap('shape crop')
         shape = self.engine.run('face_shape', crops)
         turn, shift = np.split(shape['residual'], 2, axis=1)
@@ -144,7 +142,7 @@ class FaceEstimator:
         lap('shape network')
 
         camera_from_face, vertices_face = self._align(
-            depth_m, intrinsics, camera_from_face, rotation_std, position_std, vertices_face)
+            depth, intrinsics, camera_from_face, rotation_std, position_std, vertices_face)
         vertices = (vertices_face @ camera_from_face[:, :3, :3].transpose(0, 2, 1)
                     + camera_from_face[:, None, :3, 3])
         lap('alignment')
@@ -156,19 +154,16 @@ class FaceEstimator:
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> Heads:
         """The heads in a depth image, hottest first; image and errors as for a call."""
-        return self._find_heads(depth_in_metres(depth), check_camera(depth, intrinsics))
-
-    def _find_heads(self, depth_m: np.ndarray, intrinsics: Intrinsics) -> Heads:
-        points = head_finder.finder_input(depth_m, intrinsics)
+        points = head_finder.finder_input(depth, check_camera(depth, intrinsics))
         if not points[3].any():
             return Heads(np.zeros((0, 3), np.float32))
         found = self.engine.run('head_finder', points[None])
         return Heads(*head_finder.decode(found['heatmap'][0], found['offset'][0], points,
                                          self.config.finder))
 
-    def _predict_poses(self, depth_m, intrinsics, head_centres, roll, lap) -> Poses:
+    def _predict_poses(self, depth, intrinsics, head_centres, roll, lap) -> Poses:
         """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
-        crops, camera_from_crop = pose_crop(depth_m, intrinsics, head_centres, roll)
+        crops, camera_from_crop = pose_crop(depth, intrinsics, head_centres, roll)
         measured = np.mean(crops[:, 3] > 0, axis=(1, 2)) >= self.config.min_measured
         lap('pose crop')
         answer = self.engine.run('head_pose', crops)
@@ -178,7 +173,7 @@ class FaceEstimator:
         return Poses(camera_from_face, np.where(measured, answer['confidence'][:, 0], np.nan),
                      *np.exp(0.5 * answer['log_variance']).T.copy())
 
-    def _look_again(self, poses: Poses, depth_m, intrinsics, head_centres, lap) -> None:
+    def _look_again(self, poses: Poses, depth, intrinsics, head_centres, lap) -> None:
         """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
 
         The new crop has the head in its middle and upright, if the first look was right. The
@@ -191,7 +186,7 @@ class FaceEstimator:
         again = np.flatnonzero(again & np.isfinite(off) & (centres[:, 2] > MIN_DEPTH))
         if not len(again):
             return
-        new = self._predict_poses(depth_m, intrinsics, centres[again], roll[again], lap)
+        new = self._predict_poses(depth, intrinsics, centres[again], roll[again], lap)
         surer = new.rotation_std < poses.rotation_std[again]
         for of_all, of_these in zip(poses, new):
             of_all[again[surer]] = of_these[surer]
@@ -216,8 +211,9 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
 
     :returns: the same numbers as Python floats, for numpy's would turn float32 arrays to float64.
     """
-    if getattr(depth, 'ndim', None) != 2:
-        raise ValueError(f'depth image of shape {np.shape(depth)}: expected (height, width)')
+    if getattr(depth, 'ndim', None) != 2 or 0 in depth.shape:
+        raise ValueError(f'depth image of shape {np.shape(depth)}: expected (height, width), both '
+                         'at least 1')
     intrinsics.check()
     height, width = depth.shape
     slopes = (intrinsics.cx / intrinsics.fx, (width - intrinsics.cx) / intrinsics.fx,

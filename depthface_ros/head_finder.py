@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import array_api_compat
 import numpy as np
 
-from depthface_ros.camera import Intrinsics, point_map
+from depthface_ros.camera import Intrinsics, depth_in_metres, point_map
 from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.settings import setting
 
@@ -32,21 +32,21 @@ class FinderConfig:
     max_heads: int = setting(8, 'Heads looked at per image, at most.', 1, 64)
 
 
-def finder_input(depth_m, intrinsics: Intrinsics):
+def finder_input(depth, intrinsics: Intrinsics):
     """What the head finder sees: (4, 120, W) float32, x, y, z (m) and validity (0 or 1).
 
     W is 160, or 224 for wide images.
 
     Depth is sampled, not averaged: a mean of face and background is a point of neither.
 
-    :param depth_m: (H, W) float32 metres, 0 invalid; numpy or torch.
+    :param depth: (H, W) uint16 millimetres or float32 metres; numpy or torch.
     """
-    xp = array_api_compat.array_namespace(depth_m)
-    stride = finder_stride(*depth_m.shape, intrinsics.fx)
-    sampled = depth_m[stride // 2::stride, stride // 2::stride]
+    xp = array_api_compat.array_namespace(depth)
+    stride = finder_stride(*depth.shape, intrinsics.fx)
+    sampled = depth_in_metres(depth[stride // 2::stride, stride // 2::stride])
     height, width = sampled.shape
     canvas = xp.zeros((4, FINDER_HEIGHT, next(w for w in FINDER_WIDTHS if w >= width)),
-                      dtype=xp.float32, device=array_api_compat.device(depth_m))
+                      dtype=xp.float32, device=array_api_compat.device(depth))
     if height and width:
         valid = (sampled > 0) & (sampled < MAX_DEPTH)
         sampled = xp.where(valid, sampled, xp.zeros_like(sampled))

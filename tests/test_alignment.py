@@ -129,6 +129,21 @@ def test_a_mesh_that_is_too_narrow_is_widened_by_the_mode_that_does_it():
     np.testing.assert_array_equal(meshes, narrow)
 
 
+def test_torch_and_numpy_agree():
+    torch = pytest.importorskip('torch')
+    truth = posed()
+    vertices, triangles = ellipsoid()
+    modes = 0.1 * np.stack([vertices * np.array(axis, np.float32) for axis in np.eye(3)])
+    arrays = (np.round(1000 * draw(truth)).astype(np.uint16), moved(truth)[None],
+              np.full(1, 0.2, np.float32), np.full(1, 0.02, np.float32), 0.98 * vertices[None])
+    depth, *others = arrays
+    expected = Alignment(triangles, modes)(depth, CAMERA, *others)
+    depth, *others = map(torch.from_numpy, arrays)
+    found = Alignment(*map(torch.from_numpy, (triangles, modes)))(depth, CAMERA, *others)
+    for tensor, array in zip(found, expected):
+        np.testing.assert_allclose(tensor.numpy(), array, atol=1e-5)
+
+
 def test_the_modes_that_ship_are_of_the_face_model_and_of_the_size_of_faces():
     modes, model = face_modes(), FaceModel.load()
     assert modes.shape[1:] == model.template.shape

@@ -78,12 +78,6 @@ def test_other_dtypes_are_refused_with_what_was_expected(image):
         depth_in_metres(image)
 
 
-@pytest.mark.parametrize('shape', [(0, 5), (5, 0), (7,)])
-def test_images_without_pixels_are_refused(shape):
-    with pytest.raises(ValueError, match='height, width'):
-        depth_in_metres(np.zeros(shape, np.uint16))
-
-
 @settings(max_examples=50, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), first=st.integers(0, 5), stride=st.integers(1, 7),
        fx=st.floats(50, 2000), cy=st.floats(-50, 100))

@@ -101,6 +101,16 @@ def test_beyond_the_image_is_a_hole():
     assert (crop[3, :, 0] == 0).all()
 
 
+def test_millimetres_and_metres_give_the_same_crop():
+    depth_mm = np.round(1000 * sphere_depth(np.array([0.1, 0.0, 0.8]))).astype(np.uint16)
+    depth_m = depth_mm.astype(np.float32) / 1000
+    depth_m[depth_mm == 0] = np.nan
+    centre = np.array([[0.1, 0.0, 0.8]], np.float32)
+    of_millimetres, of_metres = (pose_crop(depth, CAMERA, centre)[0] for depth in (depth_mm, depth_m))
+    assert (of_millimetres[0, 3] == 1).any()
+    np.testing.assert_allclose(of_millimetres, of_metres, atol=1e-5)
+
+
 def test_shape_crop_gives_points_in_the_face_frame():
     """A sphere around a point of the face is a sphere around that point in face coordinates."""
     rotation = Rotation.from_euler('xyz', [20, -30, 10], degrees=True).as_matrix()

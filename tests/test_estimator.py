@@ -245,7 +245,7 @@ def test_each_stage_reports_its_end():
     estimator, depth = estimator_of([head_pose(0, 0, 1)])
     stages = []
     estimator(depth, CAMERA, lap=stages.append)
-    assert stages == ['depth', 'find heads', 'pose crop', 'pose network', 'shape crop', 'shape network',
+    assert stages == ['find heads', 'pose crop', 'pose network', 'shape crop', 'shape network',
                       'alignment']
 
 
