@@ -18,6 +18,8 @@ IMAGE, COMPRESSED, CAMERA_INFO = (
 class BagRecording:
     """The depth images of one topic of a ROS 1 or 2 bag, with the camera_info beside it."""
 
+    stamped = True
+
     def __init__(self, path: Path, intrinsics: tuple[float, ...] | None = None,
                  topic: str | None = None):
         """Open the bag and choose the topics; raises ValueError where that is not possible."""
@@ -57,7 +59,7 @@ class BagRecording:
                 camera = self._camera(info, *depth.shape)
             except ValueError as error:
                 raise ValueError(f'{self.topic} at {name}: {error}') from error
-            yield Frame(stamp_ns, depth, camera, name)
+            yield Frame(stamp_ns, depth, camera, name, message.header.frame_id)
 
     def _camera(self, info, height: int, width: int) -> Intrinsics:
         if self._intrinsics:

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     total = recording.count
     if options.frames:
         total = min(total or options.frames, options.frames)
-    summary = run_recording(recording, estimator, writers, lambda frames: progress(
+    summary = run_recording(recording, estimator, writers, show=lambda frames: progress(
         itertools.islice(frames, options.frames), total, 'faces'))
     print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of '
           f'{summary.frames} frames; written to {out}')

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline on a recording: every frame, in order, at whatever speed the machine has."""
+"""The node's pipeline on a recording: every frame, in order, at whatever speed the machine has."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depthface_ros.estimator import FaceEstimator
+from depthface_ros.pipeline import FaceTracker
 from depthface_ros.recordings import Recording
-from depthface_ros.tracking import Tracker, TrackerConfig
+from depthface_ros.tracking import Track, Tracker, TrackerConfig
 
 
 @dataclass(frozen=True)
@@ -22,22 +23,22 @@ class Summary:
 
 
 def run_recording(recording: Recording, estimator: FaceEstimator, results: Sequence,
+                  config: TrackerConfig = TrackerConfig(),
                   show: Callable[[Iterable], Iterable] = iter) -> Summary:
-    """Estimate and track faces in a recording and hand each frame with its tracks to the results.
+    """Track faces in a recording as the node does, and hand each frame with them to the results.
 
     :param results: objects of :mod:`depthface_ros.results`; closed in the end, errors or not.
     :param show: wraps the frames, to show progress.
     """
-    # Nothing is lost by telling of a face at its first sight: a file can be filtered afterwards.
-    tracker = Tracker(TrackerConfig(sightings=1))
+    tracker = FaceTracker(estimator, config) if recording.stamped else Stills(estimator, config)
     frames = frames_with_faces = faces = 0
     ids = set()
     with ExitStack() as stack:
         for result in results:
             stack.callback(result.close)
         for frame in show(recording):
-            tracks = [track for track in tracker.update(estimator(frame.depth, frame.intrinsics),
-                                                        frame.stamp_ns) if track.seen]
+            tracks = tracker(frame.depth, frame.intrinsics, frame.stamp_ns)
+            tracks = [track for track in tracks if track.stamp_ns == frame.stamp_ns]
             for result in results:
                 result.write(frame, tracks)
             frames += 1
@@ -45,3 +46,16 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
             faces += len(tracks)
             ids |= {track.id for track in tracks}
     return Summary(frames, frames_with_faces, faces, len(ids))
+
+
+class Stills:
+    """Faces in images that may not belong together: each image by itself, all that it shows.
+
+    Only ids go from one image to the next, to faces in the same place.
+    """
+
+    def __init__(self, estimator: FaceEstimator, config: TrackerConfig):
+        self._estimator, self._tracker = estimator, Tracker(replace(config, sightings=1))
+
+    def __call__(self, depth, intrinsics, stamp_ns: int) -> list[Track]:
+        return self._tracker.update(self._estimator(depth, intrinsics), stamp_ns)

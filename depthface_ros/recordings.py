@@ -28,12 +28,14 @@ class Frame:
     depth: np.ndarray
     intrinsics: Intrinsics
     name: str
+    frame_id: str = 'camera_depth_optical_frame'
 
 
 class Recording(Protocol):
-    """Frames in the order of time; `count` tells how many, or None if only reading tells."""
+    """Frames in the order of time."""
 
-    count: int | None
+    count: int | None  # of the frames; None if only reading tells
+    stamped: bool  # whether a camera took one after the other, at the times that they bear
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -80,7 +82,9 @@ def intrinsics_of(values: tuple[float, ...], height: int, width: int) -> Intrins
 
 
 class ImageRecording:
-    """PNG and .npz files."""
+    """PNG and .npz files. They have no stamps, so nobody knows whether they belong together."""
+
+    stamped = False
 
     def __init__(self, files: list[Path], intrinsics: tuple[float, ...] | None = None):
         self._files, self._intrinsics = files, intrinsics

@@ -56,6 +56,20 @@ def quaternion_from_rotation(rotation):
     return xp.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
 
 
+def vector_from_rotation(rotation):
+    """Rotation vectors of up to half a turn, radians: (..., 3, 3) to (..., 3).
+
+    The inverse of :func:`rotation_from_vector`, by way of quaternions: exact at any angle.
+    """
+    xp = array_api_compat.array_namespace(rotation)
+    quaternion = quaternion_from_rotation(rotation)
+    axis, w = quaternion[..., :3], quaternion[..., 3:]
+    sine = xp.sqrt(xp.sum(axis * axis, axis=-1, keepdims=True))  # of half the angle
+    small = sine < 1e-6
+    return axis * xp.where(small, 2 * xp.ones_like(sine),
+                           2 * xp.atan2(sine, w) / xp.where(small, xp.ones_like(sine), sine))
+
+
 def compose(a_from_b, rotation, translation):
     """a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
     xp = array_api_compat.array_namespace(a_from_b)

@@ -2,17 +2,29 @@
 """Which face is which: ids that stay with a person from image to image, in message time."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 
-from depthface_ros.estimator import Face
+from depthface_ros.assignment import pairs
+from depthface_ros.estimator import Face, Heads
 from depthface_ros.settings import setting
+from depthface_ros.smoothing import SmoothingConfig
+
+VELOCITY_S = 0.15  # s; a measured velocity counts for that long: one from two images is noisy
+MOMENTUM_S = 0.5  # s; a head that is out of sight is expected to slow down with this time constant
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """When a face gets an id and when it loses it."""
+    """How faces are followed: when they get ids and when they lose them."""
+
+    search_s: float = setting(0.2, 'Seconds between searches of the whole image while faces are '
+                              'tracked, so a new face is noticed at most this much later; 0 '
+                              'searches every image. Without faces, and while one is lost or '
+                              'new, every image is searched.', 0.0, 10.0)
 
     # Two sightings in three images make a face public: a false alarm seldom strikes twice in one
     # place, and at 30 Hz the second image costs 33 ms. Every id that comes or goes makes all its
@@ -21,13 +33,15 @@ class TrackerConfig:
     keep_s: float = setting(0.3, 'Seconds for which an id outlives the last sight of its face.',
                             0.0, 60.0)
     keep_images: int = setting(2, 'Images for which it does, at least: for slow cameras.', 0, 100)
-    # Heads closer than this to where they were are the same one: measurement noise, and the speed
-    # of a person who walks quickly.
-    reach: float = setting(0.10, 'Metres a face may be off from one image to the next.', 0.0, 1.0)
-    speed: float = setting(2.0, 'Metres per second a face may move besides.', 0.0, 10.0)
+    # A head closer than this to where one is expected is that one: errors of poses, and a person
+    # who starts to walk.
+    reach: float = setting(0.10, 'Metres a head may be from where it is expected.', 0.0, 1.0)
+    speed: float = setting(2.0, 'Metres per second by which its velocity may change besides.',
+                           0.0, 10.0)
     max_reach: float = setting(0.40, 'Metres of both together, at most.', 0.0, 2.0)
     time_jump_s: float = setting(1.0, 'Seconds back in time that mean a bag starts again; an '
                                  'image older than the newest by less came late.', 0.0, 60.0)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,80 +53,95 @@ class Track:
     stamp_ns: int
     sightings: int
     misses: int = 0  # images since then
+    velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s, of the head centre
 
     @property
     def seen(self) -> bool:
         """Whether the newest image shows it."""
         return self.misses == 0
 
+    def expected(self, stamp_ns: int) -> np.ndarray:
+        """(3,) metres, camera frame: where the head centre should be at that time."""
+        age_s = (stamp_ns - self.stamp_ns) * 1e-9
+        return self.face.head_centre - self.velocity * MOMENTUM_S * np.expm1(-age_s / MOMENTUM_S)
+
 
 class Tracker:
-    """Gives faces ids. The same images give the same ids; nothing depends on the wall clock."""
+    """Gives faces ids. The same faces give the same ids; nothing depends on the wall clock."""
 
-    def __init__(self, config: TrackerConfig = TrackerConfig()):
+    def __init__(self, config: TrackerConfig = TrackerConfig(),
+                 numbers: Iterator[int] | None = None):
+        """Start without faces; the numbers, all different, become ids: 1 becomes f00001."""
         self.config = config
+        self._numbers = count(1) if numbers is None else numbers
         self._tracks: list[Track] = []  # oldest first
-        self._next_id = 1
-        self._newest_ns: int | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether there are faces, all of them public and in the newest image."""
+        return bool(self._tracks) and all(track.id and track.seen for track in self._tracks)
+
+    def heads(self, stamp_ns: int) -> Heads:
+        """The heads of the public tracks, where they should be at that time."""
+        tracks = self._public()
+        return Heads(np.array([track.expected(stamp_ns) for track in tracks]).reshape(-1, 3),
+                     np.array([track.face.heat for track in tracks]), True)
 
     def update(self, faces: list[Face], stamp_ns: int) -> list[Track]:
         """Match the faces of one image to the tracks; returns the public tracks, oldest first.
 
         A public track that this image does not show is kept for a moment: see `Track.seen`.
-        An image a little older than the newest one changes nothing; a jump further back in time,
-        as of a bag that loops, drops all tracks.
-        """
-        if self._newest_ns is not None and stamp_ns < self._newest_ns:
-            if self._newest_ns - stamp_ns <= self.config.time_jump_s * 1e9:
-                return self._public()
-            self.reset()
-        self._newest_ns = stamp_ns
 
+        :param stamp_ns: not before that of the image before.
+        """
         matches = self._match(faces, stamp_ns)
         tracks = []
         for i, track in enumerate(self._tracks):
             if i in matches:
-                tracks.append(self._sighted(track.id, faces[matches[i]], stamp_ns,
-                                            track.sightings + 1))
+                tracks.append(self._sighted(faces[matches[i]], stamp_ns, track))
             else:
                 tracks.append(replace(track, misses=track.misses + 1))
-        tracks += [self._sighted('', face, stamp_ns, 1)
-                   for j, face in enumerate(faces) if j not in matches.values()]
-        self._tracks = [track for track in tracks if not self._lost(track)]
+        tracks += [self._sighted(face, stamp_ns) for j, face in enumerate(faces)
+                   if j not in matches.values()]
+        self._tracks = [track for track in tracks if not self._lost(track, stamp_ns)]
         return self._public()
 
     def reset(self) -> None:
         """Forget all tracks; later faces get new ids."""
         self._tracks = []
-        self._newest_ns = None
 
     def _public(self) -> list[Track]:
         return [track for track in self._tracks if track.id]
 
-    def _sighted(self, id_or_empty: str, face: Face, stamp_ns: int, sightings: int) -> Track:
-        if not id_or_empty and sightings >= self.config.sightings:
-            id_or_empty = f'f{self._next_id:05d}'
-            self._next_id += 1
-        return Track(id_or_empty, face, stamp_ns, sightings)
+    def _sighted(self, face: Face, stamp_ns: int, before: Track | None = None) -> Track:
+        track = Track(before.id, face, stamp_ns, before.sightings + 1,
+                      velocity=_velocity(before, face, stamp_ns)) if before else Track(
+                          '', face, stamp_ns, 1)
+        if track.id or track.sightings < self.config.sightings:
+            return track
+        return replace(track, id=f'f{next(self._numbers):05d}')
 
-    def _lost(self, track: Track) -> bool:
+    def _lost(self, track: Track, stamp_ns: int) -> bool:
         if not track.id:
             return track.misses > 1
-        age_s = (self._newest_ns - track.stamp_ns) * 1e-9
+        age_s = (stamp_ns - track.stamp_ns) * 1e-9
         return age_s > self.config.keep_s and track.misses > self.config.keep_images
 
     def _match(self, faces: list[Face], stamp_ns: int) -> dict[int, int]:
-        """Index of the track -> index of its face: nearest pairs of sellions first."""
+        """Index of the track -> index of its face."""
         if not self._tracks or not faces:
             return {}
-        before = np.array([track.face.camera_from_face[:3, 3] for track in self._tracks])
-        now = np.array([face.camera_from_face[:3, 3] for face in faces])
-        distance = np.linalg.norm(before[:, None] - now[None], axis=-1)
+        expected = np.array([track.expected(stamp_ns) for track in self._tracks])
+        centres = np.array([face.head_centre for face in faces])
         age_s = np.array([(stamp_ns - track.stamp_ns) * 1e-9 for track in self._tracks])
         reach = np.minimum(self.config.reach + self.config.speed * age_s, self.config.max_reach)
-        matches: dict[int, int] = {}
-        for flat in np.argsort(distance, axis=None, kind='stable'):
-            i, j = divmod(int(flat), len(faces))
-            if distance[i, j] < reach[i] and i not in matches and j not in matches.values():
-                matches[i] = j
-        return matches
+        return pairs(np.linalg.norm(expected[:, None] - centres, axis=-1), reach)
+
+
+def _velocity(before: Track, face: Face, stamp_ns: int) -> np.ndarray:
+    """Low-pass filtered, m/s."""
+    age_s = (stamp_ns - before.stamp_ns) * 1e-9
+    if age_s <= 0:
+        return before.velocity
+    measured = (face.head_centre - before.face.head_centre) / age_s
+    return before.velocity - np.expm1(-age_s / VELOCITY_S) * (measured - before.velocity)

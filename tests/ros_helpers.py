@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
-from depthface_ros.estimator import Face
+from depthface_ros.estimator import EstimatorConfig, Face, Heads
 from depthface_ros.ros import node as node_module
 
 FRAME = 'camera_depth_optical_frame'
@@ -57,11 +57,15 @@ class KnownFaces:
     engines_skipped = ()
     engine = SimpleNamespace(name='known')
     face_model = SimpleNamespace(triangles=TRIANGLES)
+    config = EstimatorConfig()
 
     def __init__(self, *_):
         pass
 
-    def __call__(self, depth, intrinsics):
+    def find_heads(self, depth, intrinsics):
+        return Heads(np.zeros((0, 3), np.float32))
+
+    def __call__(self, depth, intrinsics, heads=None, lap=None):
         if depth.dtype != np.uint16:
             return []
         return [face_at(z / 1000) for z in np.unique(depth[depth > 0]) if z % 1000 == 0]

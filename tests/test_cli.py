@@ -37,7 +37,7 @@ def face(x=0.0, z=1.0):
 class Scripted:
     """A recording of five frames and what an estimator sees in them: 1, 2, 0, 1, 1 faces."""
 
-    count = 5
+    count, stamped = 5, False
     seen = [[face(0.1)], [face(0.1), face(-0.4)], [], [face(0.11)], [face(0.12)]]
 
     def __iter__(self):

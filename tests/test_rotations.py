@@ -9,6 +9,7 @@ from depthface_ros.rotations import (
     quaternion_from_rotation,
     rotation_from_6d,
     rotation_from_vector,
+    vector_from_rotation,
     yaw_pitch_roll,
 )
 
@@ -24,6 +25,7 @@ def test_vectors_and_quaternions_agree_with_scipy():
     np.testing.assert_allclose(rotation_from_vector(truth.as_rotvec()), truth.as_matrix(), atol=1e-12)
     np.testing.assert_allclose(quaternion_from_rotation(truth.as_matrix()), truth.as_quat(canonical=True),
                                atol=1e-7)
+    np.testing.assert_allclose(vector_from_rotation(truth.as_matrix()), truth.as_rotvec(), atol=1e-7)
 
 
 @pytest.mark.parametrize('angle', [0, 1e-8, 9e-5, 1.1e-4, 1e-3, np.pi - 1e-6, np.pi])
@@ -33,6 +35,7 @@ def test_tiny_and_half_turns_are_exact(angle):
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
     np.testing.assert_allclose(np.abs(quaternion_from_rotation(rotation)),
                                np.abs([*np.sin(angle / 2) * axis, np.cos(angle / 2)]), atol=1e-9)
+    np.testing.assert_allclose(np.abs(vector_from_rotation(rotation)), np.abs(angle * axis), atol=1e-9)
 
 
 def test_six_numbers_become_the_rotation_whose_columns_they_nearly_are():
@@ -59,6 +62,6 @@ def test_the_same_code_runs_on_torch():
     vectors = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     rotation = rotation_from_vector(vectors)
     np.testing.assert_allclose(rotation.numpy(), rotation_from_vector(vectors.numpy()))
-    for function in (quaternion_from_rotation, yaw_pitch_roll):
+    for function in (quaternion_from_rotation, vector_from_rotation, yaw_pitch_roll):
         np.testing.assert_allclose(function(rotation).numpy(), function(rotation.numpy()))
     np.testing.assert_allclose(rotation_from_6d(rotation.mT.reshape(7, 9)[:, :6]).numpy(), rotation.numpy())

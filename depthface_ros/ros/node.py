@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import signal
 import sys
 import threading
@@ -24,9 +25,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.estimator import FaceEstimator
+from depthface_ros.pipeline import FaceTracker
 from depthface_ros.ros import bridge
 from depthface_ros.ros.health import Health, Problems
-from depthface_ros.ros.inputs import DepthFrame, Inputs
+from depthface_ros.ros.inputs import Inputs
 from depthface_ros.ros.outputs import Outputs
 from depthface_ros.ros.parameters import (
     READ_AT_CONFIGURE,
@@ -36,7 +38,6 @@ from depthface_ros.ros.parameters import (
 )
 from depthface_ros.ros.self_check import describe_engine, describe_models
 from depthface_ros.ros.worker import NewestFirstWorker
-from depthface_ros.tracking import Track, Tracker
 
 HEARTBEAT = 1.0  # s
 
@@ -69,6 +70,7 @@ class FaceNode(LifecycleNode):
         self._health = Health(self._now)
         self.problems = Problems(self._health, self.get_logger().warning)
         self._estimator = self._worker = None
+        self._numbers = itertools.count(1)  # of faces: none comes back while the node lives
         self._outputs = Outputs(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # in wall time: the heart beats on when a simulation is paused
@@ -96,7 +98,7 @@ class FaceNode(LifecycleNode):
 
     @told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._tracker = Tracker(self._settings.tracker)
+        self._tracker = FaceTracker(self._estimator, self._settings.tracker, self._numbers)
         self._inputs = Inputs(self, self._settings, self._health, self.problems, self._on_image)
         self._apply(self._settings)
         self._health.forget_latency()
@@ -162,7 +164,7 @@ class FaceNode(LifecycleNode):
             self._apply(self._settings)
         try:
             frame = self._inputs.frame(data)
-            tracks = self._track_faces(frame)
+            tracks = self._tracker(frame.depth, frame.intrinsics, frame.stamp_ns)
             self._outputs.publish(frame, tracks)
         except ValueError as error:
             self._health.count('rejected')
@@ -176,11 +178,6 @@ class FaceNode(LifecycleNode):
             return
         latency_s = self._now() - frame.stamp_ns * 1e-9
         self._health.processed(len(tracks), latency_s, time.monotonic() - received_time)
-
-    def _track_faces(self, frame: DepthFrame) -> list[Track]:
-        """All tracks that are public now; those that this image shows bear its stamp."""
-        faces = self._estimator(frame.depth, frame.intrinsics)
-        return self._tracker.update(faces, frame.stamp_ns)
 
     # Reporting ----------------------------------------------------------------------------------
 
