@@ -3,48 +3,74 @@
 
 from pathlib import Path
 
+import yaml
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
+CAMERAS = yaml.safe_load((CONFIG / 'cameras.yaml').read_text())
+BOOL = ['true', 'false']
 
-# Where the drivers of these cameras publish if nothing was changed: image and camera_info.
-CAMERAS = {
-    'none': ('depth/image', 'depth/camera_info'),
-    'realsense': ('/camera/camera/depth/image_rect_raw', '/camera/camera/depth/camera_info'),
-    'orbbec': ('/camera/depth/image_raw', '/camera/depth/camera_info'),
-    'azure': ('/depth/image_raw', '/depth/camera_info'),
-    'oak': ('/oak/stereo/image_raw', '/oak/stereo/camera_info'),
-    'zed': ('/zed/zed_node/depth/depth_registered', '/zed/zed_node/depth/camera_info'),
-    'gazebo': ('/rgbd_camera/depth_image', '/rgbd_camera/camera_info'),
-}
 # Name, default, what it means, and the values it takes if they are few.
 ARGUMENTS = (
-    ('camera', 'none', 'driver whose topic names to use', list(CAMERAS)),
-    ('depth_topic', '', "depth image to listen to; empty: the camera's", None),
-    ('info_topic', '', "camera_info of that image; empty: the camera's", None),
+    ('camera', 'generic', 'driver whose topics to listen to, see config/cameras.yaml',
+     list(CAMERAS)),
+    ('depth_topic', '', "depth image to listen to, raw or compressedDepth; empty: the camera's",
+     None),
+    ('info_topic', '', 'its camera_info; empty: the one beside depth_topic', None),
+    ('image_transport', '', 'raw or compressedDepth; empty: what params_file says',
+     ['', 'raw', 'compressedDepth']),
     ('namespace', '', 'namespace of the node', None),
     ('params_file', str(CONFIG / 'depthface.yaml'), 'YAML file with parameters', None),
+    ('autostart', 'true', 'configure and activate at start; false leaves that to a manager', BOOL),
     ('use_sim_time', 'false', 'take the time from /clock, of a simulation or `bag play --clock`',
-     ['true', 'false']),
+     BOOL),
+    ('fastdds', 'false', 'give the node, and what this launch starts later, config/fastdds.xml: '
+     'enough shared memory for depth images', BOOL),
+    ('rviz', 'false', 'show the faces in RViz', BOOL),
+    ('fixed_frame', 'camera_depth_optical_frame', 'frame in which RViz shows them', None),
     ('log_level', 'info', 'least severe messages to print', ['debug', 'info', 'warn', 'error']),
 )
 
 
-def start_node(context):
-    """The node with its topics, when the arguments have values."""
+def topics(value):
+    """The image topic and the camera_info topic that the arguments mean."""
+    camera = CAMERAS[value['camera']]
+    if not value['depth_topic']:
+        return camera['depth_topic'], value['info_topic'] or camera['info_topic']
+    folder, slash, _ = value['depth_topic'].removesuffix('/compressedDepth').rpartition('/')
+    return value['depth_topic'], value['info_topic'] or f'{folder}{slash}camera_info'
+
+
+def start(context):
+    """The node with its topics, and viewers, when the arguments have values."""
     value = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
-    depth_topic, info_topic = CAMERAS[value['camera']]
-    return [LifecycleNode(
+    depth_topic, info_topic = topics(value)
+    transport = value['image_transport']
+    actions = []
+    if value['fastdds'] == 'true':
+        actions += [SetEnvironmentVariable(f'{name}_DEFAULT_PROFILES_FILE',
+                                           str(CONFIG / 'fastdds.xml'))
+                    for name in ('FASTRTPS', 'FASTDDS')]  # until Jazzy, since Lyrical
+    actions.append(LifecycleNode(
         package='depthface_ros', executable='depthface_node', name='depthface',
         namespace=value['namespace'], output='screen',
-        # The node configures and activates itself unless the parameter `autostart` is false.
-        parameters=[value['params_file'], {'use_sim_time': value['use_sim_time'] == 'true'}],
-        remappings=[('depth/image', value['depth_topic'] or depth_topic),
-                    ('depth/camera_info', value['info_topic'] or info_topic)],
-        ros_arguments=['--log-level', value['log_level']])]
+        # The node takes itself through configure and activate, as `autostart` says.
+        parameters=[value['params_file'], {'use_sim_time': value['use_sim_time'] == 'true',
+                                           'autostart': value['autostart'] == 'true'},
+                    {'image_transport': transport} if transport else {}],
+        remappings=[('depth/image', depth_topic), ('depth/camera_info', info_topic)],
+        ros_arguments=['--log-level', value['log_level']]))
+    if value['rviz'] == 'true':
+        actions.append(Node(
+            package='rviz2', executable='rviz2', output='screen',
+            namespace=value['namespace'],
+            arguments=['-d', str(CONFIG / 'depthface.rviz'), '-f', value['fixed_frame']],
+            parameters=[{'use_sim_time': value['use_sim_time'] == 'true'}],
+            remappings=[('/depth/image', depth_topic), ('/depthface/mesh', 'depthface/mesh')]))
+    return actions
 
 
 def generate_launch_description():
@@ -53,4 +79,4 @@ def generate_launch_description():
         DeclareLaunchArgument(name, default_value=default, description=description,
                               **({'choices': choices} if choices else {}))
         for name, default, description, choices in ARGUMENTS]
-    return LaunchDescription([*arguments, OpaqueFunction(function=start_node)])
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -12,7 +12,7 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
@@ -131,23 +131,22 @@ class Peer:
 @contextmanager
 def spinning(*nodes):
     """Serve the nodes' callbacks in a thread of its own; destroys the nodes at the end."""
-    executor = SingleThreadedExecutor()
+    executor, stop = SingleThreadedExecutor(), threading.Event()
     for node in nodes:
         executor.add_node(node)
 
     def spin():
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.05)
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        executor.shutdown()
+        stop.set()
         thread.join()
+        executor.shutdown()
         for node in nodes:
             node.destroy_node()
 

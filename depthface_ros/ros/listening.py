@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from rclpy.node import Node
@@ -112,12 +113,16 @@ class Silence:
         self._counts = {images: 0, infos: 0}
         self._silent_s = {images: 0.0, infos: 0.0}
         self._window = (self._now(), 0, 0, 0)
-        self._time = self._now()
+        self._time, self._wall_start = self._now(), time.monotonic()
 
     def check(self, limit_s: float) -> None:
         """Report a topic on which nothing came for so long, and images that got lost."""
         now, before = self._now(), self._time
         self._time = now
+        if not now and time.monotonic() - self._wall_start > limit_s:
+            self._problems.report(
+                'clock', 'use_sim_time is set but nothing has come on /clock yet: start the '
+                'simulation, play the bag with --clock, or unset it', error=True)
         for listener in (self._images, self._infos):
             came = listener.count != self._counts[listener]
             self._counts[listener] = listener.count

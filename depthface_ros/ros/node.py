@@ -184,10 +184,6 @@ class FaceNode(LifecycleNode):
     def _on_heartbeat(self) -> None:
         if self._worker is not None:
             self._inputs.check(self._settings.input_timeout)
-            if not self._now():
-                self.problems.report(
-                    'clock', 'use_sim_time is set but nothing comes on /clock: start the '
-                    'simulation, play the bag with --clock, or unset it', error=True)
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
         engine = describe_engine(self._estimator.engine) if self._estimator else 'none'
         now = self.get_clock().now().to_msg()
