@@ -75,9 +75,11 @@ def test_everything_that_is_installed_exists(setup_arguments):
     installed = {folder: files for folder, files in setup_arguments['data_files']}
     assert all((ROOT / file).is_file() for files in installed.values() for file in files)
     assert installed['share/ament_index/resource_index/packages'] == [f'resource/{name}']
-    assert set(installed[f'share/{name}/launch']) == {'launch/depthface.launch.py'}
+    assert set(installed[f'share/{name}/launch']) == {
+        'launch/depthface.launch.py', 'launch/replay.launch.py'}
     assert set(installed[f'share/{name}/config']) == {
-        'config/depthface.yaml', 'config/fastdds.xml'}
+        f'config/{file}' for file in ('cameras.yaml', 'depthface.rviz', 'depthface.yaml',
+                                      'fastdds.xml', 'foxglove.json')}
     packages = setup_arguments['packages']
     assert all((ROOT / p.replace('.', '/') / '__init__.py').is_file() for p in packages)
     assert {name, f'{name}.ros', f'{name}.engines'} <= set(packages)

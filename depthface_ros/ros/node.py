@@ -158,7 +158,7 @@ class FaceNode(LifecycleNode):
         self._worker.put((data, time.monotonic()))
 
     def _process(self, item: tuple[bytes, float]) -> None:
-        """In the worker's thread: image to messages; one that is bad costs the next one nothing."""
+        """In the worker's thread: image to messages; a bad one costs the next one nothing."""
         data, received_time = item
         if self._applied is not self._settings:
             self._apply(self._settings)

@@ -35,8 +35,8 @@ class Parameters:
         'auto', 'What runs the networks; auto takes the fastest that works here.',
         choices=('auto', *ENGINES))
     image_transport: str = setting(
-        'raw', 'How images come; compressedDepth adds /compressedDepth to the name of the topic. A '
-        'topic that is named so already needs no setting.', choices=('raw', 'compressedDepth'))
+        'raw', 'How images come; compressedDepth adds /compressedDepth to the name of the topic. '
+        'A topic that is named so already needs no setting.', choices=('raw', 'compressedDepth'))
     rectified: bool = setting(
         False, 'The image is rectified: use P and ignore D of camera_info. Needed only if D is '
         'not zero and the name of the topic lacks "rect" after its last slash.')
