@@ -18,8 +18,8 @@ import setuptools
 
 for module in ('rclpy', 'tf2_msgs', 'onnxruntime', 'yaml'):
     pytest.importorskip(module)
-pytest.importorskip('launch_ros', reason='launch and launch_ros are not on PyPI; ROS has them, and '
-                    'the sources of ros2/launch and ros2/launch_ros on PYTHONPATH do as well')
+pytest.importorskip('launch_ros', reason='launch and launch_ros are not on PyPI; ROS has them, '
+                    'and the sources of ros2/launch and ros2/launch_ros on PYTHONPATH do as well')
 
 import rclpy  # noqa: E402
 import yaml  # noqa: E402
