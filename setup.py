@@ -28,7 +28,7 @@ setup(
     extras_require={
         'cpu': ['onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.11'],
         'ros': ['ros-rclpy[fastrtps]==7.1.6', *(f'ros-{name}-msgs==5.3.6' for name in (
-            'diagnostic', 'geometry', 'sensor', 'std', 'visualization'))],
+            'diagnostic', 'geometry', 'nav', 'sensor', 'std', 'visualization'))],
         'train': ['anny==0.6.2', 'onnx>=1.16', 'onnxscript', 'rich', 'roma', 'scipy',
                   'torch>=2.4'],
         'test': ['hypothesis', 'pytest', 'pytest-timeout'],

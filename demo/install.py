@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# What the tests need besides is not built for the demo.
+MESSAGES = {'demo': ['tf2_msgs'], 'test': ['tf2_msgs', 'hri_msgs']}
 VERSIONS = [(3, minor) for minor in range(10, 15)]
 # What pip says when it cannot reach its index.
 NETWORK_ERRORS = (
@@ -59,7 +61,9 @@ def main():
     run([*pip, '-r', str(requirements)], f'installing requirements/{purpose}.txt', log)
     run([*pip, '--no-build-isolation', '--no-deps', '-e', str(ROOT)],
         'installing depthface_ros', log)
-    run([str(python), str(ROOT / 'demo' / 'messages' / 'build.py')], 'building tf2_msgs', log)
+    for package in MESSAGES[purpose]:
+        run([str(python), str(ROOT / 'demo' / 'messages' / 'build.py'), package],
+            f'building {package}', log)
     stamp.write_text(fingerprint)
 
 

@@ -22,6 +22,8 @@ KEYS = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml
 # No rosdep key on apt: users install these with pip, see README.md. The last ones are optional.
 PIP_ONLY = {'array_api_compat', 'onnxruntime', 'rosbags', 'ruamel', 'rerun', 'rich', 'torch',
             'tensorrt'}
+# Used where it is installed; not every ROS distribution has it.
+OPTIONAL = {'hri_msgs'}
 
 
 def core_files() -> list[Path]:
@@ -49,7 +51,7 @@ def dependencies(kind: str) -> set[str]:
 def test_package_xml_names_exactly_what_is_imported():
     files = [file for folder in ('depthface_ros', 'launch')
              for file in (ROOT / folder).rglob('*.py')]
-    needed = {KEYS.get(name, name) for name in imported(files) - PIP_ONLY}
+    needed = {KEYS.get(name, name) for name in imported(files) - PIP_ONLY - OPTIONAL}
     assert dependencies('exec_depend') == needed
 
 

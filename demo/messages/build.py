@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build and install tf2_msgs into the running virtual environment: `python .../build.py`.
+"""Build messages into the running virtual environment: `python .../build.py tf2_msgs hri_msgs`.
 
-PyPI has real ROS 2, but not tf2_msgs: this builds it from the definition beside this file.
+PyPI has real ROS 2, but not these: this builds them from the definitions beside this file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-SOURCE = Path(__file__).parent / 'tf2_msgs'
+DEFINITIONS = Path(__file__).parent
 
 
 def correct_include_folders(prefix: Path) -> None:
@@ -34,8 +34,24 @@ def correct_include_folders(prefix: Path) -> None:
             file.write_text(corrected)
 
 
-def main() -> int:
+def build(package: str, prefix: Path, environment: dict[str, str]) -> None:
     """Configure, build and install; the tools' output is shown only if one fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        configure = ['cmake', '-S', DEFINITIONS / package, '-B', folder,
+                     '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF',
+                     f'-DCMAKE_PREFIX_PATH={prefix}', f'-DCMAKE_INSTALL_PREFIX={prefix}',
+                     f'-DPython3_EXECUTABLE={sys.executable}']
+        for command in (configure, ['cmake', '--build', folder, '--parallel'],
+                        ['cmake', '--install', folder]):
+            done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+            if done.returncode:
+                failed = ' '.join(map(str, command[:2]))
+                sys.exit(f'{done.stdout}\n{package} did not build: `{failed}` failed, see above')
+
+
+def main() -> None:
+    """Build the packages that the command line names."""
     prefix = Path(sys.prefix)
     if sys.prefix == sys.base_prefix:
         sys.exit(f'{sys.executable} is not in a virtual environment; nothing was built')
@@ -44,21 +60,9 @@ def main() -> int:
     ros = ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH', 'COLCON_PREFIX_PATH', 'PYTHONPATH')
     environment = {name: value for name, value in os.environ.items() if name not in ros}
     environment['PATH'] = f'{prefix}/bin{os.pathsep}{environment.get("PATH", "")}'
-    with tempfile.TemporaryDirectory() as build:
-        configure = ['cmake', '-S', SOURCE, '-B', build, '-DCMAKE_BUILD_TYPE=Release',
-                     '-DBUILD_TESTING=OFF', f'-DCMAKE_PREFIX_PATH={prefix}',
-                     f'-DCMAKE_INSTALL_PREFIX={prefix}', f'-DPython3_EXECUTABLE={sys.executable}']
-        for command in (configure, ['cmake', '--build', build, '--parallel'],
-                        ['cmake', '--install', build]):
-            done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT)
-            if done.returncode:
-                failed = ' '.join(map(str, command[:2]))
-                print(f'{done.stdout}\ntf2_msgs did not build: `{failed}` failed, see above',
-                      file=sys.stderr)
-                return 1
-    return 0
+    for package in sys.argv[1:]:
+        build(package, prefix, environment)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -1,36 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says about faces: frames on /tf and meshes for viewers."""
+"""What the node says about faces: where they are, their shape, their expression, pictures."""
 
 from __future__ import annotations
 
+from threading import Lock
+
 from builtin_interfaces.msg import Time
+from nav_msgs.msg import Odometry
 from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
 from depthface_ros.face_model import FaceModel
-from depthface_ros.ros import bridge
+from depthface_ros.overlay import draw_faces
+from depthface_ros.ros import bridge, face_messages
 from depthface_ros.ros.inputs import DepthFrame
 from depthface_ros.ros.mesh_marker import MeshMarker, deletion
 from depthface_ros.ros.parameters import Parameters
 from depthface_ros.tracking import Track
 
+try:
+    from depthface_ros.ros.humans import HumanFaces
+except ModuleNotFoundError as error:
+    if error.name != 'hri_msgs':
+        raise
+    HumanFaces = None
+
 
 class Outputs:
     """The publishers of the node; what nobody subscribes to is not made.
 
-    They live as long as the node, so that tools can list them before it is active.
+    They live as long as the node, so that tools can list them before it is active; those of
+    ROS4HRI come with activation, since another node may be the one that tells who is there.
     """
 
     def __init__(self, node: Node):
+        self._node, self._lock = node, Lock()
         self._tf = node.create_publisher(TFMessage, '/tf', 100)  # as tf2_ros does
+        self._poses = node.create_publisher(Odometry, '~/poses', 10)
+        self._expressions = node.create_publisher(JointState, '~/expressions', 10)
         self._mesh = node.create_publisher(Marker, '~/mesh', 10)
+        self._points = node.create_publisher(PointCloud2, '~/points', 1)
+        self._debug_image = node.create_publisher(Image, '~/debug_image', 1)
         self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
+        self._humans: HumanFaces | None = None
 
     def start(self, settings: Parameters, face_model: FaceModel) -> None:
         """The node is active from now on."""
         self._settings, self._face_model = settings, face_model
         self._marker: MeshMarker | None = None
+        if settings.publish_hri and HumanFaces is None:
+            self._node.get_logger().info('hri_msgs is not installed: nothing for ROS4HRI')
+        elif settings.publish_hri:
+            self._humans = HumanFaces(self._node, face_model)
 
     def publish(self, frame: DepthFrame, tracks: list[Track]) -> None:
         """All that is to be said after one image.
@@ -39,21 +62,51 @@ class Outputs:
         """
         header = frame.header
         seen = [track for track in tracks if track.stamp_ns == frame.stamp_ns]
-        if seen and self._settings.publish_tf:
-            self._tf.publish(bridge.face_transforms(header, seen))
-        self._clear_meshes(self._shown.keys() - {track.id for track in tracks}, header.stamp)
-        if seen and self._settings.publish_mesh and self._mesh.get_subscription_count():
-            if self._marker is None or self._marker.frame_id != header.frame_id:
-                self._marker = MeshMarker(header.frame_id, self._face_model.triangles,
-                                          self._settings.mesh_lifetime)
-            for track in seen:
-                self._shown[track.id] = header.frame_id
-                self._mesh.publish(
-                    self._marker.serialise(header.stamp, track.id, track.face.vertices))
+        with self._lock:
+            if seen and self._settings.publish_tf and self._tf.get_subscription_count():
+                self._tf.publish(bridge.face_transforms(header, seen))
+            if self._humans:
+                self._humans.publish(frame, tracks)
+            if self._poses.get_subscription_count():
+                for track in seen:
+                    self._poses.publish(face_messages.pose_with_covariance(header, track))
+            if self._expressions.get_subscription_count():
+                for track in seen:
+                    self._expressions.publish(face_messages.expression(
+                        header, track, self._face_model.expression_names))
+            self._clear_meshes(self._shown.keys() - {track.id for track in tracks}, header.stamp)
+            if seen and self._settings.publish_mesh and self._mesh.get_subscription_count():
+                self._publish_meshes(header, seen)
+            if self._points.get_subscription_count():
+                self._points.publish(face_messages.point_cloud(header, seen))
+            if self._debug_image.get_subscription_count():
+                picture = draw_faces(
+                    frame.depth, frame.intrinsics, [track.face for track in seen],
+                    self._face_model, [track.id for track in seen])
+                self._debug_image.publish(face_messages.image(header, picture))
+
+    def clear(self, stamp: Time) -> None:
+        """There are no images now: nobody is tracked, and nothing is left behind in viewers."""
+        with self._lock:
+            self._clear_meshes(set(self._shown), stamp)
+            if self._humans:
+                self._humans.clear(stamp)
 
     def stop(self, stamp: Time) -> None:
-        """The node is no longer active: leave nothing behind in viewers."""
-        self._clear_meshes(set(self._shown), stamp)
+        """The node is no longer active."""
+        self.clear(stamp)
+        if self._humans:
+            self._humans.close()
+            self._humans = None
+
+    def _publish_meshes(self, header, tracks: list[Track]) -> None:
+        if self._marker is None or self._marker.frame_id != header.frame_id:
+            self._marker = MeshMarker(header.frame_id, self._face_model.triangles,
+                                      self._settings.mesh_lifetime)
+        for track in tracks:
+            self._shown[track.id] = header.frame_id
+            self._mesh.publish(
+                self._marker.serialise(header.stamp, track.id, track.face.vertices))
 
     def _clear_meshes(self, ids: set[str], stamp: Time) -> None:
         for track_id in ids:

@@ -42,6 +42,9 @@ class Parameters:
         'not zero and the name of the topic lacks "rect" after its last slash.')
     publish_tf: bool = setting(True, 'Publish face_<id> and gaze_<id> on /tf.')
     publish_mesh: bool = setting(True, 'Publish meshes on ~/mesh while somebody subscribes.')
+    publish_hri: bool = setting(
+        True, 'Publish /humans/faces for ROS4HRI (REP-155) if hri_msgs is installed. Of several '
+        'cameras that see people, one may do so.')
     mesh_lifetime: float = setting(
         0.5, 'Seconds for which a viewer keeps a mesh without an update; 0 keeps it.', 0.0, 60.0)
     input_timeout: float = setting(

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faces as messages of ROS's common interfaces."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from depthface_ros.ros.bridge import transform
+from depthface_ros.ros.mesh_marker import marker_id_of
+from depthface_ros.tracking import Track
+
+POINT = np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('face', '<u4')])
+_POINT_FIELDS = [
+    PointField(name=name, offset=POINT.fields[name][1], count=1,
+               datatype=PointField.UINT32 if name == 'face' else PointField.FLOAT32)
+    for name in POINT.names]
+
+
+def pose_with_covariance(header: Header, track: Track) -> Odometry:
+    """Where a face is and how sure that is, with its id: as `child_frame_id`, named as on /tf.
+
+    Of the messages that hold a pose with its covariance, Odometry is the one that says whose pose
+    it is. It has a velocity, too: unknown, which the -1 says as it does in sensor_msgs/Imu.
+    """
+    value = transform(track.face.camera_from_face)
+    position = value.translation
+    message = Odometry(header=header, child_frame_id=f'face_{track.id}')
+    message.pose.pose = Pose(position=Point(x=position.x, y=position.y, z=position.z),
+                             orientation=value.rotation)
+    # The same along and about all axes, hence the same in every frame.
+    message.pose.covariance[:21:7] = [float(track.face.position_std) ** 2] * 3  # m^2
+    message.pose.covariance[21::7] = [float(track.face.rotation_std) ** 2] * 3  # rad^2
+    message.twist.covariance[0] = -1.0
+    return message
+
+
+def expression(header: Header, track: Track, names: tuple[str, ...]) -> JointState:
+    """The expression coefficients of a face with their names; the frame says whose they are."""
+    message = JointState(name=list(names), position=track.face.expression.tolist())
+    message.header.stamp, message.header.frame_id = header.stamp, f'face_{track.id}'
+    return message
+
+
+def point_cloud(header: Header, tracks: list[Track]) -> PointCloud2:
+    """The vertices of all meshes: one row per face, one column per vertex, metres.
+
+    `face` is the number of a face's id: 42 for f00042, as in the id of its marker.
+    """
+    width = len(tracks[0].face.vertices) if tracks else 0
+    points = np.empty((len(tracks), width), POINT)
+    for row, track in zip(points, tracks):
+        row['x'], row['y'], row['z'] = track.face.vertices.T
+        row['face'] = marker_id_of(track.id)
+    return PointCloud2(header=header, height=len(tracks), width=width, fields=_POINT_FIELDS,
+                       is_bigendian=False, point_step=POINT.itemsize,
+                       row_step=width * POINT.itemsize, data=array('B', points.tobytes()),
+                       is_dense=True)
+
+
+def image(header: Header, picture: np.ndarray) -> Image:
+    """A picture (H, W, 3) uint8 BGR, or depth (H, W) uint16 millimetres or float32 metres."""
+    encoding = {'|u1': 'bgr8', '<u2': '16UC1', '<f4': '32FC1'}[picture.dtype.str]
+    return Image(header=header, height=picture.shape[0], width=picture.shape[1],
+                 encoding=encoding, is_bigendian=0, step=picture[0].nbytes,
+                 data=array('B', picture.tobytes()))
