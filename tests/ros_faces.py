@@ -17,7 +17,7 @@ from depthface_ros.ros.outputs import Outputs
 from depthface_ros.ros.parameters import Parameters
 from depthface_ros.rotations import rotation_from_vector
 from depthface_ros.tracking import Track
-from ros_helpers import FRAME, spinning
+from ros_helpers import FRAME, spinning, wait_for
 
 SECOND = 10**9
 CAMERA = Intrinsics(150.0, 150.0, 79.5, 59.5)
@@ -51,6 +51,8 @@ def track(face_id: str, x: float = 0.0, z: float = 1.0, yaw: float = 0.0,
 class Stage:
     """Outputs of a node named depthface, and another node that listens to them."""
 
+    wait_for = staticmethod(wait_for)
+
     def __init__(self, **parameters):
         self._parameters = parameters
 
@@ -76,11 +78,3 @@ class Stage:
             for publisher in self.node.publishers))
         time.sleep(0.1)  # the other side may learn of it a moment later
         return heard
-
-    def wait_for(self, what, seconds: float = 10.0):
-        """The value of `what()` once it is true; fails the test if that takes too long."""
-        end = time.monotonic() + seconds
-        while not (value := what()):
-            assert time.monotonic() < end, f'nothing within {seconds} s'
-            time.sleep(0.01)
-        return value

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
@@ -78,8 +80,19 @@ def face_at(z: float) -> Face:
     return Face(camera_from_face, vertices, np.zeros(52, np.float32), 0.9, 0.02, 0.003)
 
 
+def wait_for(what, seconds: float = 10.0):
+    """The value of `what()` once it is true; fails the test if that takes too long."""
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < end, f'nothing within {seconds} s'
+        time.sleep(0.01)
+    return value
+
+
 class Peer:
     """Plays the camera and listens as any other program would."""
+
+    wait_for = staticmethod(wait_for)
 
     def __init__(self, namespace: str = ''):
         self.node = rclpy.create_node('peer', namespace=namespace)
@@ -91,14 +104,6 @@ class Peer:
         for kind, topic, name in ((TFMessage, '/tf', 'tf'), (Marker, 'depthface/mesh', 'mesh'),
                                   (DiagnosticArray, '/diagnostics', 'diagnostics')):
             self.node.create_subscription(kind, topic, self.heard[name].append, 100)
-
-    def wait_for(self, what, seconds: float = 10.0):
-        """The value of `what()` once it is true; fails the test if that takes too long."""
-        end = time.monotonic() + seconds
-        while not (value := what()):
-            assert time.monotonic() < end, f'nothing within {seconds} s'
-            time.sleep(0.01)
-        return value
 
     def wait_until_connected(self) -> None:
         self.wait_for(lambda: self._image.get_subscription_count()
@@ -148,7 +153,12 @@ def spinning(*nodes):
         thread.join()
         executor.shutdown()
         for node in nodes:
+            if isinstance(node, LifecycleNode):
+                node.trigger_shutdown()
             node.destroy_node()
+        # Cycles of references would keep the nodes' participants alive: one more in each test,
+        # to which all later ones talk.
+        gc.collect()
 
 
 def known_node(monkeypatch, namespace: str = '', **parameters) -> node_module.FaceNode:

@@ -18,6 +18,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 
 from depthface_ros.face_model import LANDMARK_MIRROR, FaceModel  # noqa: E402
 from depthface_ros.ros import outputs  # noqa: E402
+from depthface_ros.ros.parameters import Parameters  # noqa: E402
 from ros_faces import CAMERA, FRAME, Stage, frame, track  # noqa: E402
 
 SECOND = 10**9
@@ -73,9 +74,9 @@ def listen(stage: Stage, name: str) -> list:
 
 def topics(stage: Stage) -> set[str]:
     """What the rest of the robot sees of the node's topics for ROS4HRI."""
-    return {name.removeprefix('/humans/faces/') for name, _
-            in stage.peer.get_publisher_names_and_types_by_node('depthface', '/')
-            if name.startswith('/humans/')}
+    return {name.removeprefix('/humans/faces/')
+            for name, _ in stage.peer.get_topic_names_and_types()
+            if name.startswith('/humans/') and stage.peer.count_publishers(name)}
 
 
 @pytest.mark.parametrize('qos', [
@@ -270,6 +271,17 @@ def test_another_node_may_be_the_one_that_tells():
         stage.outputs.publish(frame(SECOND), [track('f00001')])
         stage.wait_for(lambda: stage.peer.count_publishers('/depthface/mesh'))
         assert not topics(stage)
+
+
+def test_telling_can_be_switched_off_and_on(stage):
+    listener, model = Listener(stage, 10), FaceModel.load()
+    stage.outputs.publish(frame(SECOND), [track('f00001')])
+    stage.outputs.start(Parameters(publish_hri=False), model)
+    stage.outputs.publish(frame(2 * SECOND), [track('f00001')])
+    stage.wait_for(lambda: len(listener.tracked) == 2 and not topics(stage))
+    assert listener.tracked[1].ids == []
+    stage.outputs.start(Parameters(), model)
+    stage.wait_for(lambda: topics(stage) == {'tracked'})
 
 
 def test_without_hri_msgs_everything_else_works(monkeypatch):

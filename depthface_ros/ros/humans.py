@@ -64,8 +64,9 @@ class HumanFaces:
         self._tell(Header(stamp=stamp, frame_id=self._frame_id), [])
         self._tracked.wait_for_all_acked(Duration(seconds=0.5))
 
-    def close(self) -> None:
-        """Take the last topic away."""
+    def close(self, stamp: Time) -> None:
+        """Leave nothing behind."""
+        self.clear(stamp)
         self._node.destroy_publisher(self._tracked)
 
     def _tell(self, header: Header, ids: list[str]) -> None:

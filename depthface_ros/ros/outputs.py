@@ -47,13 +47,17 @@ class Outputs:
         self._humans: HumanFaces | None = None
 
     def start(self, settings: Parameters, face_model: FaceModel) -> None:
-        """The node is active from now on."""
+        """The node is active from now on, or goes on with other settings."""
         self._settings, self._face_model = settings, face_model
         self._marker: MeshMarker | None = None
-        if settings.publish_hri and HumanFaces is None:
-            self._node.get_logger().info('hri_msgs is not installed: nothing for ROS4HRI')
-        elif settings.publish_hri:
-            self._humans = HumanFaces(self._node, face_model)
+        with self._lock:
+            if not settings.publish_hri:
+                self._close_humans(self._node.get_clock().now().to_msg())
+            elif HumanFaces is None:
+                self._node.get_logger().info('hri_msgs is not installed: nothing for ROS4HRI',
+                                             once=True)
+            elif self._humans is None:
+                self._humans = HumanFaces(self._node, face_model)
 
     def publish(self, frame: DepthFrame, tracks: list[Track]) -> None:
         """All that is to be said after one image.
@@ -94,9 +98,13 @@ class Outputs:
 
     def stop(self, stamp: Time) -> None:
         """The node is no longer active."""
-        self.clear(stamp)
+        with self._lock:
+            self._clear_meshes(set(self._shown), stamp)
+            self._close_humans(stamp)
+
+    def _close_humans(self, stamp: Time) -> None:
         if self._humans:
-            self._humans.close()
+            self._humans.close(stamp)
             self._humans = None
 
     def _publish_meshes(self, header, tracks: list[Track]) -> None:
