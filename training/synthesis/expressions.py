@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random ARKit coefficients: still faces, single actions, mixtures, speech, blinks."""
+"""Random ARKit coefficients: still faces, single actions, mixtures, speech, yawns, blinks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ OPPOSED = [('jawLeft', 'jawRight'), ('mouthLeft', 'mouthRight'), ('eyeBlinkLeft'
 
 def random_expression(rng: np.random.Generator) -> np.ndarray:
     """Coefficients (52,) float32 in 0..1 in the order of EXPRESSION_NAMES."""
-    kind = rng.choice(['still', 'single', 'mixture', 'speech'], p=[0.2, 0.2, 0.4, 0.2])
+    kind = rng.choice(['still', 'single', 'mixture', 'speech', 'yawn'],
+                      p=[0.18, 0.18, 0.36, 0.18, 0.1])
     weights = np.zeros(len(EXPRESSION_NAMES))
     if kind == 'single':
         weights[rng.integers(len(weights))] = rng.uniform(0.3, 1)
@@ -37,6 +38,11 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
         weights[INDEX['jawOpen']] = rng.beta(1.2, 2)
         for name in rng.choice(SPEECH, rng.integers(1, 4), replace=False):
             weights[INDEX[name]] = rng.beta(1.5, 2)
+    elif kind == 'yawn':  # or a shout, a bite, a song: wide open, whatever else
+        active = rng.choice(len(weights), rng.integers(0, 6), replace=False)
+        weights[active] = rng.beta(1.3, 2, len(active))
+        weights[[INDEX['mouthClose'], INDEX['cheekPuff']]] = 0
+        weights[INDEX['jawOpen']] = rng.uniform(0.5, 1)
     weights[GAZE] = 0
     if rng.random() < 0.5:
         look(weights, *rng.normal(0, 0.35, 2))
