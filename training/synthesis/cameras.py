@@ -68,38 +68,40 @@ def sample_sensor(rng: np.random.Generator, family: str) -> Sensor:
     def sometimes(chance, low, high):
         return log_uniform(low, high) if rng.random() < chance else 0.0
 
-    noise = log_uniform(0.5, 2)
+    noise = log_uniform(0.3, 1.8)
     side = 1 if rng.random() < 0.7 else -1
     common = {
         'noise_incidence': 1e-4 * log_uniform(0.5, 2),
-        'lateral': rng.uniform(0.25, 0.6),
-        'incidence_limit': math.radians(rng.uniform(75, 85)),
+        'incidence_limit': math.radians(rng.uniform(75, 87)),
         'edge_jump': rng.uniform(0.02, 0.06),
-        'speckle': sometimes(0.7, 0.0005, 0.02),
-        'hole': sometimes(0.4, 0.003, 0.08),
-        'hair_hole': sometimes(0.7, 0.02, 0.6),
+        'speckle': sometimes(0.5, 0.0003, 0.02),
+        'hole': sometimes(0.3, 0.003, 0.08),
+        'hair_hole': sometimes(0.6, 0.01, 0.6),
         'bias': log_uniform(0.0003, 0.003),
         'offset': rng.normal(0, 0.002),
         'max_range': rng.uniform(3.5, 6.5),
     }
     if family == 'structured_light':
         return Sensor(
-            **common, noise_base=0.0012 * noise, noise_quadratic=0.0019 * noise, noise_knee=0.4,
+            **common, lateral=rng.uniform(0.2, 0.6),
+            noise_base=0.0012 * noise, noise_quadratic=0.0019 * noise, noise_knee=0.4,
             correlation=rng.uniform(2, 5), smoothing=rng.uniform(0, 0.6),
             baseline=side * rng.uniform(0.055, 0.085), disparity_step=rng.choice([1 / 8, 1 / 16]),
             fattening=rng.uniform(0, 1.5), edge_drop=rng.uniform(0, 0.6),
             min_range=rng.uniform(0.25, 0.5))
     if family == 'active_stereo':
         return Sensor(
-            **common, noise_base=rng.uniform(0, 0.0005), disparity_noise=0.06 * noise,
+            **common, lateral=rng.uniform(0.2, 0.6),
+            noise_base=rng.uniform(0, 0.0005), disparity_noise=0.06 * noise,
             correlation=rng.uniform(2, 5), smoothing=rng.uniform(0, 1),
             baseline=side * rng.uniform(0.04, 0.1), disparity_step=1 / 32,
             fattening=rng.uniform(0, 3), edge_drop=rng.uniform(0, 0.7),
             min_range=rng.uniform(0.1, 0.3))
     return Sensor(
-        **common, noise_base=0.0005 * noise, noise_linear=0.001 * noise, noise_knee=0.5,
-        correlation=rng.uniform(1, 3.5), smoothing=rng.uniform(0, 0.5), flying=1.0,
-        edge_drop=rng.uniform(0.2, 1), min_range=rng.uniform(0.1, 0.4))
+        **common | {'hair_hole': common['hair_hole'] / 2}, lateral=rng.uniform(0.05, 0.5),
+        noise_base=0.0005 * log_uniform(0.7, 3.5), noise_linear=0.001 * noise, noise_knee=0.5,
+        correlation=rng.uniform(1.5, 4), smoothing=rng.uniform(0, 0.6), flying=1.0,
+        edge_drop=rng.uniform(0, 0.9), min_range=rng.uniform(0.1, 0.4))
 
 
 # Image sizes, and the range of fx / width that training draws from.

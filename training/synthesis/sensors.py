@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from training.synthesis.random_images import RandomImages
 
+HAIR_ROUGHNESS = 0.005  # m, the most by which locks stand out; it differs from head to head
 FAR = 8.0  # m; stands for "nothing there" wherever depths are compared or interpolated
 
 
@@ -100,6 +101,10 @@ def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator
     centre = None if centre is None else centre.to(depth_clean)
     random = RandomImages(depth_clean.shape, depth_clean.device, generator)
     clean = torch.where(depth_clean > 0, depth_clean, FAR)
+    if hair is not None:  # locks finer than the hair that was rendered
+        rough = HAIR_ROUGHNESS * random.uniform()[:, :1, :1]
+        locks = random.correlated(torch.full_like(rough, 3))
+        clean = torch.where(hair, clean + rough * locks, clean)
     slopes = surface_slopes(clean)
     incidence = incidence_angle(clean, slopes, fx_native / scale, centre)
     lost = _shadow(clean, sensor.baseline * fx_native / scale)
@@ -112,7 +117,8 @@ def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator
     z = torch.lerp(z, _box_mean(z), smoothing)
     z = _resample(z, sensor.lateral / scale, random)
     one_side = torch.where(z - near < far - z, near, far)
-    z = torch.where(edge & (sensor.flying < 0.5), one_side, z)
+    mixed = torch.lerp(z, _box_mean(z), random.uniform())
+    z = torch.where(edge, torch.where(sensor.flying < 0.5, one_side, mixed), z)
 
     steepness = incidence / (torch.pi / 2 - incidence)
     edge_drop = torch.where(edge, sensor.edge_drop / scale.clamp(min=1), 0)
