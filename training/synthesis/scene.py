@@ -166,9 +166,9 @@ def sample_pose(rng, camera: Camera, z, seen_from_below, camera_roll, centred=Tr
     u, v = rng.uniform(low, size - low)
     centre = np.array([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, 1]) * z
     kind = rng.random()
-    if kind < 0.79:
+    if kind < 0.76:
         angles = rng.uniform(-85, 85), rng.normal(0, 22)
-    elif kind < 0.87:
+    elif kind < 0.83:
         angles = rng.normal(0, 15), rng.normal(0, 10)
     else:
         angles = rng.uniform(-180, 180), rng.uniform(-50, 50)
