@@ -27,6 +27,9 @@ setup(
     install_requires=['array-api-compat>=1.9', 'numpy>=1.26'],
     extras_require={
         'cpu': ['onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.11'],
+        # torch and TensorRT themselves come as the GPU's driver wants them: see README.md
+        'cuda': ['onnx>=1.16', 'torch>=2.4'],
+        'tensorrt': ['cuda-bindings>=12.6.1', 'onnx>=1.16'],
         'ros': ['ros-rclpy[fastrtps]==7.1.6', *(f'ros-{name}-msgs==5.3.6' for name in (
             'diagnostic', 'geometry', 'nav', 'sensor', 'std', 'visualization'))],
         'train': ['anny==0.6.2', 'onnx>=1.16', 'onnxscript', 'rich', 'roma', 'scipy',

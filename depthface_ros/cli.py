@@ -87,6 +87,16 @@ def check(options: argparse.Namespace) -> int:
     return 0 if works else 1
 
 
+def build_engines(options: argparse.Namespace) -> int:
+    """Build the TensorRT engines for this machine's GPU, into the user's cache folder."""
+    from depthface_ros.engines import MODELS_FOLDER
+    from depthface_ros.engines.tensorrt import TensorRt
+    engine = TensorRt(MODELS_FOLDER, options.precision,
+                      report=lambda text: print(text, file=sys.stderr, flush=True))
+    print(f'ready: {engine.description}, in {engine.folder}')
+    return 0
+
+
 def _print_table(title: str, rows: list[tuple[str, float, float]]) -> None:
     print(f'\n{title:28}{"p50 ms":>8}{"p95 ms":>8}')
     for stage, median, p95 in rows:
@@ -122,6 +132,10 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument('--runs', type=int, default=200)
 
     commands.add_parser('check', help=check.__doc__).set_defaults(command=check)
+    four = commands.add_parser('build-engines', help=build_engines.__doc__)
+    four.set_defaults(command=build_engines)
+    four.add_argument('--precision', choices=('fp16', 'fp32'), default='fp16',
+                      help="fp32 is for the engine 'tensorrt_fp32'")
     return parser
 
 

@@ -8,27 +8,39 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from depthface_ros.engines import ENGINES, MODELS_FOLDER, EngineUnavailable, open_engine
+from depthface_ros.bench import machine
+from depthface_ros.engines import (
+    AUTO,
+    ENGINES,
+    MODELS_FOLDER,
+    EngineUnavailable,
+    open_engine,
+)
+from depthface_ros.engines.cuda import CudaError, describe_gpu, open_cuda
 
 PACKAGES = {'depthface_ros': 'this package', 'numpy': 'required', 'array-api-compat': 'required',
             'onnxruntime': "engine 'cpu'", 'opencv-python-headless': 'overlays, PNG',
             'rosbags': 'bags', 'rich': 'progress bars', 'rerun-sdk': '--rerun',
-            'rclpy': 'the ROS node'}
+            'rclpy': 'the ROS node', 'tensorrt': "engine 'tensorrt'",
+            'cuda-bindings': "engine 'tensorrt'", 'torch': "engine 'cuda'",
+            'onnx': "engines 'cuda' and 'tensorrt' (FP16)"}
+JETSON = Path('/etc/nv_tegra_release')
 
 
 def check_report(models_folder: Path = MODELS_FOLDER) -> tuple[list[str], bool]:
     """Lines for people to read, and whether at least one engine works."""
-    lines = [f'Python {platform.python_version()} on {platform.system()} {platform.machine()}', '',
-             'packages']
+    lines = [f'Python {platform.python_version()} on {platform.system()} {platform.machine()}',
+             f'CPU {machine()}', f'GPU {_gpu()}', '', 'packages']
     lines += [f'  {name:24} {_version(name):14} {purpose}' for name, purpose in PACKAGES.items()]
-    engines = [(name, _why_not(name, models_folder)) for name in ENGINES]
-    lines += ['', "engines, in the order of 'auto'"]
-    lines += [f'  {name:10} {"no: " + reason if reason else "works"}' for name, reason in engines]
+    engines = [(name, *_try(name, models_folder)) for name in ENGINES]
+    auto = next((name for name in AUTO if (name, True) in [each[:2] for each in engines]), 'none')
+    lines += ['', f"engines; 'auto' takes {auto}"]
+    lines += [f'  {name:14} {"works" if works else "no"}: {text}' for name, works, text in engines]
     lines += ['', f'models in {models_folder}']
     files = sorted([*Path(models_folder).glob('*.onnx'), *Path(models_folder).glob('*.npz')])
     lines += [f'  {file.name:20} {file.stat().st_size / 1e6:6.2f} MB  sha256 {_card(file)}'
               for file in files]
-    return lines + ([] if files else ['  none']), not all(reason for _, reason in engines)
+    return lines + ([] if files else ['  none']), auto != 'none'
 
 
 def _version(package: str) -> str:
@@ -44,12 +56,23 @@ def _version(package: str) -> str:
         return '-'
 
 
-def _why_not(engine: str, models_folder: Path) -> str:
+def _gpu() -> str:
+    """The GPU, by whoever can tell without PyTorch or TensorRT; or why none can be used."""
+    jetson = JETSON.read_text().splitlines()[0].lstrip('# ') if JETSON.is_file() else ''
     try:
-        open_engine(engine, models_folder)
+        gpu = describe_gpu(open_cuda())
+    except (EngineUnavailable, CudaError) as error:
+        return f'none is seen: {error} {jetson}'.rstrip()
+    return (f'{gpu.name}, compute {gpu.compute_capability}, driver for CUDA {gpu.driver}, '
+            f'runtime {gpu.runtime} {jetson}').rstrip()
+
+
+def _try(engine: str, models_folder: Path) -> tuple[bool, str]:
+    """Whether an engine works, and what it is or else why it does not."""
+    try:
+        return True, open_engine(engine, models_folder, build=False)[0].description
     except (EngineUnavailable, ValueError) as error:
-        return str(error).removeprefix(f'engine {engine}: ')
-    return ''
+        return False, str(error).removeprefix(f'engine {engine}: ')
 
 
 def _card(file: Path) -> str:

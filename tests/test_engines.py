@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -41,15 +42,18 @@ def test_each_of_a_batch_is_answered_on_its_own(cpu, network):
             np.testing.assert_allclose(together[name][i], alone[name][0], rtol=1e-3, atol=1e-4)
 
 
-def test_auto_takes_what_works_and_says_why_the_others_do_not():
+def test_auto_takes_what_works_and_says_why_the_others_do_not(monkeypatch):
+    for package in ('cuda.bindings', 'torch'):
+        monkeypatch.setitem(sys.modules, package, None)
     engine, skipped = open_engine('auto')
     assert engine.name == 'cpu'
     assert [name for name, _ in skipped] == ['tensorrt', 'cuda'] and all(reason for _, reason in skipped)
 
 
-@pytest.mark.parametrize('name', ['cuda', 'tensorrt'])
-def test_engines_of_later_versions_are_refused_by_name(name):
-    with pytest.raises(EngineUnavailable, match=f'{name}.*not available in this version'):
+@pytest.mark.parametrize('name, missing', [('cuda', 'torch'), ('tensorrt', 'cuda.bindings')])
+def test_an_engine_whose_package_is_missing_says_what_to_install(monkeypatch, name, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(EngineUnavailable, match=f'engine {name}: .*pip install'):
         open_engine(name)
 
 

@@ -21,7 +21,7 @@ PACKAGE = ElementTree.parse(ROOT / 'package.xml').getroot()
 KEYS = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml'}
 # No rosdep key on apt: users install these with pip, see README.md. The last ones are optional.
 PIP_ONLY = {'array_api_compat', 'onnxruntime', 'rosbags', 'ruamel', 'rerun', 'rich', 'torch',
-            'tensorrt'}
+            'tensorrt', 'onnx', 'cuda'}
 # Used where it is installed; not every ROS distribution has it.
 OPTIONAL = {'hri_msgs'}
 

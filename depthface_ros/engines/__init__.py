@@ -9,7 +9,8 @@ import numpy as np
 
 from depthface_ros.engines.contract import NETWORKS
 
-ENGINES = ('tensorrt', 'cuda', 'cpu')  # best first: the order in which 'auto' tries them
+AUTO = ('tensorrt', 'cuda', 'cpu')  # best first: the order in which 'auto' tries them
+ENGINES = ('tensorrt', 'tensorrt_fp32', 'cuda', 'cuda_fp16', 'cpu')
 MODELS_FOLDER = Path(__file__).resolve().parents[1] / 'models'
 
 
@@ -21,16 +22,18 @@ class Engine(Protocol):
     """Runs the networks of :data:`depthface_ros.engines.contract.NETWORKS`."""
 
     name: str
+    description: str  # version, precision and device, for people to read
 
     def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name, each (B, ...) float32, of one network for an input (B, ...) float32."""
 
 
-def open_engine(name: str = 'auto',
-                models_folder: Path = MODELS_FOLDER) -> tuple[Engine, list[tuple[str, str]]]:
+def open_engine(name: str = 'auto', models_folder: Path = MODELS_FOLDER,
+                build: bool = True) -> tuple[Engine, list[tuple[str, str]]]:
     """Load the networks and run each once, so that an engine that opens is one that works.
 
-    :param name: one of :data:`ENGINES`, or 'auto' for the first of them that works.
+    :param name: one of :data:`ENGINES`, or 'auto' for the first of :data:`AUTO` that works.
+    :param build: whether TensorRT may build what it lacks, for minutes; 'auto' never builds.
     :returns: the engine, and for 'auto' the (name, reason) of each better one that does not work.
     :raises ValueError: no such engine.
     :raises EngineUnavailable: the engine asked for, or with 'auto' every engine, does not work.
@@ -39,20 +42,30 @@ def open_engine(name: str = 'auto',
         raise ValueError(f"engine {name!r}: expected one of 'auto', "
                          f'{", ".join(map(repr, ENGINES))}')
     skipped = []
-    for candidate in ENGINES if name == 'auto' else (name,):
+    for candidate in AUTO if name == 'auto' else (name,):
         try:
-            return _open(candidate, models_folder), skipped
+            return _open(candidate, models_folder, build and name != 'auto'), skipped
         except EngineUnavailable as error:
             skipped.append((candidate, str(error)))
     raise EngineUnavailable('; '.join(f'engine {failed}: {reason}' for failed, reason in skipped))
 
 
-def _open(name: str, models_folder: Path) -> Engine:
-    if name != 'cpu':
-        raise EngineUnavailable("not available in this version; use engine='cpu' or 'auto'")
-    from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
-    engine = OnnxRuntimeCpu(models_folder)
-    for network, contract in NETWORKS.items():
-        for shape in contract.input_shapes:
-            engine.run(network, np.zeros((1, *shape), np.float32))
+def _open(name: str, models_folder: Path, build: bool) -> Engine:
+    # imported here: a machine needs the packages of the engine that it uses, and of no other
+    kind, _, precision = name.partition('_')
+    if kind == 'tensorrt':
+        from depthface_ros.engines.tensorrt import TensorRt
+        engine = TensorRt(models_folder, precision or 'fp16', build)
+    elif kind == 'cuda':
+        from depthface_ros.engines.torch_cuda import TorchCuda
+        engine = TorchCuda(models_folder, precision or 'fp32')
+    else:
+        from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
+        engine = OnnxRuntimeCpu(models_folder)
+    try:
+        for network, contract in NETWORKS.items():
+            for shape in contract.input_shapes:
+                engine.run(network, np.zeros((1, *shape), np.float32))
+    except RuntimeError as error:
+        raise EngineUnavailable(str(error)) from error
     return engine

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ONNX file as a PyTorch function, for the few operators that this project's networks use."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Host values (numpy arrays) are shapes and indices; everything else is a tensor on the device.
+
+
+def _conv(x, weight, bias=None, *, pads, strides, dilations, group, kernel_shape):
+    if pads[:2] != pads[2:]:
+        raise ValueError(f'Conv with pads {pads}: expected the same at both ends')
+    return functional.conv2d(x, weight, bias, strides, pads[:2], dilations, group)
+
+
+def _average_pool(x, *, kernel_shape, strides, pads=(0,), ceil_mode=0, count_include_pad=0):
+    if any(pads) or ceil_mode:
+        raise ValueError(f'AveragePool with pads {pads}, ceil_mode {ceil_mode}: expected none')
+    return functional.avg_pool2d(x, kernel_shape, strides)
+
+
+def _gemm(a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0):  # noqa: N803 (ONNX's names)
+    a, b = (a.mT if transA else a), (b.mT if transB else b)
+    return alpha * (a @ b) if c is None else torch.addmm(c, a, b, beta=beta, alpha=alpha)
+
+
+def _gather(x, index, *, axis=0):
+    if isinstance(x, np.ndarray):
+        return np.take(x, index, axis)
+    if index.ndim:
+        raise ValueError('Gather of several indices from a tensor: expected one')
+    return x.select(axis, int(index))
+
+
+def _slice(x, starts, ends, axes=None, steps=None):
+    if steps is not None and (steps != 1).any():
+        raise ValueError(f'Slice with steps {steps}: expected 1')
+    for i, axis in enumerate(range(len(starts)) if axes is None else axes):
+        size = x.shape[axis]
+        start, stop, _ = slice(int(starts[i]), int(ends[i])).indices(size)
+        x = x.narrow(int(axis), start, max(stop - start, 0))
+    return x
+
+
+def _resize(x, roi=None, scales=None, *, mode, coordinate_transformation_mode, nearest_mode,
+            cubic_coeff_a=None):
+    way = mode, coordinate_transformation_mode, nearest_mode
+    if scales is None or way != ('nearest', 'asymmetric', 'floor'):
+        raise ValueError(f'Resize {way}: expected nearest, asymmetric, floor, with scales')
+    return functional.interpolate(x, scale_factor=tuple(scales[2:].tolist()), mode='nearest')
+
+
+def _concat(*parts, axis):
+    host = isinstance(parts[0], np.ndarray)
+    return np.concatenate(parts, axis) if host else torch.cat(parts, axis)
+
+
+def _plain(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
+OPERATORS = {
+    'Add': torch.add,
+    'AveragePool': _average_pool,
+    'Cast': lambda x, *, to: x.to({1: torch.float32, 10: torch.float16}[to]),
+    'Concat': _concat,
+    'Conv': _conv,
+    'Div': torch.div,
+    'Flatten': lambda x, *, axis=1: x.reshape(math.prod(x.shape[:axis]), -1),
+    'Gather': _gather,
+    'Gemm': _gemm,
+    'Identity': lambda x: x,
+    'MatMul': torch.matmul,
+    'Mul': torch.mul,
+    'Relu': torch.relu,
+    'Reshape': lambda x, shape, *, allowzero=0: x.reshape(
+        [x.shape[i] if size == 0 else int(size) for i, size in enumerate(shape)]),
+    'Resize': _resize,
+    'Shape': lambda x: np.array(x.shape),
+    'Sigmoid': torch.sigmoid,
+    'Slice': _slice,
+    'Split': lambda x, sizes, *, axis=0: x.split(sizes.tolist(), axis),
+    'Sqrt': torch.sqrt,
+    'Sub': torch.sub,
+    'Transpose': lambda x, *, perm: x.permute(perm),
+    'Unsqueeze': lambda x, axes: np.expand_dims(x, tuple(axes)),
+}
+
+
+class OnnxFunction:
+    """Calls an ONNX graph: one input tensor (B, ...) to its outputs by name."""
+
+    def __init__(self, model, device: torch.device):
+        """Put the weights of an `onnx.ModelProto` on a device.
+
+        :raises ValueError: it holds an operator that is not in :data:`OPERATORS`.
+        """
+        from onnx import helper, numpy_helper
+        graph = model.graph
+        unknown = sorted({node.op_type for node in graph.node} - {*OPERATORS, 'Constant'})
+        if unknown:
+            raise ValueError(f'operators {", ".join(unknown)}: expected some of '
+                             f'{", ".join(sorted(OPERATORS))}')
+        self._input, = (value.name for value in graph.input)
+        self._constants = {}
+        self.inputs, self.outputs = ({
+            value.name: tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
+            for value in values} for values in (graph.input, graph.output))
+
+        def constant(tensor):
+            value = numpy_helper.to_array(tensor)
+            # scales of Resize are few and wanted on the host
+            on_host = value.dtype.kind != 'f' or value.shape == (4,)
+            return value if on_host else torch.tensor(value, device=device)
+
+        for tensor in graph.initializer:
+            self._constants[tensor.name] = constant(tensor)
+        self._steps = []
+        for node in graph.node:
+            if node.op_type == 'Constant':
+                self._constants[node.output[0]] = constant(node.attribute[0].t)
+                continue
+            options = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+            self._steps.append((OPERATORS[node.op_type], list(node.input), list(node.output),
+                                options))
+
+    def __call__(self, x: Tensor) -> dict[str, Tensor]:
+        values = {**self._constants, self._input: x, '': None}
+        for function, inputs, outputs, options in self._steps:
+            found = function(*(values[name] for name in inputs), **options)
+            values.update(zip(outputs, found if isinstance(found, tuple) else (found,)))
+        return {name: values[name] for name in self.outputs}
