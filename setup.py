@@ -34,6 +34,7 @@ setup(
             'diagnostic', 'geometry', 'nav', 'sensor', 'std', 'visualization'))],
         'train': ['anny==0.6.2', 'onnx>=1.16', 'onnxscript', 'rich', 'roma', 'scipy',
                   'torch>=2.4'],
+        'plots': ['matplotlib>=3.8'],  # of `python -m training evaluate --plots`
         'test': ['hypothesis', 'pytest', 'pytest-timeout'],
     },
     zip_safe=False,

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation finds, as one tree of figures that a later one can be compared with."""
+from __future__ import annotations
+
+import numpy as np
+
+from depthface_ros.face_model import EXPRESSION_NAMES
+from training.evaluation.errors import AXES, Record
+from training.evaluation.groups import (
+    DISTANCES,
+    GROUPS,
+    Figure,
+    asked,
+    between,
+    column,
+    grouped,
+    share,
+    summary,
+)
+
+WITHIN = {1: 68.27, 2: 95.45}  # percent of normal errors within so many sigma
+SEEN, HARDLY_SEEN = 0.5, 0.25  # correlation from which on depth shows an expression
+
+
+def all_figures(records: list[Record], frames: int) -> dict:
+    """Everything that the command prints and writes."""
+    faces = [record for record in records if asked(record)]
+    found = [record for record in faces if record['found']]
+    false = [record for record in records if not record['real']]
+    return {
+        'frames': frames, 'faces': len(faces),
+        'false_faces_per_100_frames': per_100_frames(len(false), frames),
+        'distances': by_distance(faces, false, frames),
+        'groups': {name: {value: summary(members)
+                          for value, members in grouped(records, name).items()}
+                   for name in GROUPS},
+        'within_sigma': within_sigma(found),
+        'expression': expression(found)}
+
+
+def per_100_frames(count: int, frames: int) -> Figure:
+    """A rate and its error by Poisson's law."""
+    return [100 * count / frames, 100 * float(np.sqrt(count + 0.25)) / frames]
+
+
+def by_distance(faces: list[Record], false: list[Record], frames: int) -> dict[str, dict]:
+    """How many faces there are, are missed, and are seen where none is."""
+    rows = {}
+    for low, high in zip(DISTANCES, DISTANCES[1:]):
+        name = between(low, DISTANCES, 'm')
+        here = [record for record in faces if low <= record['distance_m'] < high]
+        wrong = sum(low <= record['distance_m'] < high for record in false)
+        if here or wrong:
+            rows[name] = {'faces': len(here), 'missed_percent': share(
+                              sum(not record['found'] for record in here), len(here)),
+                          'false_per_100_frames': per_100_frames(wrong, frames)}
+    return rows
+
+
+def within_sigma(found: list[Record]) -> dict[str, dict[str, Figure]]:
+    """Percent of errors within one and two of their own sigma, by axis: see WITHIN."""
+    rows = {}
+    for axis in AXES:
+        for error, std in ((f'turn_{axis}_deg', 'rotation_std_deg'),
+                           (f'shift_{axis}_mm', 'position_std_mm')):
+            ratio = np.abs(column(found, error)) / column(found, std)
+            rows[error.rsplit('_', 1)[0]] = {
+                f'within_{k}_sigma': share(int((ratio <= k).sum()), len(ratio)) for k in WITHIN}
+    return dict(sorted(rows.items(), reverse=True))
+
+
+def expression(found: list[Record]) -> dict[str, dict[str, Figure]]:
+    """For each coefficient how estimates follow the truth, and how large their errors are.
+
+    guess_error is the mean error of who always says the median: what knowing nothing gives.
+    """
+    rows = {}
+    if len(found) < 3:
+        return rows
+    for name in EXPRESSION_NAMES:
+        estimate, truth = column(found, name), column(found, f'true_{name}')
+        moves = min(estimate.std(), truth.std()) > 1e-6
+        r = float(np.corrcoef(estimate, truth)[0, 1]) if moves else 0.
+        errors, guess = np.abs(estimate - truth), np.abs(truth - np.median(truth))
+        rows[name] = {'correlation': [r, float((1 - r * r) / np.sqrt(len(found) - 1))],
+                      'error': _mean(errors), 'guess_error': _mean(guess)}
+    return rows
+
+
+def verdict(correlation: float) -> str:
+    """In words, whether depth shows an expression."""
+    return 'seen' if correlation >= SEEN else 'hardly' if correlation >= HARDLY_SEEN else 'not'
+
+
+def _mean(values: np.ndarray) -> Figure:
+    return [float(values.mean()), float(values.std() / np.sqrt(len(values)))]

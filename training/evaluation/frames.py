@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic frames as a robot gets them, through the whole pipeline: what became of each face."""
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from scipy.optimize import linear_sum_assignment
+
+from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.estimator import EstimatorConfig, Face
+from training.evaluation.errors import Record, describe, errors, inner_face, own_words
+from training.pool import SPLITS, people_factory
+from training.synthesis.cameras import sample_camera
+from training.synthesis.scene import Head, Scene, sample_scene
+from training.synthesis.views import View, measure, render_frame
+
+MATCH_WITHIN = 0.10  # m between sellions
+ON_FACE = 0.01  # m along the ray, between a vertex and what is seen there
+FAR_OFF = 0.01  # what noise adds, as a share of the distance
+FRAMES_PER_TASK = 20
+
+
+@dataclass(frozen=True)
+class SyntheticFrames:
+    """Endless frames of a split; a frame depends on these and on its number alone."""
+
+    split: str = 'validation'
+    seed: int = 0
+    ict: Path | None = None  # as for `people_factory`
+    hair: Path | None = None
+
+    def __getitem__(self, number: int) -> tuple[Scene, View, np.ndarray]:
+        """The scene, what is to be seen of it, and what the camera delivers: (H, W) uint16 mm."""
+        salt = (self.seed, SPLITS.index(self.split), 7, number)
+        rng = np.random.default_rng(salt)
+        scene = sample_scene(rng, people_factory(self.split, self), sample_camera(rng, self.split))
+        view = render_frame(scene)
+        generator = torch.Generator().manual_seed(int(rng.integers(2 ** 40)))
+        noisy = measure([view], [scene.camera.sensor], generator)[0]
+        return scene, view, (noisy * 1000).round().numpy().astype(np.uint16)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What looks at which frames."""
+
+    frames: SyntheticFrames
+    models: Path = MODELS_FOLDER
+    config: EstimatorConfig = EstimatorConfig()
+
+    def records(self, count: int, workers: int = 1) -> list[Record]:
+        """Records of all faces and of all false faces in the first `count` frames."""
+        people_factory(self.frames.split, self.frames)  # bakes its cache before workers need it
+        tasks = [(self, numbers) for numbers in _chunks(range(count), FRAMES_PER_TASK)]
+        return [record for part in _spread(tasks, workers) for record in part]
+
+    def look(self, number: int) -> tuple[Scene, View, np.ndarray, list[Face]]:
+        """One frame and the faces that are found in it."""
+        scene, view, depth = self.frames[number]
+        return scene, view, depth, _estimator(self)(depth, intrinsics_of(scene))
+
+
+def intrinsics_of(scene: Scene) -> Intrinsics:
+    camera = scene.camera
+    return Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy)
+
+
+def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
+                  faces: Sequence[Face]) -> list[Record]:
+    """A record for each head, found or not, and for each face that is at no head."""
+    of_head = match(faces, scene.heads)
+    records = []
+    for k, head in enumerate(scene.heads):
+        record = describe(scene, head, float(view.face_visible[k]), float(view.head_visible[k]))
+        found = k in of_head
+        record['measured'] = measured_share(view, depth, head)
+        records.append({'frame': number, 'head': k, 'real': True, 'found': found} | record
+                       | (errors(faces[of_head[k]], head) if found else {}))
+    return records + [
+        {'frame': number, 'real': False, 'found': True, 'camera': scene.camera.name,
+         'family': scene.camera.family, 'distance_m': float(face.camera_from_face[2, 3])}
+        | own_words(face) for i, face in enumerate(faces) if i not in of_head.values()]
+
+
+def measured_share(view: View, depth: np.ndarray, head: Head) -> float:
+    """Share of the face's vertices in view at which the camera measured about what is there."""
+    x, y, z = head.vertices_camera[inner_face()].T
+    u = (view.fx * x / z + view.cx).round().astype(int)
+    v = (view.fy * y / z + view.cy).round().astype(int)
+    inside = (u >= 0) & (u < depth.shape[1]) & (v >= 0) & (v < depth.shape[0])
+    u, v, z = u[inside], v[inside], z[inside]
+    in_view = np.abs(view.depth.numpy()[v, u] - z) < ON_FACE
+    right = np.abs(depth[v, u] / 1000 - z) < ON_FACE + FAR_OFF * z
+    return float(right[in_view].mean()) if in_view.any() else 0.
+
+
+def match(faces: Sequence[Face], heads: Sequence[Head]) -> dict[int, int]:
+    """Which face is at which head: no face at two, none farther off than MATCH_WITHIN."""
+    if not faces or not heads:
+        return {}
+    gap = np.linalg.norm(np.array([face.camera_from_face[:3, 3] for face in faces])
+                         - np.array([head.camera_from_face[:3, 3] for head in heads])[:, None],
+                         axis=-1)
+    pairs = zip(*linear_sum_assignment(np.minimum(gap, MATCH_WITHIN)))
+    return {int(k): int(i) for k, i in pairs if gap[k, i] < MATCH_WITHIN}
+
+
+def _look_at(task: tuple[Trial, range]) -> list[Record]:
+    trial, numbers = task
+    torch.set_num_threads(1)
+    records = []
+    for number in numbers:
+        records += frame_records(number, *trial.look(number))
+    return records
+
+
+def _spread(tasks: list, workers: int) -> Iterator[list[Record]]:
+    """Results in order, whichever process they come from."""
+    if workers <= 1:
+        yield from track(map(_look_at, tasks), 'evaluating', total=len(tasks))
+        return
+    with multiprocessing.get_context('spawn').Pool(workers) as pool:
+        yield from track(pool.imap(_look_at, tasks), 'evaluating', total=len(tasks))
+
+
+@cache
+def _estimator(trial: Trial) -> FaceEstimator:
+    return FaceEstimator('cpu', trial.config, trial.models)
+
+
+def _chunks(numbers: range, size: int) -> list[range]:
+    return [numbers[i:i + size] for i in range(0, len(numbers), size)]

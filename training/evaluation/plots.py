@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plots of an evaluation: what the tables cannot show. Needs matplotlib."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from depthface_ros.face_model import EXPRESSION_NAMES
+from training.evaluation.errors import AXES, Record
+from training.evaluation.figures import SEEN, expression
+from training.evaluation.frames import Trial
+from training.evaluation.groups import asked, column, grouped, in_core
+from training.evaluation.worst import worst_sheet
+
+try:
+    import matplotlib
+except ImportError as missing:
+    raise ImportError(f'plots need matplotlib ({missing}): pip install matplotlib') from missing
+
+matplotlib.use('Agg')  # draws into files wherever there is no screen
+
+from matplotlib import pyplot as plt  # noqa: E402
+
+UNITS = {'geodesic_deg': 'rotation error, degrees', 'sellion_mm': 'sellion error, mm',
+         'face_mm': 'face error, mm, no alignment', 'face_surface_mm': 'face to true surface, mm'}
+CUT = {'geodesic_deg': 15, 'sellion_mm': 25, 'face_mm': 20, 'face_surface_mm': 10}
+ORDERED = ('distance', 'yaw', 'occlusion')  # groups along an axis
+BINS = 8  # of a reliability plot, with as many faces each
+
+
+def draw_all(records: list[Record], trial: Trial, folder: Path) -> None:
+    """Write all plots into a folder as PNG files, and a sheet of the worst faces."""
+    faces = [record for record in records if asked(record)]
+    found = [record for record in faces if record['found']]
+    if len(found) < BINS:
+        raise ValueError(f'{len(found)} faces were found: plots need {BINS} at least, so more '
+                         'frames, or networks that are trained')
+    for name, draw, shown in (
+            ('cumulative', draw_cumulative, faces), ('errors_by', draw_errors_by, records),
+            ('reliability', draw_reliability, found),
+            ('confidence', draw_confidence, records), ('expression', draw_expression, found)):
+        figure = draw(shown)
+        figure.savefig(folder / f'{name}.png', dpi=110)
+        plt.close(figure)
+    worst_sheet(records, trial, folder / 'worst.png')
+
+
+def draw_cumulative(faces: list[Record]):
+    """Share of faces with at most this error; missed ones never get there."""
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout='constrained')
+    for axis, (name, label) in zip(axes.flat, UNITS.items()):
+        for title, members in (('all', faces), ('0.4-1.5 m, yaw to 60', [
+                record for record in faces if in_core(record)])):
+            if members:
+                errors = np.sort(np.nan_to_num(column(members, name), nan=np.inf))
+                axis.step(errors, 100 * np.arange(1, len(errors) + 1) / len(errors), label=title)
+        axis.set(xlim=(0, CUT[name]), ylim=(0, 100), xlabel=label, ylabel='% of faces, missed too')
+        axis.grid(alpha=0.3)
+    axes[0, 0].legend(loc='lower right')
+    return figure
+
+
+def draw_errors_by(records: list[Record]):
+    """Median and 95th percentile of errors, and misses, in the groups of the tables."""
+    names = (*ORDERED, 'family', 'camera')
+    figure, axes = plt.subplots(4, len(names), figsize=(4 * len(names), 12), sharey='row',
+                                layout='constrained')
+    for k, name in enumerate(names):
+        groups = grouped(records, name)
+        labels = [f'{value}\n({len(members)})' for value, members in groups.items()]
+        places = np.arange(len(groups))
+        for row, error in enumerate(('geodesic_deg', 'sellion_mm', 'face_mm')):
+            for percent, style, label in ((95, 'o--', '95th percentile'), (50, 's-', 'median')):
+                axes[row, k].plot(places, [_percentile(column(members, error), percent)
+                                           for members in groups.values()],
+                                  style if name in ORDERED else style[0], label=label)
+            axes[row, 0].set_ylabel(UNITS[error])
+        axes[3, k].bar(places, [100 * np.mean([not record['found'] for record in members])
+                                for members in groups.values()])
+        for axis in axes[:, k]:
+            axis.set_xticks(places, [])
+            axis.grid(alpha=0.3)
+        axes[3, k].set_xticklabels(labels, rotation=60, ha='right', fontsize=8)
+        axes[0, k].set_title(f'by {name}')
+    axes[3, 0].set_ylabel('missed, %')
+    for axis in axes[:, 0]:  # the others share it
+        axis.set_ylim(bottom=0)
+    axes[0, 0].legend()
+    return figure
+
+
+def draw_reliability(found: list[Record]):
+    """Errors that were foretold against those that came, by axis; on the diagonal they agree."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), layout='constrained')
+    for axis, std, error, unit in ((axes[0], 'rotation_std_deg', 'turn_{}_deg', 'degrees'),
+                                   (axes[1], 'position_std_mm', 'shift_{}_mm', 'mm')):
+        said = column(found, std)
+        for part in AXES:
+            came = np.abs(column(found, error.format(part)))
+            axis.plot(*_in_bins(said, came, lambda values: np.percentile(values, 68.27)), 'o-',
+                      label=error.format(part).rsplit('_', 1)[0])
+        ends = np.percentile(said, [1, 99])
+        axis.plot(ends, ends, 'k--', linewidth=1, label='agreement')
+        axis.set(xscale='log', yscale='log', xlabel=f'sigma that faces tell, {unit}',
+                 ylabel=f'68 % of errors are within, {unit}')
+        axis.legend()
+        axis.grid(alpha=0.3, which='both')
+    return figure
+
+
+def draw_confidence(records: list[Record]):
+    """Confidence against errors, and against the share of faces that are real."""
+    said = [record for record in records if record['found']]
+    real = [record for record in said if record['real']]
+    figure, axes = plt.subplots(1, 3, figsize=(15, 5), layout='constrained')
+    for axis, error in zip(axes, ('geodesic_deg', 'face_mm')):
+        axis.scatter(column(real, 'confidence'), column(real, error), s=5, alpha=0.4)
+        axis.set(yscale='log', xlabel='confidence', ylabel=UNITS[error])
+    confidence = column(said, 'confidence')
+    is_real = np.array([100. * record['real'] for record in said])
+    axes[2].plot(*_in_bins(confidence, is_real, np.mean), 'o-', label='real faces')
+    axes[2].plot([0, 1], [0, 100], 'k--', linewidth=1, label='agreement')
+    axes[2].hist(confidence[is_real == 0], 20, range=(0, 1), alpha=0.4,
+                 label='number of false faces')
+    axes[2].set(xlabel='confidence', ylabel='% that are real')
+    axes[2].legend()
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def draw_expression(found: list[Record]):
+    """How well each coefficient follows the truth, best first."""
+    rows = expression(found)
+    names = sorted(EXPRESSION_NAMES, key=lambda name: -rows[name]['correlation'][0])
+    value, error = np.array([rows[name]['correlation'] for name in names]).T
+    figure, axis = plt.subplots(figsize=(13, 5), layout='constrained')
+    axis.bar(range(len(names)), value, yerr=error,
+             color=['tab:green' if each >= SEEN else 'tab:gray' for each in value])
+    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axis.set(ylabel='correlation with the truth', xlim=(-1, len(names)))
+    axis.grid(axis='y', alpha=0.3)
+    return figure
+
+
+def _percentile(values: np.ndarray, percent: float) -> float:
+    values = values[np.isfinite(values)]
+    return float(np.percentile(values, percent)) if len(values) else np.nan
+
+
+def _in_bins(by: np.ndarray, values: np.ndarray, figure: Callable) -> tuple[list, list]:
+    """Bins with as many of `by` each: their median of it, and a figure of `values`."""
+    parts = np.array_split(np.argsort(by), BINS)
+    return ([float(np.median(by[part])) for part in parts],
+            [float(figure(values[part])) for part in parts])

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures as tables to read."""
+from __future__ import annotations
+
+import math
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from training.evaluation.comparison import BEYOND_NOISE, Change
+from training.evaluation.figures import WITHIN, verdict
+
+COLUMNS = {  # heading -> figures of a group, and their form
+    'missed %': (('missed_percent',), '.1f'),
+    'rotation deg median/mean': (('geodesic_deg_median', 'geodesic_deg_mean'), '.2f'),
+    'p95': (('geodesic_deg_p95',), '.1f'),
+    'MAE deg pyr/ypr': (('mae_pyr_deg_mean', 'mae_ypr_deg_mean'), '.2f'),
+    'sellion mm median/mean': (('sellion_mm_median', 'sellion_mm_mean'), '.1f'),
+    'mesh mm raw/aligned': (('mesh_mm_mean', 'mesh_aligned_mm_mean'), '.2f'),
+    'mesh surface raw/aligned': (('mesh_surface_mm_mean', 'mesh_surface_aligned_mm_mean'), '.2f'),
+    'face mm raw/aligned': (('face_mm_mean', 'face_aligned_mm_mean'), '.2f'),
+    'face surface raw/aligned': (('face_surface_mm_mean',
+                                  'face_surface_aligned_mm_mean'), '.2f'),
+    'expression': (('expression_mean',), '.3f'),
+}
+WIDTH = 170
+
+
+def print_figures(tree: dict, console: Console | None = None) -> None:
+    """All tables of one evaluation."""
+    console = console or Console(width=WIDTH)
+    console.print(_groups(tree))
+    console.print('mesh: mean over all vertices, in the camera frame; face: without ears and '
+                  'hairline; surface: to the nearest point of the true surface; aligned: after the '
+                  'best rotation and shift, never scaled')
+    console.print(_distances(tree))
+    console.print(_within_sigma(tree))
+    if tree['expression']:
+        console.print(_expression(tree))
+
+
+def _text(figure, form: str) -> str:
+    return '-' if figure is None or math.isnan(figure[0]) else format(figure[0], form)
+
+
+def _groups(tree: dict) -> Table:
+    false = tree['false_faces_per_100_frames']
+    table = Table(title=f'{tree["frames"]} frames, {tree["faces"]} faces half in view and '
+                        f'measured, {false[0]:.1f} ± {false[1]:.1f} false faces per 100 frames',
+                  box=box.SIMPLE_HEAD)
+    table.add_column('group', no_wrap=True)
+    for heading in ('faces', *COLUMNS):
+        table.add_column(heading, justify='right')
+    for rows in tree['groups'].values():
+        for value, row in rows.items():
+            table.add_row(value, str(row['faces']), *(
+                ' / '.join(_text(row.get(name), form) for name in names)
+                for names, form in COLUMNS.values()))
+        table.add_section()
+    return table
+
+
+def _distances(tree: dict) -> Table:
+    table = Table('distance', 'faces', 'missed %', 'false faces per 100 frames',
+                  title='Misses and false faces', box=box.SIMPLE_HEAD)
+    for value, row in tree['distances'].items():
+        table.add_row(value, str(row['faces']), _text(row['missed_percent'], '.1f'),
+                      _text(row['false_per_100_frames'], '.2f'))
+    return table
+
+
+def _within_sigma(tree: dict) -> Table:
+    table = Table('error', *(f'within {k} sigma, aim {aim:.0f} %' for k, aim in WITHIN.items()),
+                  title='Whether faces know their errors', box=box.SIMPLE_HEAD)
+    for name, row in tree['within_sigma'].items():
+        table.add_row(name, *(_text(row[f'within_{k}_sigma'], '.1f') for k in WITHIN))
+    return table
+
+
+def _expression(tree: dict) -> Table:
+    table = Table('coefficient', 'correlation', 'error', 'error of a guess', 'seen',
+                  title='Expression: which coefficients depth shows, best first',
+                  box=box.SIMPLE_HEAD)
+    rows = sorted(tree['expression'].items(), key=lambda item: -item[1]['correlation'][0])
+    for name, row in rows:
+        table.add_row(name, *(_text(row[part], '.3f') for part in
+                              ('correlation', 'error', 'guess_error')),
+                      verdict(row['correlation'][0]))
+    return table
+
+
+def print_changes(found: list[Change], console: Console | None = None) -> None:
+    """What changed since an earlier evaluation."""
+    console = console or Console(width=WIDTH)
+    if not found:
+        console.print(f'Nothing changed by more than {BEYOND_NOISE:g} standard errors.')
+        return
+    table = Table('figure', 'before', 'now', 'standard errors', '',
+                  title=f'Changed by more than {BEYOND_NOISE:g} standard errors')
+    for change in found:
+        table.add_row(change.name, f'{change.before:.4g}', f'{change.now:.4g}',
+                      f'{change.sigmas:.1f}', 'worse' if change.worse else 'better')
+    console.print(table)
