@@ -17,7 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
@@ -68,9 +68,9 @@ class KnownFaces:
         return Heads(np.zeros((0, 3), np.float32))
 
     def __call__(self, depth, intrinsics, heads=None, lap=None):
-        if depth.dtype != np.uint16:
-            return []
-        return [face_at(z / 1000) for z in np.unique(depth[depth > 0]) if z % 1000 == 0]
+        depth_mm = depth if depth.dtype == np.uint16 else np.rint(
+            np.where(np.isfinite(depth), depth, 0) * 1000)
+        return [face_at(z / 1000) for z in np.unique(depth_mm[depth_mm > 0]) if z % 1000 == 0]
 
 
 def face_at(z: float) -> Face:
@@ -90,14 +90,19 @@ def wait_for(what, seconds: float = 10.0):
 
 
 class Peer:
-    """Plays the camera and listens as any other program would."""
+    """Plays the camera and listens as any other program would.
+
+    :param compressed: the camera sends CompressedImage of transport compressedDepth.
+    """
 
     wait_for = staticmethod(wait_for)
 
-    def __init__(self, namespace: str = ''):
+    def __init__(self, namespace: str = '', compressed: bool = False):
         self.node = rclpy.create_node('peer', namespace=namespace)
         self.heard = {'tf': [], 'mesh': [], 'diagnostics': []}
-        self._image = self.node.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
+        kind, topic = ((CompressedImage, 'depth/image/compressedDepth') if compressed
+                       else (Image, 'depth/image'))
+        self._image = self.node.create_publisher(kind, topic, qos_profile_sensor_data)
         self._info = self.node.create_publisher(CameraInfo, 'depth/camera_info',
                                                 qos_profile_sensor_data)
         self._change_state = self.node.create_client(ChangeState, 'depthface/change_state')
@@ -112,11 +117,11 @@ class Peer:
                       and self.node.count_publishers('depthface/mesh'))
         time.sleep(0.2)  # the other side may learn of it a moment later
 
-    def send_info(self, info: CameraInfo) -> None:
+    def send_info(self, info: CameraInfo | bytes) -> None:
         self._info.publish(info)
         time.sleep(0.1)  # it travels on another topic: let it arrive before the image
 
-    def send(self, image: Image) -> None:
+    def send(self, image: Image | CompressedImage | bytes) -> None:
         self._image.publish(image)
 
     def change_state(self, transition_id: int) -> bool:
@@ -175,14 +180,15 @@ def known_node(monkeypatch, namespace: str = '', **parameters) -> node_module.Fa
 
 
 @contextmanager
-def active_node(monkeypatch, **parameters):
-    """A peer connected to an active `known_node`, which is its `subject`."""
+def active_node(monkeypatch, connected: bool = True, **parameters):
+    """A peer, connected or not to be, of an active `known_node`, which is its `subject`."""
     rclpy.init()
-    peer = Peer()
+    peer = Peer(compressed=parameters.get('image_transport') == 'compressedDepth')
     peer.subject = known_node(monkeypatch, **parameters)
     peer.subject.trigger_configure()
     peer.subject.trigger_activate()
     with spinning(peer.subject, peer.node):
-        peer.wait_until_connected()
+        if connected:
+            peer.wait_until_connected()
         yield peer
     rclpy.shutdown()

@@ -79,7 +79,8 @@ class Listener:
             if publisher.topic_type != self._type:
                 faults.append(f'{name} sends {publisher.topic_type}, expected {self._type}')
             elif compatibility == QoSCompatibility.ERROR:
-                faults.append(f'{name} has an incompatible QoS: {reason.strip()}')
+                reason = reason.removeprefix('ERROR: ').strip('; \n')
+                faults.append(f'{name} has an incompatible QoS: {reason}')
         return '; '.join([f'{len(publishers)} publisher{"s" * (len(publishers) != 1)}', *faults])
 
     def _on_message(self, data: bytes) -> None:
@@ -123,7 +124,7 @@ class Silence:
             self._problems.report(
                 'clock', 'use_sim_time is set but nothing has come on /clock yet: start the '
                 'simulation, play the bag with --clock, or unset it', error=True)
-        for listener in (self._images, self._infos):
+        for listener in (self._infos, self._images):  # of two problems the latter is shown
             came = listener.count != self._counts[listener]
             self._counts[listener] = listener.count
             step = min(max(now - before, 0.0), self.LONGEST_STEP)
