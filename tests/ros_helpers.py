@@ -166,12 +166,13 @@ def spinning(*nodes):
         gc.collect()
 
 
-def known_node(monkeypatch, namespace: str = '', **parameters) -> node_module.FaceNode:
+def known_node(monkeypatch, namespace: str = '', estimator=KnownFaces,
+               **parameters) -> node_module.FaceNode:
     """A node, not configured, that knows its faces and shows them at once.
 
     :param parameters: values by name, with two underscores for a dot.
     """
-    monkeypatch.setattr(node_module, 'FaceEstimator', KnownFaces)
+    monkeypatch.setattr(node_module, 'FaceEstimator', estimator)
     monkeypatch.setattr(node_module, 'HEARTBEAT', 0.1)
     values = {'tracker.sightings': 1, 'tracker.keep_s': 0.0, 'tracker.keep_images': 0}
     values |= {name.replace('__', '.'): value for name, value in parameters.items()}

@@ -158,7 +158,7 @@ def test_the_camera_may_change_in_size_and_lens(peer, monkeypatch):
 
 def test_a_camera_info_that_was_cut_off_leaves_the_last_good_one_in_force(peer):
     peer.send_info(serialize_message(camera_info_message(focal=61.0))[:80])
-    peer.wait_for(lambda: 'do not read as a CameraInfo' in last_problem(peer))
+    peer.wait_for(lambda: 'do not read as CameraInfo' in last_problem(peer))
     show(peer, image_message(DEPTH, 0), 1)
 
 

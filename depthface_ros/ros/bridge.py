@@ -24,9 +24,9 @@ def deserialised(data: bytes, kind: type):
     """The message that was serialised; ValueError if it was cut off or is another one."""
     try:
         return deserialize_message(data, kind)
-    except Exception as error:  # which ones depends on the middleware
-        raise ValueError(f'{len(data)} bytes that do not read as a {kind.__name__} ({error}): '
-                         'expected one message; was it cut off on its way?') from None
+    except Exception:  # which ones depends on the middleware
+        raise ValueError(f'{len(data)} bytes do not read as {kind.__name__}: expected one whole '
+                         'message; was it cut off on its way?') from None
 
 
 def depth_from_image(image: Image) -> np.ndarray:
