@@ -148,9 +148,11 @@ class Silence:
             return ''
         kinds = {'image': ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'),
                  'camera_info': ('sensor_msgs/msg/CameraInfo',)}[what]
+        own = self._node.get_name(), self._node.get_namespace()
         topics = [topic for topic, types in self._node.get_topic_names_and_types()
-                  if topic != listener.topic and 'depth' in topic.lower() and set(kinds) & {*types}
-                  and self._node.count_publishers(topic)]
+                  if 'depth' in topic.lower() and set(kinds) & {*types} and any(
+                      (publisher.node_name, publisher.node_namespace) != own
+                      for publisher in self._node.get_publishers_info_by_topic(topic))]
         return f'; there is {", ".join(sorted(topics))}' if topics else ''
 
     def _report_loss(self) -> None:
