@@ -57,7 +57,7 @@ class KnownFaces:
     """Stands in for the networks: one face for each depth in whole metres in the image."""
 
     engines_skipped = ()
-    engine = SimpleNamespace(name='known')
+    engine = SimpleNamespace(name='known', description='known faces')
     face_model = SimpleNamespace(triangles=TRIANGLES)
     config = EstimatorConfig()
 

@@ -50,7 +50,8 @@ def test_a_stopped_worker_leaves_what_waits():
         assert go.wait(10)
         done.append(item)
 
-    worker = NewestFirstWorker(work, lambda: None)
+    dropped = []
+    worker = NewestFirstWorker(work, lambda: dropped.append(1))
     worker.put('in work')
     assert started.wait(10)
     worker.put('waits')
@@ -60,7 +61,7 @@ def test_a_stopped_worker_leaves_what_waits():
     assert stopping.is_alive()  # it waits for the item in work
     go.set()
     stopping.join(10)
-    assert done == ['in work']
+    assert done == ['in work'] and len(dropped) == 1
 
 
 def test_rates_are_of_the_time_since_the_previous_report():

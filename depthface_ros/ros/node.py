@@ -36,7 +36,7 @@ from depthface_ros.ros.parameters import (
     declare_parameters,
     read_parameters,
 )
-from depthface_ros.ros.self_check import describe_engine, describe_models
+from depthface_ros.ros.self_check import describe_models
 from depthface_ros.ros.worker import NewestFirstWorker
 
 HEARTBEAT = 1.0  # s
@@ -91,7 +91,7 @@ class FaceNode(LifecycleNode):
         for engine, reason in estimator.engines_skipped:
             log.debug(f'engine {engine} is not used: {reason}')
         log.info(f'models: {describe_models()}')
-        log.info(f'engine: {describe_engine(estimator.engine)}, loaded and warmed up in '
+        log.info(f'engine: {estimator.engine.description}, loaded and warmed up in '
                  f'{time.monotonic() - start:.1f} s')
         self._estimator = estimator
         return super().on_configure(state)
@@ -185,7 +185,7 @@ class FaceNode(LifecycleNode):
         if self._worker is not None:
             self._inputs.check(self._settings.input_timeout)
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
-        engine = describe_engine(self._estimator.engine) if self._estimator else 'none'
+        engine = self._estimator.engine.description if self._estimator else 'none'
         now = self.get_clock().now().to_msg()
         self._diagnostics.publish(bridge.diagnostics(
             now, self.get_fully_qualified_name().strip('/'), state, engine,

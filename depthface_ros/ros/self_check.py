@@ -7,12 +7,7 @@ import json
 from pathlib import Path
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.engines import MODELS_FOLDER, Engine
-
-
-def describe_engine(engine: Engine) -> str:
-    """Such as 'cpu, fp32'."""
-    return f'{engine.name}, {getattr(engine, "precision", "fp32")}'
+from depthface_ros.engines import MODELS_FOLDER
 
 
 def describe_models(folder: Path = MODELS_FOLDER) -> str:

@@ -33,6 +33,8 @@ class NewestFirstWorker:
         """Finish the item in work, drop the one that waits and end the thread."""
         with self._condition:
             self._running = False
+            if self._item is not None:
+                self._on_drop()
             self._condition.notify()
         self._thread.join()
 
