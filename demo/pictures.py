@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from rclpy.serialization import serialize_message
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
+from depthface_ros.bag_writer import BagWriter
 from depthface_ros.estimator import Face
+from depthface_ros.face_bag import MESH_TOPIC, TF_TOPIC, TOPICS
 from depthface_ros.overlay import VideoWriter, contact_sheet, draw_faces
 
 SHEET = 9  # pictures
@@ -42,24 +40,16 @@ def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, sho
     cv2.imwrite(str(folder / 'sheet.png'), contact_sheet(pictures, 3, 360))
 
 
-def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]],
-              mesh_topic: str) -> None:
+def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]]) -> None:
     """An mcap file with all transforms and mesh markers at the time of their images.
 
     :param transforms: TFMessages.
     :param markers: image stamp in ns and serialised Marker, in the order of time.
     """
-    store = get_typestore(Stores.ROS2_JAZZY)
-    with tempfile.TemporaryDirectory() as folder:
-        writer = Writer(Path(folder) / 'bag', version=9, storage_plugin=StoragePlugin.MCAP)
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        with writer:
-            tf = writer.add_connection('/tf', 'tf2_msgs/msg/TFMessage', typestore=store)
-            mesh = writer.add_connection(mesh_topic, 'visualization_msgs/msg/Marker',
-                                         typestore=store)
-            stamped = [(m.transforms[0].header.stamp, m) for m in transforms]
-            messages = [(s.sec * 10**9 + s.nanosec, tf, serialize_message(m)) for s, m in stamped]
-            messages += [(stamp, mesh, data) for stamp, data in markers]
-            for stamp, connection, data in sorted(messages, key=lambda message: message[0]):
-                writer.write(connection, stamp, data)
-        shutil.move(next(Path(folder).glob('bag/*.mcap')), file)
+    stamps = [message.transforms[0].header.stamp for message in transforms]
+    messages = [(stamp.sec * 10**9 + stamp.nanosec, TF_TOPIC, serialize_message(message))
+                for stamp, message in zip(stamps, transforms)]
+    messages += [(stamp, MESH_TOPIC, data) for stamp, data in markers]
+    with BagWriter(file, TOPICS) as bag:
+        for stamp, topic, data in sorted(messages, key=lambda message: message[0]):
+            bag.write(topic, stamp, data)

@@ -20,10 +20,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
+from depthface_ros.face_bag import MESH_TOPIC
 from sample import Sample, restamped
 
 ROOT = Path(__file__).resolve().parents[1]
-MESH_TOPIC = '/depthface/mesh'
 
 
 class NodeProcess:

@@ -80,7 +80,7 @@ def run(bag: Path, output: Path) -> None:
     write_pictures(output, sample, faces, FaceModel.load(),
                    lambda n: show(f'drawing {n}/{len(sample.images)}'))
     write_bag(output / 'faces.mcap', [message for message, _ in robot.heard.transforms],
-              list(zip(marker_stamps, robot.heard.markers)), MESH_TOPIC)
+              list(zip(marker_stamps, robot.heard.markers)))
     show(f'played, read back and drawn in {time.monotonic() - start:.0f} s', 0, end='\n')
     report(robot, sample, score, sent, cpu_s)
     print(f'  written    {", ".join(str(path) for path in sorted(output.iterdir()))}')

@@ -43,6 +43,9 @@ def run(options: argparse.Namespace) -> int:
                                         out / 'sheet.png' if options.sheet else None))
     if options.rerun:
         writers.append(results.RerunFile(options.rerun, model))
+    if options.bag:
+        from depthface_ros.face_bag import FaceBag
+        writers.append(FaceBag(options.bag, model))
     total = recording.count
     if options.frames:
         total = min(total or options.frames, options.frames)
@@ -124,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument('--video', action='store_true', help='write overlay.mp4')
     one.add_argument('--sheet', action='store_true', help='write sheet.png, a contact sheet')
     one.add_argument('--rerun', type=Path, metavar='FILE.rrd', help='write a recording for rerun')
+    one.add_argument('--bag', type=Path, metavar='FILE.mcap',
+                     help='write what the node would publish on /tf and ~/mesh')
     one.add_argument('--frames', type=int, metavar='N', help='stop after N frames')
 
     two = command('bench', help=bench.__doc__)

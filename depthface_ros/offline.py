@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from depthface_ros.estimator import FaceEstimator
 from depthface_ros.pipeline import FaceTracker
 from depthface_ros.recordings import Recording
-from depthface_ros.tracking import Track, Tracker, TrackerConfig
+from depthface_ros.tracking import Track, Tracker, TrackerConfig, in_image
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
             stack.callback(result.close)
         for frame in show(recording):
             tracks = tracker(frame.depth, frame.intrinsics, frame.stamp_ns)
-            tracks = [track for track in tracks if track.stamp_ns == frame.stamp_ns]
             for result in results:
                 result.write(frame, tracks)
+            seen = in_image(tracks, frame.stamp_ns)
             frames += 1
-            frames_with_faces += bool(tracks)
-            faces += len(tracks)
-            ids |= {track.id for track in tracks}
+            frames_with_faces += bool(seen)
+            faces += len(seen)
+            ids |= {track.id for track in seen}
     return Summary(frames, frames_with_faces, faces, len(ids))
 
 

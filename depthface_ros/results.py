@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an offline run writes: poses, meshes, pictures; one small class per kind of file.
 
-Each has `write(frame, tracks)` for every image, in order, and `close()` when there are no more.
+Each has `write(frame, tracks)` for every image, in order, with all public tracks, whether the image
+shows them or not, and `close()` when there are no more.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from depthface_ros.face_model import FaceModel
 from depthface_ros.overlay import VideoWriter, contact_sheet, draw_faces, vertex_normals
 from depthface_ros.recordings import Frame
 from depthface_ros.rotations import quaternion_from_rotation, yaw_pitch_roll
-from depthface_ros.tracking import Track
+from depthface_ros.tracking import Track, in_image
 
 PICTURE_HEIGHT = 360  # px, at least: smaller images are enlarged by an integer
 
@@ -28,7 +29,7 @@ class PoseFile:
         self._file, self._face_model, self._rows = file, face_model, []
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
-        self._rows += [self._row(frame, track) for track in tracks]
+        self._rows += [self._row(frame, track) for track in in_image(tracks, frame.stamp_ns)]
 
     def close(self) -> None:
         if self._file.suffix == '.json':
@@ -62,7 +63,7 @@ class MeshFolder:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
-        for track in tracks:
+        for track in in_image(tracks, frame.stamp_ns):
             write_ply(self._folder / f'{frame.name}_{track.id}.ply', track.face.vertices,
                       self._face_model.triangles)
 
@@ -92,6 +93,7 @@ class Pictures:
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
         scale = -(-PICTURE_HEIGHT // frame.depth.shape[0])
+        tracks = in_image(tracks, frame.stamp_ns)
         picture = draw_faces(frame.depth, frame.intrinsics, [track.face for track in tracks],
                              self._face_model, [track.id for track in tracks], scale)
         if self._sheet_file:
@@ -154,6 +156,7 @@ class RerunFile:
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
         rr, camera = self._rerun, frame.intrinsics
+        tracks = in_image(tracks, frame.stamp_ns)
         self._stream.set_time('stamp', timestamp=np.datetime64(frame.stamp_ns, 'ns'))
         self._stream.log('camera', rr.Pinhole(
             focal_length=(camera.fx, camera.fy), principal_point=(camera.cx, camera.cy),

@@ -66,6 +66,11 @@ class Track:
         return self.face.head_centre - self.velocity * MOMENTUM_S * np.expm1(-age_s / MOMENTUM_S)
 
 
+def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:
+    """The tracks that an image with this stamp shows; none if it came late."""
+    return [track for track in tracks if track.stamp_ns == stamp_ns]
+
+
 class Tracker:
     """Gives faces ids. The same faces give the same ids; nothing depends on the wall clock."""
 

@@ -101,6 +101,30 @@ def test_video_and_sheet_show_every_frame(tmp_path):
     assert cv2.imread(str(tmp_path / 's.png')).shape[0] == 242
 
 
+def test_a_bag_holds_the_frames_and_meshes_of_each_image(tmp_path):
+    pytest.importorskip('rosbags')
+    from rosbags.highlevel import AnyReader
+
+    from depthface_ros.face_bag import FaceBag
+    run(FaceBag(tmp_path / 'new' / 'out.mcap', MODEL))
+    frames, meshes = [], []
+    with AnyReader([tmp_path / 'new' / 'out.mcap']) as reader:
+        for connection, stamp_ns, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            if connection.topic == '/tf':
+                frames.append((stamp_ns, [item.child_frame_id for item in message.transforms]))
+            else:
+                meshes.append((stamp_ns, message.id))
+                vertices = np.array([(point.x, point.y, point.z) for point in message.points])
+                corners = Scripted.seen[(stamp_ns - 10 ** 9) // 40_000_000][message.id - 1].vertices
+                np.testing.assert_array_equal(vertices, corners[MODEL.triangles.reshape(-1)])
+    one, two = ['face_f00001', 'gaze_f00001'], ['face_f00002', 'gaze_f00002']
+    stamps = [10 ** 9 + i * 40_000_000 for i in range(5)]
+    assert frames == [(stamps[0], one), (stamps[1], one + two), (stamps[3], one), (stamps[4], one)]
+    assert meshes == [(stamps[0], 1), (stamps[1], 1), (stamps[1], 2), (stamps[3], 1), (stamps[4], 1)]
+    assert [file.name for file in (tmp_path / 'new').iterdir()] == ['out.mcap']
+
+
 def test_long_recordings_are_thinned_evenly():
     thinned = results.Thinned(4)
     for i in range(1000):
@@ -129,6 +153,7 @@ def test_the_command_reads_images_and_writes_all_kinds_of_results(tmp_path, caps
     (['run', '{}/camera.json'], 'expected a bag'),
     (['run', '{}/a.npz'], 'does not say which camera'),
     (['run', '{}/a.npz', '--intrinsics', '0,0,3,3'], 'intrinsics'),
+    (['run', '{}/a.npz', '--intrinsics', '9,9', '--bag', '{}/out.db3'], 'bags are written as .mcap'),
     (['bench', '{}/a.npz', '--engine', 'tensorrt'], 'engine tensorrt: ')])
 def test_mistakes_end_with_one_line_and_status_2(monkeypatch, tmp_path, capsys, arguments,
                                                  message):

@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time  # noqa: E402
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
-from depthface_ros.ros import mesh_marker  # noqa: E402
+from depthface_ros import marker_template  # noqa: E402
 from depthface_ros.ros.mesh_marker import MeshMarker, deletion  # noqa: E402
 
 
@@ -76,7 +76,7 @@ def test_patched_bytes_are_those_of_the_serialiser(frame_id, triangles):
 
 
 def test_another_wire_format_falls_back_to_the_serialiser(monkeypatch):
-    monkeypatch.setattr(mesh_marker, '_STAMP_OFFSET', 12)  # as if the stamp lay elsewhere
+    monkeypatch.setattr(marker_template, '_STAMP_OFFSET', 12)  # as if the stamp lay elsewhere
     marker = MeshMarker('camera', np.array([[0, 1, 2]]))
     assert not marker.fast
     vertices = np.eye(3, dtype=np.float32)

@@ -7,15 +7,13 @@ recording; the truth about every face lies in it under /ground_truth.
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from training.sample_actors import Actor
-from training.sample_messages import BagWriter
+from training.sample_messages import SampleBag
 from training.synthesis.cameras import VALIDATION_CAMERAS
 from training.synthesis.rotations import axis_rotation
 from training.synthesis.scene import Scene, build_scene
@@ -44,15 +42,13 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     actors = Actor.cast(options.hair)
     generator = torch.Generator().manual_seed(options.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        with BagWriter(Path(folder) / 'sample', CAMERA) as bag:
-            for number in range(round(options.seconds * RATE)):
-                stamp_ns = FIRST_STAMP + round(number / RATE * 1e9)
-                heads = [actor.at(number / RATE) for actor in actors]
-                depth_m = photograph(build_scene(CAMERA, heads, furniture()), generator)
-                bag.write_frame(stamp_ns, np.round(depth_m * 1000).astype(np.uint16))
-                bag.write_truth(stamp_ns, heads, with_meshes=number % MESH_EVERY == 0)
-        shutil.move(bag.file, options.out)
+    with SampleBag(options.out, CAMERA) as bag:
+        for number in range(round(options.seconds * RATE)):
+            stamp_ns = FIRST_STAMP + round(number / RATE * 1e9)
+            heads = [actor.at(number / RATE) for actor in actors]
+            depth_m = photograph(build_scene(CAMERA, heads, furniture()), generator)
+            bag.write_frame(stamp_ns, np.round(depth_m * 1000).astype(np.uint16))
+            bag.write_truth(stamp_ns, heads, with_meshes=number % MESH_EVERY == 0)
     print(f'{options.out}: {options.out.stat().st_size / 1e6:.2f} MB')
 
 

@@ -12,12 +12,9 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from depthface_ros.depth_image import depth_image
+from depthface_ros.face_frames import face_frames, translation_and_quaternion
 from depthface_ros.ros.health import HealthConfig, Report
-from depthface_ros.rotations import quaternion_from_rotation
 from depthface_ros.tracking import Track
-
-# REP-155: gaze_<id> is an optical frame with z along the gaze, here along x of the face.
-FACE_FROM_GAZE = Transform(rotation=Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5))
 
 
 def deserialised(data: bytes, kind: type):
@@ -44,25 +41,24 @@ def nanoseconds(stamp: Time) -> int:
 
 def transform(a_from_b: np.ndarray) -> Transform:
     """The message for a rigid transform (4, 4)."""
-    x, y, z, w = quaternion_from_rotation(a_from_b[:3, :3].astype(np.float64)).tolist()
-    tx, ty, tz = a_from_b[:3, 3].tolist()
-    return Transform(translation=Vector3(x=tx, y=ty, z=tz),
-                     rotation=Quaternion(x=x, y=y, z=z, w=w))
+    return _transform(*translation_and_quaternion(a_from_b))
 
 
 def face_transforms(header, tracks: list[Track]) -> TFMessage:
     """face_<id> in the frame of the image, and gaze_<id> in face_<id>, for each face (REP-155)."""
     message = TFMessage()
-    for track in tracks:
-        face, gaze = f'face_{track.id}', f'gaze_{track.id}'
-        for parent, child, value in (
-                (header.frame_id, face, transform(track.face.camera_from_face)),
-                (face, gaze, FACE_FROM_GAZE)):
-            stamped = TransformStamped(child_frame_id=child, transform=value)
-            stamped.header.stamp = header.stamp
-            stamped.header.frame_id = parent
-            message.transforms.append(stamped)
+    for parent, child, translation, quaternion in face_frames(header.frame_id, tracks):
+        stamped = TransformStamped(child_frame_id=child,
+                                   transform=_transform(translation, quaternion))
+        stamped.header.stamp = header.stamp
+        stamped.header.frame_id = parent
+        message.transforms.append(stamped)
     return message
+
+
+def _transform(translation, quaternion) -> Transform:
+    return Transform(translation=Vector3(**dict(zip('xyz', translation))),
+                     rotation=Quaternion(**dict(zip('xyzw', quaternion))))
 
 
 def diagnostics(stamp: Time, node_name: str, state: str, engine: str, report: Report,

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frames of faces on /tf, in numbers: for messages of ROS and of rosbags alike."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from depthface_ros.rotations import quaternion_from_rotation
+from depthface_ros.tracking import Track
+
+
+class FramePose(NamedTuple):
+    """Where a frame stands in its parent."""
+
+    parent: str
+    child: str
+    translation: tuple[float, ...]  # x, y, z in metres
+    quaternion: tuple[float, ...]  # x, y, z, w
+
+
+# REP-155: gaze_<id> is an optical frame with z along the gaze, here along x of the face.
+FACE_FROM_GAZE = (0.0, 0.0, 0.0), (-0.5, 0.5, -0.5, 0.5)
+
+
+def face_frames(camera_frame: str, tracks: list[Track]) -> list[FramePose]:
+    """face_<id> in the camera's frame, and gaze_<id> in face_<id>, for each face (REP-155)."""
+    frames = []
+    for track in tracks:
+        face, gaze = f'face_{track.id}', f'gaze_{track.id}'
+        frames += [FramePose(camera_frame, face, *translation_and_quaternion(
+            track.face.camera_from_face)), FramePose(face, gaze, *FACE_FROM_GAZE)]
+    return frames
+
+
+def translation_and_quaternion(a_from_b: np.ndarray) -> tuple[tuple, tuple]:
+    """x, y, z and x, y, z, w of a rigid transform (4, 4), as Python's floats."""
+    quaternion = quaternion_from_rotation(a_from_b[:3, :3].astype(np.float64))
+    return tuple(a_from_b[:3, 3].tolist()), tuple(quaternion.tolist())
