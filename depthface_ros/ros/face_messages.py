@@ -11,8 +11,8 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from depthface_ros.marker_template import marker_id_of
 from depthface_ros.ros.bridge import transform
-from depthface_ros.ros.mesh_marker import marker_id_of
 from depthface_ros.tracking import Track
 
 POINT = np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('face', '<u4')])
