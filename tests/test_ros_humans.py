@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -12,14 +14,18 @@ pytest.importorskip('hri_msgs')
 
 from hri_msgs.msg import (  # noqa: E402
     FacialActionUnits, FacialLandmarks, IdsList, NormalizedRegionOfInterest2D)
+from lifecycle_msgs.msg import Transition  # noqa: E402
 from rclpy.qos import (  # noqa: E402
     QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos_profile_system_default)
 from sensor_msgs.msg import Image  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
 
 from depthface_ros.face_model import LANDMARK_MIRROR, FaceModel  # noqa: E402
 from depthface_ros.ros import outputs  # noqa: E402
 from depthface_ros.ros.parameters import Parameters  # noqa: E402
 from ros_faces import CAMERA, FRAME, Stage, frame, track  # noqa: E402
+from ros_helpers import (  # noqa: E402
+    DEPTH, active_node, camera_info_message, image_message)
 
 SECOND = 10**9
 # What libhri 2.3.0 subscribes to when it hears of a face (hri/src/hri/face.cpp), as far as this
@@ -134,11 +140,47 @@ def test_the_types_are_those_of_the_published_hri_msgs(stage):
 def test_when_images_stop_nobody_is_tracked(stage):
     listener = Listener(stage, 10)
     stage.outputs.publish(frame(SECOND), [track('f00001')])
-    stage.outputs.clear(frame(2 * SECOND).header.stamp)
-    stage.wait_for(lambda: len(listener.tracked) == 2)
-    assert listener.tracked[1].ids == [] and listener.tracked[1].header.stamp.sec == 2
+    stage.outputs.expire(60.0)  # they have not stopped for so long
+    for _ in range(2):
+        stage.outputs.expire(0.0)
     stage.outputs.publish(frame(3 * SECOND), [track('f00001')])  # they go on
-    assert stage.wait_for(lambda: listener.tracked[2:])[0].ids == ['f00001']
+    stage.wait_for(lambda: len(listener.tracked) == 3)
+    assert [message.ids for message in listener.tracked] == [['f00001'], [], ['f00001']]
+    assert {message.header.frame_id for message in listener.tracked} == {FRAME}
+
+
+def test_a_node_that_is_deactivated_leaves_nobody_and_gives_no_id_twice(monkeypatch):
+    with active_node(monkeypatch) as peer:
+        tracked = []
+        peer.node.create_subscription(IdsList, '/humans/faces/tracked', tracked.append, 10)
+        time.sleep(0.3)
+        peer.send_info(camera_info_message())
+        peer.send(image_message(DEPTH, SECOND))
+        peer.wait_for(lambda: len(tracked) == 1)
+        peer.change_state(Transition.TRANSITION_DEACTIVATE)
+        peer.wait_for(lambda: len(tracked) == 2)
+        peer.change_state(Transition.TRANSITION_ACTIVATE)
+        peer.wait_until_connected()
+        peer.wait_for(lambda: peer.node.count_publishers('/humans/faces/tracked'))
+        time.sleep(0.3)
+        peer.send_info(camera_info_message())
+        peer.send(image_message(DEPTH, 2 * SECOND))
+        peer.wait_for(lambda: len(tracked) == 3)
+        assert [message.ids for message in tracked] == [['f00001'], [], ['f00002']]
+
+
+def test_a_camera_that_dies_leaves_nobody(monkeypatch):
+    with active_node(monkeypatch, input_timeout=0.5) as peer:
+        tracked = []
+        peer.node.create_subscription(IdsList, '/humans/faces/tracked', tracked.append, 10)
+        time.sleep(0.3)
+        peer.send_info(camera_info_message())
+        peer.send(image_message(DEPTH, SECOND))
+        peer.wait_for(lambda: len(tracked) == 2)
+        assert [message.ids for message in tracked] == [['f00001'], []]
+        assert [marker.action for marker in peer.wait_for(
+            lambda: len(peer.heard['mesh']) == 2 and peer.heard['mesh'])] == [
+                Marker.ADD, Marker.DELETE]
 
 
 def test_the_region_holds_the_projected_mesh(stage):

@@ -60,13 +60,13 @@ class HumanFaces:
                 self._publish_face(self._faces[track.id], frame, track.face)
 
     def clear(self, stamp: Time) -> None:
-        """Tell that nobody is tracked any more; returns once reliable listeners know."""
+        """Tell that nobody is tracked any more."""
         self._tell(Header(stamp=stamp, frame_id=self._frame_id), [])
-        self._tracked.wait_for_all_acked(Duration(seconds=0.5))
 
     def close(self, stamp: Time) -> None:
-        """Leave nothing behind."""
+        """Tell that nobody is tracked any more, and go when listeners know."""
         self.clear(stamp)
+        self._tracked.wait_for_all_acked(Duration(seconds=0.5))
         self._node.destroy_publisher(self._tracked)
 
     def _tell(self, header: Header, ids: list[str]) -> None:

@@ -184,6 +184,7 @@ class FaceNode(LifecycleNode):
     def _on_heartbeat(self) -> None:
         if self._worker is not None:
             self._inputs.check(self._settings.input_timeout)
+            self._outputs.expire(self._settings.input_timeout)
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
         engine = self._estimator.engine.description if self._estimator else 'none'
         now = self.get_clock().now().to_msg()

@@ -45,6 +45,7 @@ class Outputs:
         self._debug_image = node.create_publisher(Image, '~/debug_image', 1)
         self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
         self._humans: HumanFaces | None = None
+        self._told_ns: int | None = None  # the node's time when faces were last told of
 
     def start(self, settings: Parameters, face_model: FaceModel) -> None:
         """The node is active from now on, or goes on with other settings."""
@@ -67,6 +68,7 @@ class Outputs:
         header = frame.header
         seen = [track for track in tracks if track.stamp_ns == frame.stamp_ns]
         with self._lock:
+            self._told_ns = self._now_ns() if tracks else None
             if seen and self._settings.publish_tf and self._tf.get_subscription_count():
                 self._tf.publish(bridge.face_transforms(header, seen))
             if self._humans:
@@ -89,18 +91,25 @@ class Outputs:
                     self._face_model, [track.id for track in seen])
                 self._debug_image.publish(face_messages.image(header, picture))
 
-    def clear(self, stamp: Time) -> None:
-        """There are no images now: nobody is tracked, and nothing is left behind in viewers."""
+    def expire(self, limit_s: float) -> None:
+        """Nobody is there any more if no image was worked on for so long."""
         with self._lock:
-            self._clear_meshes(set(self._shown), stamp)
-            if self._humans:
-                self._humans.clear(stamp)
+            if self._told_ns is not None and self._now_ns() - self._told_ns > limit_s * 1e9:
+                stamp = self._node.get_clock().now().to_msg()
+                self._clear_meshes(set(self._shown), stamp)
+                if self._humans:
+                    self._humans.clear(stamp)
+                self._told_ns = None
 
     def stop(self, stamp: Time) -> None:
-        """The node is no longer active."""
+        """The node is no longer active: leave nothing behind in viewers and listeners."""
         with self._lock:
             self._clear_meshes(set(self._shown), stamp)
             self._close_humans(stamp)
+            self._told_ns = None
+
+    def _now_ns(self) -> int:
+        return self._node.get_clock().now().nanoseconds
 
     def _close_humans(self, stamp: Time) -> None:
         if self._humans:
