@@ -27,7 +27,7 @@ ACTION_UNITS = {
     14: ('mouthDimpleLeft', 'mouthDimpleRight'),  # dimpler
     15: ('mouthFrownLeft', 'mouthFrownRight'),  # lip corner depressor
     16: ('mouthLowerDownLeft', 'mouthLowerDownRight'),  # lower lip depressor
-    17: ('mouthShrugLower', 'mouthShrugUpper'),  # chin raiser: it pushes both lips up
+    17: ('mouthShrugLower', 'mouthShrugUpper'),  # chin raiser: pushes both lips up
     18: ('mouthPucker',),  # lip pucker
     19: ('tongueOut',),  # tongue show
     20: ('mouthStretchLeft', 'mouthStretchRight'),  # lip stretcher

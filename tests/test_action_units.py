@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,16 +17,16 @@ def expression(**coefficients: float) -> np.ndarray:
     return np.array([coefficients.get(name, 0.0) for name in EXPRESSION_NAMES], np.float32)
 
 
-@pytest.mark.parametrize('name, code', [
+@pytest.mark.parametrize('name, coefficient', [
     ('LIP_CORNER_PULLER', 'mouthSmileLeft'), ('JAW_DROP', 'jawOpen'),
     ('INNER_BROW_RAISER', 'browInnerUp'), ('BROW_LOWERER', 'browDownRight'),
     ('BLINK', 'eyeBlinkLeft'), ('LIP_FUNNELER', 'mouthFunnel'), ('CHEEK_PUFF', 'cheekPuff'),
     ('NOSE_WRINKLER', 'noseSneerRight'), ('LIP_SUCK', 'mouthRollUpper'),
     ('CHIN_RAISER', 'mouthShrugLower'), ('JAW_SIDEWAYS', 'jawLeft'),
     ('LIP_CORNER_DEPRESSOR', 'mouthFrownLeft'), ('UPPER_LID_RAISER', 'eyeWideRight')])
-def test_a_movement_gets_the_code_that_ros4hri_names(name, code):
+def test_a_movement_gets_the_code_that_ros4hri_names(name, coefficient):
     messages = pytest.importorskip('hri_msgs.msg')
-    intensity = action_units(expression(**{code: 0.75}))
+    intensity = action_units(expression(**{coefficient: 0.75}))
     assert intensity[getattr(messages.FacialActionUnits, name)] == pytest.approx(0.75)
     assert np.nansum(intensity) == pytest.approx(0.75)  # and no other
 
@@ -48,3 +51,9 @@ def test_both_sides_of_a_movement_share_a_code_and_no_coefficient_has_two():
     left_out = set(EXPRESSION_NAMES) - set(names)
     assert all(name.startswith('eyeLook') or name in ('mouthLeft', 'mouthRight')
                for name in left_out)
+
+
+def test_the_documentation_has_the_same_table():
+    text = (Path(__file__).resolve().parents[1] / 'docs' / 'hri.md').read_text()
+    rows = re.findall(r'^\| (\d+) \| [^|]+ \| ([^|]+) \|$', text, flags=re.MULTILINE)
+    assert {int(code): tuple(re.findall('`(.+?)`', names)) for code, names in rows} == ACTION_UNITS
