@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -159,7 +159,8 @@ def spinning(*nodes):
         executor.shutdown()
         for node in nodes:
             if isinstance(node, LifecycleNode):
-                node.trigger_shutdown()
+                with suppress(RuntimeError):  # the test has shut it down
+                    node.trigger_shutdown()
             node.destroy_node()
         # Cycles of references would keep the nodes' participants alive: one more in each test,
         # to which all later ones talk.

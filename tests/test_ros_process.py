@@ -10,9 +10,12 @@ import time
 
 import pytest
 
-pytest.importorskip('rclpy')
+rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 pytest.importorskip('onnxruntime')
+
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
 
 
 def start(*arguments: str) -> subprocess.Popen:
@@ -33,7 +36,7 @@ def read_until(process: subprocess.Popen, text: str) -> str:
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_node_well(number):
-    with start('-r', 'depth/image:=/camera/depth/image_raw') as process:
+    with start('-p', 'engine:=cpu', '-r', 'depth/image:=/camera/depth/image_raw') as process:
         printed = read_until(process, 'listening to')
         assert '/camera/depth/image_raw' in printed
         time.sleep(0.3)
@@ -63,3 +66,22 @@ def test_a_parameter_that_makes_no_sense_is_told_and_ends_the_node(parameter, te
         printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert text in printed and 'Traceback' not in printed
+
+
+def test_a_node_that_its_manager_shut_down_still_ends_well():
+    with start('-p', 'engine:=cpu') as process:
+        read_until(process, 'listening to')
+        rclpy.init()
+        manager = rclpy.create_node('manager')
+        client = manager.create_client(ChangeState, 'depthface/change_state')
+        assert client.wait_for_service(20)
+        request = ChangeState.Request()
+        request.transition.id = Transition.TRANSITION_ACTIVE_SHUTDOWN
+        future = client.call_async(request)
+        rclpy.spin_until_future_complete(manager, future, timeout_sec=20)
+        assert future.result().success
+        manager.destroy_node()
+        rclpy.shutdown()
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=10)
+    assert process.returncode == 0 and 'Traceback' not in rest

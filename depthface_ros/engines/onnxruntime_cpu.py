@@ -20,7 +20,7 @@ class OnnxRuntimeCpu:
             import onnxruntime
         except ImportError as error:
             raise EngineUnavailable(f'{error}; pip install onnxruntime') from error
-        self.description = f'onnxruntime {onnxruntime.__version__}, {threads} thread'
+        self.description = f'onnxruntime {onnxruntime.__version__}, fp32, {threads} thread'
         options = onnxruntime.SessionOptions()
         # Networks this small gain nothing from a second thread, and ONNX Runtime's threads spin
         # while they wait: at camera rate its defaults keep a core busy at 80 % for nothing.

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import logging
 import signal
 import sys
 import threading
@@ -36,7 +38,7 @@ from depthface_ros.ros.parameters import (
     declare_parameters,
     read_parameters,
 )
-from depthface_ros.ros.self_check import describe_models
+from depthface_ros.ros.self_check import ToRosLog, describe_engine, describe_models
 from depthface_ros.ros.worker import NewestFirstWorker
 
 HEARTBEAT = 1.0  # s
@@ -91,7 +93,7 @@ class FaceNode(LifecycleNode):
         for engine, reason in estimator.engines_skipped:
             log.debug(f'engine {engine} is not used: {reason}')
         log.info(f'models: {describe_models()}')
-        log.info(f'engine: {estimator.engine.description}, loaded and warmed up in '
+        log.info(f'engine: {describe_engine(estimator.engine)}, loaded and warmed up in '
                  f'{time.monotonic() - start:.1f} s')
         self._estimator = estimator
         return super().on_configure(state)
@@ -186,7 +188,7 @@ class FaceNode(LifecycleNode):
             self._inputs.check(self._settings.input_timeout)
             self._outputs.expire(self._settings.input_timeout)
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
-        engine = self._estimator.engine.description if self._estimator else 'none'
+        engine = describe_engine(self._estimator.engine) if self._estimator else 'none'
         now = self.get_clock().now().to_msg()
         self._diagnostics.publish(bridge.diagnostics(
             now, self.get_fully_qualified_name().strip('/'), state, engine,
@@ -215,6 +217,7 @@ def main(args: list[str] | None = None) -> int:
         rclpy.logging.get_logger('depthface').error(str(error))
         rclpy.shutdown()
         return 1
+    logging.getLogger('depthface_ros').addHandler(ToRosLog(node.get_logger()))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
@@ -228,7 +231,8 @@ def main(args: list[str] | None = None) -> int:
             except Exception:  # whatever somebody sends, the robot keeps its node
                 node.problems.report(
                     'spin', f'a callback failed:\n{traceback.format_exc()}', error=True)
-        node.trigger_shutdown()
+        with contextlib.suppress(RuntimeError):  # a lifecycle manager has shut it down already
+            node.trigger_shutdown()
     finally:
         executor.shutdown()
         node.destroy_node()

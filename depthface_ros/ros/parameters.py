@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -73,7 +72,7 @@ def declare_parameters(node: Node) -> None:
 def read_parameters(node: Node, changes: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
     """The settings as ROS holds them now, or as they are to become.
 
-    :raises ValueError: a value of another type, not finite, or not one of its setting's choices.
+    :raises ValueError: a value of another type, or not one of its setting's choices.
     """
     values = {}
     for name, default, metadata in leaves():
@@ -85,8 +84,6 @@ def read_parameters(node: Node, changes: Mapping[str, Any] = MappingProxyType({}
         if choices and value not in choices:
             raise ValueError(
                 f'parameter {name} is {value!r}: expected one of {", ".join(choices)}')
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f'parameter {name} is {value}: expected a finite number')
     return with_values(Parameters(), values)
 
 

@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.engines import MODELS_FOLDER, Engine
+
+
+def describe_engine(engine: Engine) -> str:
+    """Such as 'cpu: onnxruntime 1.20, 1 thread'."""
+    return f'{engine.name}: {engine.description}'
 
 
 def describe_models(folder: Path = MODELS_FOLDER) -> str:
@@ -24,3 +30,22 @@ def describe_camera(intrinsics: Intrinsics) -> str:
         return (f'{text}, {intrinsics.distortion_model} distortion with '
                 f'{len(intrinsics.distortion)} coefficients, which is taken into account')
     return f'{text}, no distortion'
+
+
+class ToRosLog(logging.Handler):
+    """Passes on what the core logs, such as how far the build of an engine is.
+
+    :param logger: of an rclpy node.
+    """
+
+    def __init__(self, logger):
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:  # rclpy wants one line of code for each severity
+            self._logger.error(record.getMessage())
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        else:
+            self._logger.info(record.getMessage())
