@@ -52,6 +52,17 @@ class NodeProcess:
         fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
+    def status(self) -> dict[str, int]:
+        """Its numbers in proc_pid_status(5): sizes in KiB, counts as they are."""
+        lines = Path(f'/proc/{self._process.pid}/status').read_text().splitlines()
+        pairs = (line.partition(':') for line in lines)
+        return {name: int(text.split()[0]) for name, _, text in pairs
+                if text.split() and text.split()[0].isdecimal()}
+
+    def files(self) -> int:
+        """How many files, sockets and segments it has open."""
+        return len(list(Path(f'/proc/{self._process.pid}/fd').iterdir()))
+
     def stop(self) -> None:
         """End it as Ctrl-C does; RuntimeError unless it ends well, and soon."""
         self._process.send_signal(signal.SIGINT)
