@@ -91,7 +91,7 @@ class Alignment:
             weighted = jacobian * weight
             information = xp.matmul(weighted, jacobian_t) + identity
             gradient = xp.matmul(weighted, distance[..., None]) - d_in_std
-            d_in_std = d_in_std + xp.linalg.solve(information, gradient)
+            d_in_std = d_in_std + _solve(information, gradient)
             d = d_in_std[..., 0] * std
             pose = compose(camera_from_face, rotation_from_vector(d[:, :3]), d[:, 3:POSE])
             bent = middle + xp.tensordot(d[:, POSE:], self._modes_middle, axes=1)
@@ -127,6 +127,14 @@ class Alignment:
         modes = self._modes.shape[0]
         return xp.concat([*[rotation_std] * 3, *[position_std] * 3,
                           *[xp.full_like(rotation_std, self.config.shape_std)] * modes], axis=1)
+
+
+def _solve(a, b):
+    """x of a x = b for regular a; PyTorch is not asked to look whether they are, and to wait."""
+    xp = array_api_compat.array_namespace(a)
+    if array_api_compat.is_torch_array(a):
+        return xp.linalg.solve_ex(a, b).result
+    return xp.linalg.solve(a, b)
 
 
 def _length(vectors):

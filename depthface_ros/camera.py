@@ -52,18 +52,19 @@ class Intrinsics:
             x, y = _distort(x, y, self.distortion, self.distortion_model)
         return self.fx * x + self.cx, self.fy * y + self.cy
 
-    def unproject(self, u, v):
+    def unproject(self, u, v, size: tuple[int, int] | None = None):
         """The direction (x, y, 1) of integer pixels u, v that lie in the image: returns x, y.
 
-        Distorted cameras look the direction up in a ray map that is computed once per image size.
+        Distorted cameras look the direction up in a ray map that is computed once per image size:
+        (height, width), or None to see from u and v, for which a GPU must wait.
         """
         if not self.distortion:
             return (u - self.cx) / self.fx, (v - self.cy) / self.fy
         xp = array_api_compat.array_namespace(u)
-        width, height = int(xp.max(u)) + 1, int(xp.max(v)) + 1
+        height, width = size or (int(xp.max(v)) + 1, int(xp.max(u)) + 1)
         # rounded up, so that crops of one camera share one map
-        rays = ray_map(self, -(-height // 256) * 256, -(-width // 256) * 256)
-        rays = xp.asarray(rays, device=array_api_compat.device(u))
+        rays = _resident_ray_map(self, -(-height // 256) * 256, -(-width // 256) * 256, xp,
+                                 array_api_compat.device(u))
         index = xp.astype(v, xp.int64) * rays.shape[1] + xp.astype(u, xp.int64)
         found = xp.take(xp.reshape(rays, (-1, 2)), xp.reshape(index, (-1,)), axis=0)
         found = xp.reshape(found, (*u.shape, 2))
@@ -107,7 +108,8 @@ def measured_points(depth, intrinsics: Intrinsics, points):
         image = xp.arange(points.shape[0], device=array_api_compat.device(points))
         pixel = pixel + (height * width) * image[:, None, None]
     depth_m = depth_in_metres(xp.reshape(depth, (-1,))[pixel]) * xp.astype(inside, xp.float32)
-    x, y = intrinsics.unproject(column, row)  # of the pixel's own centre: the point is exact
+    # of the pixel's own centre: the point is exact
+    x, y = intrinsics.unproject(column, row, (height, width))
     return xp.concat([x * depth_m, y * depth_m, depth_m], axis=1)
 
 
@@ -123,7 +125,8 @@ def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1):
     columns = xp.arange(width, dtype=xp.float32, device=device) * stride + first
     rows = xp.arange(height, dtype=xp.float32, device=device) * stride + first
     u, v = xp.broadcast_arrays(columns[None, :], rows[:, None])
-    x, y = intrinsics.unproject(u, v)
+    size = first + (height - 1) * stride + 1, first + (width - 1) * stride + 1
+    x, y = intrinsics.unproject(u, v, size)
     return xp.stack([x * depth_m, y * depth_m, depth_m], axis=-1)
 
 
@@ -137,6 +140,11 @@ def ray_map(intrinsics: Intrinsics, height: int, width: int) -> np.ndarray:
         for _ in range(60):  # lenses that ROS drivers report need 5 to 30 to reach 1e-6
             rays = rays + goal - _distort(*rays, intrinsics.distortion, intrinsics.distortion_model)
         return np.moveaxis(rays, 0, -1).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _resident_ray_map(intrinsics: Intrinsics, height: int, width: int, xp, device):
+    return xp.asarray(ray_map(intrinsics, height, width), device=device)
 
 
 def _distort(x, y, distortion: tuple[float, ...], model: str):

@@ -59,8 +59,7 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     xp = array_api_compat.array_namespace(camera_from_face)
     device = array_api_compat.device(camera_from_face)
     rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
-    centre_face = xp.asarray(FACE_CENTRE_FACE, dtype=camera_from_face.dtype, device=device)
-    centre = sellion + xp.matmul(rotation, centre_face[:, None])[..., 0]
+    centre = sellion + xp.matmul(rotation, _face_centre(xp, device))[..., 0]
     camera_from_grid = _look_at(centre, rotation[:, :, 2])
     return _crop(depth, intrinsics, camera_from_grid, centre, camera_from_face,
                  SHAPE_CROP_SIZE / 2)
@@ -85,6 +84,11 @@ def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_s
     near = xp.astype(measured & (xp.abs(values[:, 3:]) < 1), xp.float32)
     crops = xp.concat([values[:, :3] * near, 2 * near - xp.astype(measured, xp.float32)], axis=1)
     return xp.reshape(crops, (-1, 4, CROP_PIXELS, CROP_PIXELS))
+
+
+@lru_cache(maxsize=8)
+def _face_centre(xp, device):
+    return xp.asarray(FACE_CENTRE_FACE, dtype=xp.float32, device=device)[:, None]
 
 
 @lru_cache(maxsize=8)

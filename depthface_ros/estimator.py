@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import array_api_compat
 import numpy as np
 
 from depthface_ros import head_finder
@@ -19,7 +20,7 @@ from depthface_ros.crop import (
     pose_crop,
     shape_crop,
 )
-from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
+from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
 from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
@@ -99,12 +100,15 @@ class FaceEstimator:
         """Load the networks; see :func:`depthface_ros.engines.open_engine` for errors raised."""
         self.config = config
         self.face_model = FaceModel.load()
-        self._align = Alignment(self.face_model.triangles[::ALIGNED_TRIANGLES], face_modes(),
-                                config.alignment)
         self.engines_skipped: list[tuple[str, str]] = []
         if isinstance(engine, str):
             engine, self.engines_skipped = open_engine(engine, models_folder)
         self.engine = engine
+        self._on_device = isinstance(engine, DeviceEngine)
+        constant = engine.constant if self._on_device else np.asarray
+        self._template = constant(self.face_model.template)
+        self._align = Alignment(constant(self.face_model.triangles[::ALIGNED_TRIANGLES]),
+                                constant(face_modes()), config.alignment)
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
                  heads: Heads | None = None,
@@ -119,8 +123,11 @@ class FaceEstimator:
         :raises ValueError: the image or the intrinsics are not what is described above.
         """
         intrinsics = check_camera(depth, intrinsics)
+        if self._on_device:
+            depth = self.engine.upload(depth)
+            lap('upload')
         if heads is None:
-            heads = self.find_heads(depth, intrinsics)
+            heads = self._find_heads(depth, intrinsics)
             lap('find heads')
         heads = _checked(heads)
 
@@ -133,45 +140,76 @@ class FaceEstimator:
         if not len(faces):
             return []
         camera_from_face, confidence, rotation_std, position_std = (part[faces] for part in poses)
-        crops = shape_crop(depth, intrinsics, camera_from_face)
-        lap('shape crop')
-        shape = self.engine.run('face_shape', crops)
-        turn, shift = np.split(shape['residual'], 2, axis=1)
-        camera_from_face = compose(camera_from_face, rotation_from_vector(turn), shift)
-        vertices_face = self.face_model.template + shape['offsets']
-        lap('shape network')
-
-        camera_from_face, vertices_face = self._align(
-            depth, intrinsics, camera_from_face, rotation_std, position_std, vertices_face)
-        vertices = (vertices_face @ camera_from_face[:, :3, :3].transpose(0, 2, 1)
-                    + camera_from_face[:, None, :3, 3])
+        camera_from_face, vertices, expression = self._compute(
+            self._shape_stage, depth, intrinsics, (camera_from_face, rotation_std, position_std),
+            lap)
         lap('alignment')
 
-        return [Face(camera_from_face[i], vertices[i], shape['expression'][i],
+        return [Face(camera_from_face[i], vertices[i], expression[i],
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]),
                      float(heads.heat[head]))
                 for i, head in enumerate(faces)]
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> Heads:
         """The heads in a depth image, hottest first; image and errors as for a call."""
-        points = head_finder.finder_input(depth, check_camera(depth, intrinsics))
-        if not points[3].any():
-            return Heads(np.zeros((0, 3), np.float32))
-        found = self.engine.run('head_finder', points[None])
-        return Heads(*head_finder.decode(found['heatmap'][0], found['offset'][0], points,
-                                         self.config.finder))
+        intrinsics = check_camera(depth, intrinsics)
+        return self._find_heads(self.engine.upload(depth) if self._on_device else depth,
+                                intrinsics)
 
-    def _predict_poses(self, depth, intrinsics, head_centres, roll, lap) -> Poses:
-        """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
-        crops, camera_from_crop = pose_crop(depth, intrinsics, head_centres, roll)
-        measured = np.mean(crops[:, 3] > 0, axis=(1, 2)) >= self.config.min_measured
+    def _find_heads(self, depth, intrinsics: Intrinsics) -> Heads:
+        heat, offset, points = self._compute(self._finder_stage, depth, intrinsics, ())
+        return Heads(*head_finder.decode(heat, offset, points, self.config.finder))
+
+    def _compute(self, stage: Callable, depth, intrinsics: Intrinsics,
+                 arrays: tuple[np.ndarray, ...], lap=_ignore) -> tuple[np.ndarray, ...]:
+        """Run a stage where the engine computes; on a GPU its parts are one to `lap`."""
+        if self._on_device:
+            return self.engine.compute(stage, (depth, intrinsics), arrays)
+        return stage(depth, intrinsics, *arrays, lap=lap)
+
+    # Three stages hold all that is done with many numbers. They run on numpy arrays or on a GPU's
+    # tensors; between them a few numbers per head are looked at here.
+
+    def _finder_stage(self, depth, intrinsics, lap=_ignore):
+        points = head_finder.finder_input(depth, intrinsics)
+        found = self.engine.run('head_finder', points[None])
+        return found['heatmap'][0], found['offset'][0], points
+
+    def _pose_stage(self, depth, intrinsics, head_centres, *roll, lap=_ignore):
+        xp = array_api_compat.array_namespace(head_centres)
+        crops, camera_from_crop = pose_crop(depth, intrinsics, head_centres, *roll)
+        measured = xp.mean(xp.astype(crops[:, 3] > 0, xp.float32), axis=(1, 2))
         lap('pose crop')
         answer = self.engine.run('head_pose', crops)
         camera_from_face = compose(camera_from_crop, rotation_from_6d(answer['rotation']),
                                    answer['sellion'] * (POSE_CROP_SIZE / 2))
+        return camera_from_face, measured, answer['confidence'][:, 0], answer['log_variance']
+
+    def _shape_stage(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
+                     lap=_ignore):
+        xp = array_api_compat.array_namespace(camera_from_face)
+        crops = shape_crop(depth, intrinsics, camera_from_face)
+        lap('shape crop')
+        shape = self.engine.run('face_shape', crops)
+        residual = shape['residual']  # rotation vector and translation
+        camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
+                                   residual[:, 3:])
+        vertices_face = self._template + shape['offsets']
+        lap('shape network')
+        camera_from_face, vertices_face = self._align(
+            depth, intrinsics, camera_from_face, rotation_std, position_std, vertices_face)
+        vertices = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
+        return (camera_from_face, vertices + camera_from_face[:, None, :3, 3],
+                shape['expression'])
+
+    def _predict_poses(self, depth, intrinsics, head_centres, roll, lap) -> Poses:
+        """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
+        camera_from_face, measured, confidence, log_variance = self._compute(
+            self._pose_stage, depth, intrinsics,
+            (head_centres,) if roll is None else (head_centres, roll), lap)
         lap('pose network')
-        return Poses(camera_from_face, np.where(measured, answer['confidence'][:, 0], np.nan),
-                     *np.exp(0.5 * answer['log_variance']).T.copy())
+        confidence = np.where(measured >= self.config.min_measured, confidence, np.nan)
+        return Poses(camera_from_face, confidence, *np.exp(0.5 * log_variance).T.copy())
 
     def _look_again(self, poses: Poses, depth, intrinsics, head_centres, lap) -> None:
         """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.

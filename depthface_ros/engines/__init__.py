@@ -2,8 +2,9 @@
 """What runs the networks: one small file per runtime behind one protocol."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +27,21 @@ class Engine(Protocol):
 
     def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name, each (B, ...) float32, of one network for an input (B, ...) float32."""
+
+
+@runtime_checkable
+class DeviceEngine(Engine, Protocol):
+    """An engine that also runs the array code between the networks, on tensors of a device."""
+
+    def constant(self, array: np.ndarray):
+        """An array as a tensor that stays on the device."""
+
+    def upload(self, depth: np.ndarray):
+        """A depth image as float32 metres on the device, until the next of its size and type."""
+
+    def compute(self, function: Callable[..., tuple], fixed: tuple,
+                arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        """`function(*fixed, *arrays)` on tensors; it may depend on shapes, not on values."""
 
 
 def open_engine(name: str = 'auto', models_folder: Path = MODELS_FOLDER,

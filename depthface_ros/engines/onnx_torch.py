@@ -135,3 +135,7 @@ class OnnxFunction:
             found = function(*(values[name] for name in inputs), **options)
             values.update(zip(outputs, found if isinstance(found, tuple) else (found,)))
         return {name: values[name] for name in self.outputs}
+
+    def in_order(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The outputs in the order of the file."""
+        return tuple(self(x).values())

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks on an NVIDIA GPU by PyTorch, each as one CUDA graph per batch size."""
+"""Networks, and the array code between them, on an NVIDIA GPU by PyTorch and CUDA graphs."""
 from __future__ import annotations
 
-import logging
 import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,16 +15,15 @@ from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.half_precision import half_precision
 
+if TYPE_CHECKING:
+    from depthface_ros.engines.torch_stage import Image, Stage
+
 PRECISIONS = ('fp32', 'fp16')
-WARM_UP = 3  # runs before a capture: the first ones choose algorithms and allocate
-_log = logging.getLogger(__name__)
+GRAPHS_KEPT = 64  # of stages: one per image size, camera and number of faces
 
 
 class TorchCuda:
-    """All networks of a models folder as PyTorch functions, their weights on the GPU.
-
-    Arrays in may be numpy's or tensors on the device; arrays out are of the same kind.
-    """
+    """All networks of a models folder as PyTorch functions, their weights on the GPU."""
 
     name = 'cuda'
 
@@ -46,9 +48,10 @@ class TorchCuda:
         self.device = torch.device(device)
         self.description = f'PyTorch {torch.__version__}, {precision}, ' + (
             torch.cuda.get_device_name() if device == 'cuda' else 'CPU')
-        self._torch, self._functions = torch, {}
-        self._graphs: dict[tuple, _Graph] = {}
-        self._lock = threading.Lock()  # a graph has one set of buffers
+        self._torch, self._networks = torch, {}
+        self._images: dict[tuple, Image] = {}
+        self._stages: OrderedDict[tuple, Stage] = OrderedDict()
+        self._lock = threading.Lock()  # stages have one set of buffers each
         for network, contract in NETWORKS.items():
             file = Path(models_folder) / f'{network}.onnx'
             if not file.is_file():
@@ -59,31 +62,54 @@ class TorchCuda:
             except Exception as error:  # protobuf's exceptions share no base class
                 raise EngineUnavailable(f'{file} does not load: {error}') from error
             contract.check(network, function.inputs, function.outputs)
-            self._functions[network] = function
+            self._networks[network] = function
 
     def run(self, network: str, array) -> dict:
         """Outputs by name, each (B, ...) float32, for an input (B, ...) float32.
 
+        A tensor on the device gives tensors there, as stages want them; numpy gives numpy.
+
         :raises RuntimeError: PyTorch could not run it.
         """
-        torch = self._torch
-        # TF32 has 10 bits: a tenth of a degree would be gone
-        exact = torch.backends.cudnn.flags(allow_tf32=False)
-        with torch.inference_mode(), exact, self._lock:
-            x = torch.as_tensor(array, device=self.device)
-            outputs = self._call(network, x)
-            if isinstance(array, np.ndarray):
-                return {name: value.cpu().numpy() for name, value in outputs.items()}
-            return outputs
+        function = self._networks[network]
+        if not isinstance(array, np.ndarray):
+            return function(array)
+        return dict(zip(function.outputs, self.compute(function.in_order, (), (array,))))
 
-    def _call(self, network: str, x) -> dict:
-        function = self._functions[network]
-        if self.device.type != 'cuda':
-            return function(x)
-        key = network, tuple(x.shape)
-        if key not in self._graphs:
-            self._graphs[key] = _Graph(self._torch, function, x, network)
-        return self._graphs[key](x)
+    def constant(self, array: np.ndarray):
+        """An array as a tensor that stays on the device."""
+        return self._torch.tensor(array, device=self.device)
+
+    def upload(self, depth: np.ndarray):
+        """A depth image as float32 metres on the device, until the next of its size and type."""
+        from depthface_ros.engines.torch_stage import Image, inference
+        key = depth.shape, depth.dtype
+        with self._lock, inference():
+            if key not in self._images:
+                self._images[key] = Image(*key, self.device)
+            return self._images[key].upload(depth)
+
+    def compute(self, function: Callable, fixed: tuple,
+                arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        """`function(*fixed, *arrays)` on the device, where its arguments and results are tensors.
+
+        On a GPU it becomes a CUDA graph when it is first called with these fixed arguments and
+        arrays of these shapes.
+
+        :param function: gives a tuple of float32 tensors; what it does depends on shapes only.
+        :param fixed: hashable; tensors of :meth:`upload` and :meth:`constant` are.
+        :raises RuntimeError: PyTorch could not run it.
+        """
+        from depthface_ros.engines.torch_stage import Stage, inference
+        key = function, fixed, tuple(array.shape for array in arrays)
+        with self._lock, inference():
+            if key not in self._stages:
+                self._stages[key] = Stage(partial(function, *fixed), arrays, self.device,
+                                          f'{function.__qualname__} of {key[2]}')
+                if len(self._stages) > GRAPHS_KEPT:
+                    self._stages.popitem(last=False)
+            self._stages.move_to_end(key)
+            return self._stages[key](*arrays)
 
 
 def _check_cuda(torch) -> None:
@@ -94,34 +120,3 @@ def _check_cuda(torch) -> None:
     if not torch.cuda.is_available():
         raise EngineUnavailable(f'PyTorch {torch.__version__} for CUDA {torch.version.cuda} finds '
                                 'no GPU that it can use; does nvidia-smi?')
-
-
-class _Graph:
-    """A function of one tensor as a CUDA graph: one launch for all its kernels."""
-
-    def __init__(self, torch, function, x, what: str):
-        self._function, self._graph, self._input = function, None, x.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
-                function(self._input)
-            stream.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            try:
-                # thread_local: other threads of a node may call CUDA meanwhile
-                with torch.cuda.graph(graph, stream=stream, capture_error_mode='thread_local'):
-                    self._outputs = function(self._input)
-                self._graph = graph
-            except RuntimeError as error:
-                _log.warning('%s, input %s: no CUDA graph, so it takes a little longer: %s',
-                             what, tuple(x.shape), error)
-        torch.cuda.current_stream().wait_stream(stream)
-
-    def __call__(self, x) -> dict:
-        if self._graph is None:
-            return self._function(x)
-        self._input.copy_(x)
-        self._graph.replay()
-        # copies, for the next replay overwrites them
-        return {name: value.clone() for name, value in self._outputs.items()}
