@@ -170,7 +170,8 @@ def test_a_text_that_is_no_choice_is_refused_before_configuration_too(unconfigur
 def test_two_nodes_in_two_namespaces_mind_their_own_cameras(monkeypatch):
     rclpy.init()
     peers = [Peer(namespace) for namespace in ('left', 'right')]
-    nodes = [known_node(monkeypatch, namespace) for namespace in ('left', 'right')]
+    nodes = [known_node(monkeypatch, namespace, first_id=first_id)
+             for namespace, first_id in (('left', 1), ('right', 1001))]
     for node in nodes:
         node.trigger_configure()
         node.trigger_activate()
@@ -182,6 +183,11 @@ def test_two_nodes_in_two_namespaces_mind_their_own_cameras(monkeypatch):
         for metres, peer in enumerate(peers, 1):
             mesh = peer.wait_for(lambda peer=peer: peer.heard['mesh'])
             assert [marker.header.stamp.sec for marker in mesh] == [metres]
+        # /tf is one for all, so each has its own numbers.
+        frames = peers[0].wait_for(lambda: len(found := [
+            message.transforms[0].child_frame_id for message in peers[0].heard['tf']]) == 2
+            and found)
+        assert frames == ['face_f00001', 'face_f01001']
         names = peers[0].wait_for(lambda: len(found := {
             message.status[0].name for message in peers[0].heard['diagnostics']}) == 2 and found)
         assert names == {'left/depthface: faces', 'right/depthface: faces'}

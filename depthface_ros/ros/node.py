@@ -72,7 +72,8 @@ class FaceNode(LifecycleNode):
         self._health = Health(self._now)
         self.problems = Problems(self._health, self.get_logger().warning)
         self._estimator = self._worker = None
-        self._numbers = itertools.count(1)  # of faces: none comes back while the node lives
+        # of faces: none comes back while the node lives
+        self._numbers = itertools.count(self.get_parameter('first_id').value)
         self._outputs = Outputs(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # in wall time: the heart beats on when a simulation is paused

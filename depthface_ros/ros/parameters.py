@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -20,7 +21,7 @@ from depthface_ros.tracking import TrackerConfig
 
 
 # Read when the node is made, and whenever it is configured; all others can change at any time.
-READ_ONLY = ('autostart',)
+READ_ONLY = ('autostart', 'first_id')
 READ_AT_CONFIGURE = ('engine', 'image_transport', 'rectified', 'estimator.alignment.')
 
 
@@ -44,6 +45,9 @@ class Parameters:
     publish_hri: bool = setting(
         True, 'Publish /humans/faces for ROS4HRI (REP-155) if hri_msgs is installed. Of several '
         'cameras that see people, one may do so.')
+    first_id: int = setting(
+        1, 'Number of the first face. /tf and /humans/faces are shared by all: of several nodes '
+        'each needs another thousand.', 1, 1_000_000_000)
     mesh_lifetime: float = setting(
         0.5, 'Seconds for which a viewer keeps a mesh without an update; 0 keeps it.', 0.0, 60.0)
     input_timeout: float = setting(
@@ -95,13 +99,22 @@ def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
         for item in fields(defaults) for default in [getattr(defaults, item.name)]})
 
 
-def _descriptor(name: str, default, metadata) -> ParameterDescriptor:
-    choices, low, high = (metadata.get(key) for key in ('choices', 'minimum', 'maximum'))
+def _meaning(name: str, metadata: Mapping) -> str:
+    """The text of a setting, its choices, and when it is read."""
+    text = metadata['description']
+    if metadata['choices']:
+        text += f' One of: {", ".join(metadata["choices"])}.'
+    if name in READ_ONLY:
+        text += ' Read at start.'
+    elif name.startswith(READ_AT_CONFIGURE):
+        text += ' Read at configure.'
+    return text
+
+
+def _descriptor(name: str, default, metadata: Mapping) -> ParameterDescriptor:
+    low, high = metadata['minimum'], metadata['maximum']
     descriptor = ParameterDescriptor(
-        description=metadata.get('description', '') + (
-            ' Read at configure.' if name.startswith(READ_AT_CONFIGURE) else ''),
-        read_only=name in READ_ONLY,
-        additional_constraints=f'One of: {", ".join(choices)}' if choices else '')
+        description=_meaning(name, metadata), read_only=name in READ_ONLY)
     if low is not None and isinstance(default, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
     elif low is not None:
@@ -121,13 +134,22 @@ def yaml_text() -> str:
                 lines.append(f'{"  " * (depth + 2)}{parent}:')
         groups = tuple(parents)
         indent = '  ' * (len(parents) + 2)
-        text = metadata['description'] + (f' One of: {", ".join(metadata["choices"])}.'
-                                          if metadata['choices'] else '')
-        lines += [f'{indent}# {line}' for line in textwrap.wrap(text, 96 - len(indent))]
+        lines += [f'{indent}# {line}'
+                  for line in textwrap.wrap(_meaning(name, metadata), 96 - len(indent))]
         value = str(default).lower() if isinstance(default, bool) else default
         lines.append(f'{indent}{leaf}: {value}')
     return '\n'.join(lines) + '\n'
 
 
+def markdown_text() -> str:
+    """A table of the parameters that are in no group: README.md has it."""
+    lines = ['| parameter | default | |', '|---|---|---|']
+    for name, default, metadata in leaves():
+        if '.' not in name:
+            value = str(default).lower() if isinstance(default, bool) else default
+            lines.append(f'| `{name}` | {value} | {_meaning(name, metadata)} |')
+    return '\n'.join(lines) + '\n'
+
+
 if __name__ == '__main__':
-    print(yaml_text(), end='')
+    print(markdown_text() if '--markdown' in sys.argv else yaml_text(), end='')
