@@ -15,11 +15,7 @@ from math import pi
 import numpy as np
 
 from depthface_ros.estimator import Face
-from depthface_ros.rotations import (
-    rotation_from_6d,
-    rotation_from_vector,
-    vector_from_rotation,
-)
+from depthface_ros.rotations import rotation_from_vector, vector_from_rotation
 from depthface_ros.settings import setting
 
 
@@ -57,7 +53,7 @@ class OneEuro:
         """
         self._velocity = self._velocity + _share(self._speed_cutoff, seconds) * (
             innovation / seconds - self._velocity)
-        speed = np.linalg.norm(self._velocity, axis=-1, keepdims=True)
+        speed = np.sqrt(np.einsum('...i,...i->...', self._velocity, self._velocity))[..., None]
         return _share(self._cutoff + self._gain * speed, seconds) * innovation
 
 
@@ -87,7 +83,8 @@ class FaceSmoother:
         # in the tangent space at the filtered rotation: no sign to flip, no angle to wrap
         turn = vector_from_rotation(before[:3, :3].T @ pose[:3, :3])
         turned = before[:3, :3] @ rotation_from_vector(self._rotation.step(turn, seconds))
-        pose[:3, :3] = rotation_from_6d(turned.T[:2].reshape(6))  # or it would deform, in hours
+        # A Newton step to the nearest rotation: without it, rounding would add up for hours.
+        pose[:3, :3] = turned @ (1.5 * np.eye(3, dtype=turned.dtype) - 0.5 * turned.T @ turned)
         pose[:3, 3] = before[:3, 3] + self._position.step(pose[:3, 3] - before[:3, 3], seconds)
         # The shape in the face's own frame: put into the smoothed pose, it cannot disagree with it.
         self._shape_face = self._shape_face + self._shape.step(

@@ -176,12 +176,15 @@ def test_bad_options_are_explained(capsys):
     assert caught.value.code == 2 and 'expected fx,fy' in capsys.readouterr().err
 
 
-def test_bench_lists_every_stage_for_one_and_three_faces(capsys):
+def test_bench_lists_every_stage_for_one_and_three_faces_searched_and_tracked(capsys):
     assert main(['bench', '--runs', '2']) == 0
     text = capsys.readouterr().out
-    assert '640x480, 1 face' in text and '640x480, 3 faces' in text
-    for stage in ('find heads', 'pose network', 'shape network', 'end to end'):
-        assert text.count(stage) == 2
+    for faces in ('1 face', '3 faces'):
+        for way in ('all images searched', 'tracked at 30 Hz'):
+            assert f'640x480, {faces}, {way}' in text
+    for stage in ('pose network', 'shape network', 'alignment', 'end to end'):
+        assert text.count(stage) == 4
+    assert text.count('tracking') == 2 and text.count('find heads') >= 2
 
 
 def test_drawn_heads_are_where_they_are_said_to_be():
