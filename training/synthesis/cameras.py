@@ -83,7 +83,7 @@ def sample_sensor(rng: np.random.Generator, family: str) -> Sensor:
     }
     if family == 'structured_light':
         return Sensor(
-            **common, lateral=rng.uniform(0.2, 0.6),
+            **common, lateral=rng.uniform(0.05, 0.5),
             noise_base=0.0012 * noise, noise_quadratic=0.0019 * noise, noise_knee=0.4,
             correlation=rng.uniform(2, 5), smoothing=rng.uniform(0, 0.6),
             baseline=side * rng.uniform(0.055, 0.085), disparity_step=rng.choice([1 / 8, 1 / 16]),

@@ -78,9 +78,11 @@ def seat(rng: np.random.Generator):
 def vessel(rng: np.random.Generator):
     """A vase, a bottle, a bucket or a helmet: any smooth solid of revolution."""
     z = np.linspace(-1, 1, 9)
-    waves = rng.normal(0, 0.25, 3) @ np.sin(np.outer([1, 2, 3], z * 1.6) + rng.uniform(0, 6, 3)[:, None])
-    radius = rng.uniform(0.04, 0.13) * np.sqrt(np.clip(1 - z ** 8, 0, 1)) * np.clip(1 + waves, 0.3, 2)
-    return revolve(np.stack([radius, z * rng.uniform(0.08, 0.22)], -1), 18)
+    height, phase = rng.normal(0, 0.25, 3), rng.uniform(0, 6, (3, 1))
+    waves = height @ np.sin(np.outer([1, 2, 3], z * 1.6) + phase)
+    radius = np.sqrt(np.clip(1 - z ** 8, 0, 1)) * np.clip(1 + waves, 0.3, 2)
+    wide, high = rng.uniform(0.04, 0.13), rng.uniform(0.08, 0.22)
+    return revolve(np.stack([wide * radius, high * z], -1), 18)
 
 
 CLUTTER = (ball, lamp, plant, coat, monitor, seat, vessel)

@@ -25,6 +25,7 @@ from training.synthesis.views import measure, render_frame
 HALF = 0.17  # m from a head's centre to the border of its crop
 BEHIND = 0.12  # m from a head's centre to where its background begins
 TILE = 160  # px
+COLUMNS = 8
 VISIBLE = 0.7  # share of a face that shows, of those compared
 
 
@@ -132,14 +133,13 @@ def run(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     real, intrinsics, shape = real_crops(options)
     distances = tuple(np.percentile([crop.distance for crop in real], [5, 95]))
-    synthetic = synthetic_crops(options, max(len(real), 8 * options.rows), distances, intrinsics,
+    synthetic = synthetic_crops(options, max(len(real), COLUMNS * options.rows), distances, intrinsics,
                                 shape, rng)
     Console().print(statistics_table(real, synthetic))
-    shown = [real[k] for k in rng.permutation(len(real))]
-    tiles = []
-    for row in range(options.rows):
-        if not options.synthetic_only:
-            tiles += [shown[(4 * row + k) % len(shown)].tile() for k in range(4)]
-        tiles += [crop.tile() for crop in synthetic[4 * row:4 * row + 4]]
-    Image.fromarray(tile_images(tiles, 4 if options.synthetic_only else 8)).save(options.out)
+    columns = [synthetic] if options.synthetic_only else [real, synthetic]
+    rng.shuffle(real)
+    width = COLUMNS // len(columns)
+    tiles = [crops[(width * row + k) % len(crops)].tile()
+             for row in range(options.rows) for crops in columns for k in range(width)]
+    Image.fromarray(tile_images(tiles, COLUMNS)).save(options.out)
     print(f'{options.out}: ' + ('' if options.synthetic_only else 'real left, ') + 'synthetic')

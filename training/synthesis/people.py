@@ -119,8 +119,9 @@ class PeopleFactory:
         number = int(rng.integers(len(anny.size)))
         vertices = anny.with_expression(number, expression)
         hair = wig and wig.style.on(anny.neutral(number), anny.place)
-        return Bare(vertices, anny.blend, anny.head_triangles, self.anny_regions, vertices, hair, anny.face(vertices),
-                    anny.size[number], 'anny', anny_people.IDENTITIES[self.split][number])
+        return Bare(vertices, anny.blend, anny.head_triangles, self.anny_regions, vertices, hair,
+                    anny.face(vertices), anny.size[number], 'anny',
+                    anny_people.IDENTITIES[self.split][number])
 
     def _bare_ict(self, rng: np.random.Generator, wig: Wig | None, expression) -> Bare:
         ict, anny = self.ict, self.anny

@@ -10,7 +10,7 @@ JUMP = 0.08  # m between a head and what is behind
 
 
 def head_statistics(depth_m: np.ndarray, limit: float) -> dict[str, float]:
-    """Statistics of a crop (H, W) around a head: metres, 0 invalid; beyond limit (m) is background.
+    """Statistics of a crop (H, W) around a head, metres, 0 invalid; background is beyond limit (m).
 
     noise_mm:       median standard deviation from a quadratic surface, in windows of 7 x 7 pixels
     noise_p90_mm:   the 90th percentile of the same
