@@ -18,6 +18,7 @@ COMMANDS = {
     'pose': ('training.pose', 'train the head-pose network'),
     'shape': ('training.shape', 'train the face-shape network'),
     'export': ('training.export', 'write the trained networks as ONNX, with model cards'),
+    'quantise': ('training.quantise', 'write the ONNX networks in 8 bits, too, for CPUs'),
     'evaluate': ('training.evaluate', 'measure the whole pipeline on unseen people and cameras'),
     'all': ('training.everything', 'everything above, from nothing to the shipped weights'),
 }

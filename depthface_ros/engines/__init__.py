@@ -11,7 +11,7 @@ import numpy as np
 from depthface_ros.engines.contract import NETWORKS
 
 AUTO = ('tensorrt', 'cuda', 'cpu')  # best first: the order in which 'auto' tries them
-ENGINES = ('tensorrt', 'tensorrt_fp32', 'cuda', 'cuda_fp16', 'cpu')
+ENGINES = ('tensorrt', 'tensorrt_fp32', 'cuda', 'cuda_fp16', 'cpu', 'cpu_fp32')
 MODELS_FOLDER = Path(__file__).resolve().parents[1] / 'models'
 
 
@@ -77,7 +77,7 @@ def _open(name: str, models_folder: Path, build: bool) -> Engine:
         engine = TorchCuda(models_folder, precision or 'fp32')
     else:
         from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
-        engine = OnnxRuntimeCpu(models_folder)
+        engine = OnnxRuntimeCpu(models_folder, precision or 'int8')
     try:
         for network, contract in NETWORKS.items():
             for shape in contract.input_shapes:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the networks in 8 bits, for processors that multiply bytes faster than floats.
+
+What the networks see in synthetic frames of the training split sets the range of each tensor.
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from rich.progress import track
+
+from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.onnxruntime_cpu import MADE_FROM, int8_file
+from training.evaluate import noisy_depth_mm
+from training.pool import add_people_arguments, people_factory
+from training.synthesis.cameras import sample_camera
+from training.synthesis.scene import sample_scene
+from training.synthesis.views import render_frame
+
+# Convolutions with fewer see points or make the answer: they need more than 8 bits, and cost little.
+LEAST_CHANNELS = 16
+
+
+class Witness:
+    """An engine that remembers what the networks were asked."""
+
+    def __init__(self, engine: Engine):
+        self.name, self._engine = engine.name, engine
+        self.seen: dict[str, list[np.ndarray]] = {network: [] for network in NETWORKS}
+
+    def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
+        self.seen[network] += np.split(array, len(array))
+        return self._engine.run(network, array)
+
+
+class Inputs(CalibrationDataReader):
+    """Inputs of one network, one at a time."""
+
+    def __init__(self, name: str, arrays: list[np.ndarray]):
+        self._inputs = iter([{name: array} for array in arrays])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._inputs, None)
+
+
+def inputs_seen(options: argparse.Namespace) -> dict[str, list[np.ndarray]]:
+    """What each network is asked in frames of the training split."""
+    rng = np.random.default_rng([options.seed, 8])
+    generator = torch.Generator().manual_seed(options.seed)
+    people = people_factory('train', options)
+    witness = Witness(open_engine('cpu_fp32', options.models)[0])
+    estimator = FaceEstimator(witness)
+    for _ in track(range(options.frames), 'looking'):
+        scene = sample_scene(rng, people, sample_camera(rng, 'train'))
+        camera = scene.camera
+        estimator(noisy_depth_mm(scene, render_frame(scene), generator),
+                  Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy))
+    return witness.seen
+
+
+def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) -> None:
+    """Write an ONNX file with its convolutions in 8 bits, calibrated on inputs (1, ...) each.
+
+    Weights get 7 bits of them: the sums of processors without VNNI would overflow.
+    """
+    graph = onnx.load(source).graph
+    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
+    exact = [node.name for node in graph.node
+             if node.op_type == 'Conv' and min(weights[node.input[1]][:2]) < LEAST_CHANNELS]
+    quantize_static(source, target, Inputs(name, inputs), quant_format=QuantFormat.QDQ,
+                    op_types_to_quantize=['Conv'], nodes_to_exclude=exact, per_channel=True,
+                    reduce_range=True, activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8)
+    model = onnx.load(target)
+    onnx.helper.set_model_props(
+        model, {MADE_FROM: hashlib.sha256(source.read_bytes()).hexdigest()})
+    onnx.save(model, target)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_people_arguments(parser)
+    parser.add_argument('--models', type=Path, default=MODELS_FOLDER, help='folder of ONNX files; the new ones come beside them')
+    parser.add_argument('--frames', type=int, default=150)
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    for network, inputs in inputs_seen(options).items():
+        source, target = options.models / f'{network}.onnx', int8_file(options.models, network)
+        quantise(source, target, NETWORKS[network].input_name, inputs)
+        print(f'{target}: {target.stat().st_size / 1e6:.2f} MB, from {len(inputs)} inputs')
