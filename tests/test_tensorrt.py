@@ -40,7 +40,7 @@ def crops(count, network='head_pose'):
 
 @pytest.fixture(scope='module')
 def cpu():
-    return open_engine('cpu')[0]
+    return open_engine('cpu_fp32')[0]
 
 
 def assert_close(found, expected, tolerance):

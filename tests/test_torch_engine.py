@@ -25,7 +25,7 @@ HALF_TOLERANCE = 2e-3
 
 @pytest.fixture(scope='module')
 def cpu():
-    return open_engine('cpu')[0]
+    return open_engine('cpu_fp32')[0]
 
 
 @pytest.fixture(scope='module', params=['fp32', 'fp16'])

@@ -11,19 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from rich.progress import track
 
-from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.onnxruntime_cpu import MADE_FROM, int8_file
-from training.evaluate import noisy_depth_mm
-from training.pool import add_people_arguments, people_factory
-from training.synthesis.cameras import sample_camera
-from training.synthesis.scene import sample_scene
-from training.synthesis.views import render_frame
+from training.evaluation.frames import SyntheticFrames, intrinsics_of
+from training.pool import add_people_arguments
 
 # Convolutions with fewer see points or make the answer: they need more than 8 bits, and cost little.
 LEAST_CHANNELS = 16
@@ -51,18 +47,13 @@ class Inputs(CalibrationDataReader):
         return next(self._inputs, None)
 
 
-def inputs_seen(options: argparse.Namespace) -> dict[str, list[np.ndarray]]:
-    """What each network is asked in frames of the training split."""
-    rng = np.random.default_rng([options.seed, 8])
-    generator = torch.Generator().manual_seed(options.seed)
-    people = people_factory('train', options)
-    witness = Witness(open_engine('cpu_fp32', options.models)[0])
+def inputs_seen(frames: SyntheticFrames, count: int, models: Path) -> dict[str, list[np.ndarray]]:
+    """What each network is asked, (1, ...) each, in the first `count` frames."""
+    witness = Witness(open_engine('cpu_fp32', models)[0])
     estimator = FaceEstimator(witness)
-    for _ in track(range(options.frames), 'looking'):
-        scene = sample_scene(rng, people, sample_camera(rng, 'train'))
-        camera = scene.camera
-        estimator(noisy_depth_mm(scene, render_frame(scene), generator),
-                  Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy))
+    for number in track(range(count), 'looking'):
+        scene, _, depth = frames[number]
+        estimator(depth, intrinsics_of(scene))
     return witness.seen
 
 
@@ -87,13 +78,15 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_people_arguments(parser)
-    parser.add_argument('--models', type=Path, default=MODELS_FOLDER, help='folder of ONNX files; the new ones come beside them')
+    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
+                        help='folder of ONNX files; the new ones come beside them')
     parser.add_argument('--frames', type=int, default=150)
     parser.add_argument('--seed', type=int, default=0)
 
 
 def run(options: argparse.Namespace) -> None:
-    for network, inputs in inputs_seen(options).items():
+    frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
+    for network, inputs in inputs_seen(frames, options.frames, options.models).items():
         source, target = options.models / f'{network}.onnx', int8_file(options.models, network)
         quantise(source, target, NETWORKS[network].input_name, inputs)
         print(f'{target}: {target.stat().st_size / 1e6:.2f} MB, from {len(inputs)} inputs')
