@@ -63,10 +63,10 @@ class HumanFaces:
         """Tell that nobody is tracked any more."""
         self._tell(Header(stamp=stamp, frame_id=self._frame_id), [])
 
-    def close(self, stamp: Time) -> None:
+    def close(self, stamp: Time, patience: Duration) -> None:
         """Tell that nobody is tracked any more, and go when listeners know."""
         self.clear(stamp)
-        self._tracked.wait_for_all_acked(Duration(seconds=0.5))
+        self._tracked.wait_for_all_acked(patience)
         self._node.destroy_publisher(self._tracked)
 
     def _tell(self, header: Header, ids: list[str]) -> None:

@@ -7,6 +7,7 @@ from threading import Lock
 
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState, PointCloud2
 from tf2_msgs.msg import TFMessage
@@ -26,6 +27,9 @@ except ModuleNotFoundError as error:
     if error.name != 'hri_msgs':
         raise
     HumanFaces = None
+
+# The node may end at once after its last words: a reliable listener has that long to hear them.
+ACKNOWLEDGED_WITHIN = Duration(seconds=0.5)
 
 
 class Outputs:
@@ -105,6 +109,7 @@ class Outputs:
         """The node is no longer active: leave nothing behind in viewers and listeners."""
         with self._lock:
             self._clear_meshes(set(self._shown), stamp)
+            self._mesh.wait_for_all_acked(ACKNOWLEDGED_WITHIN)
             self._close_humans(stamp)
             self._told_ns = None
 
@@ -113,7 +118,7 @@ class Outputs:
 
     def _close_humans(self, stamp: Time) -> None:
         if self._humans:
-            self._humans.close(stamp)
+            self._humans.close(stamp, ACKNOWLEDGED_WITHIN)
             self._humans = None
 
     def _publish_meshes(self, header, tracks: list[Track]) -> None:
