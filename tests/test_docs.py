@@ -22,6 +22,7 @@ def anchor(heading: str) -> str:
 def test_the_table_of_parameters_is_the_one_the_code_makes():
     pytest.importorskip('rclpy')
     from depthface_ros.ros.parameters import markdown_text
+    # `python -m depthface_ros.ros.parameters --markdown` prints it
     assert markdown_text() in README
 
 
