@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
-import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
@@ -20,10 +20,10 @@ from rclpy.qos import (  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
-from depthface_ros.face_model import LANDMARK_MIRROR, FaceModel  # noqa: E402
+from depthface_ros.face_model import FaceModel  # noqa: E402
 from depthface_ros.ros import outputs  # noqa: E402
 from depthface_ros.ros.parameters import Parameters  # noqa: E402
-from ros_faces import CAMERA, FRAME, Stage, frame, track  # noqa: E402
+from ros_faces import FRAME, Stage, frame, track  # noqa: E402
 from ros_helpers import (  # noqa: E402
     DEPTH, active_node, camera_info_message, image_message)
 
@@ -70,12 +70,6 @@ class Listener:
 def stage():
     with Stage() as stage:
         yield stage
-
-
-def listen(stage: Stage, name: str) -> list:
-    """What comes on a topic of face f00001, which is there already."""
-    stage.outputs.publish(frame(SECOND // 2), [track('f00001')])
-    return stage.listen(SUBTOPICS[name], f'/humans/faces/f00001/{name}')
 
 
 def topics(stage: Stage) -> set[str]:
@@ -149,14 +143,21 @@ def test_when_images_stop_nobody_is_tracked(stage):
     assert {message.header.frame_id for message in listener.tracked} == {FRAME}
 
 
-def test_a_node_that_is_deactivated_leaves_nobody_and_gives_no_id_twice(monkeypatch):
-    with active_node(monkeypatch) as peer:
+@contextmanager
+def node_with_a_face(monkeypatch, **parameters):
+    """A peer of a node that has told of its first face, and what was told."""
+    with active_node(monkeypatch, **parameters) as peer:
         tracked = []
         peer.node.create_subscription(IdsList, '/humans/faces/tracked', tracked.append, 10)
-        time.sleep(0.3)
+        time.sleep(0.3)  # until they are connected
         peer.send_info(camera_info_message())
         peer.send(image_message(DEPTH, SECOND))
-        peer.wait_for(lambda: len(tracked) == 1)
+        peer.wait_for(lambda: tracked)
+        yield peer, tracked
+
+
+def test_a_node_that_is_deactivated_leaves_nobody_and_gives_no_id_twice(monkeypatch):
+    with node_with_a_face(monkeypatch) as (peer, tracked):
         peer.change_state(Transition.TRANSITION_DEACTIVATE)
         peer.wait_for(lambda: len(tracked) == 2)
         peer.change_state(Transition.TRANSITION_ACTIVATE)
@@ -170,142 +171,11 @@ def test_a_node_that_is_deactivated_leaves_nobody_and_gives_no_id_twice(monkeypa
 
 
 def test_a_camera_that_dies_leaves_nobody(monkeypatch):
-    with active_node(monkeypatch, input_timeout=0.5) as peer:
-        tracked = []
-        peer.node.create_subscription(IdsList, '/humans/faces/tracked', tracked.append, 10)
-        time.sleep(0.3)
-        peer.send_info(camera_info_message())
-        peer.send(image_message(DEPTH, SECOND))
-        peer.wait_for(lambda: len(tracked) == 2)
+    with node_with_a_face(monkeypatch, input_timeout=0.5) as (peer, tracked):
+        meshes = peer.wait_for(lambda: len(tracked) == 2 and len(peer.heard['mesh']) == 2
+                               and peer.heard['mesh'])
         assert [message.ids for message in tracked] == [['f00001'], []]
-        assert [marker.action for marker in peer.wait_for(
-            lambda: len(peer.heard['mesh']) == 2 and peer.heard['mesh'])] == [
-                Marker.ADD, Marker.DELETE]
-
-
-def test_the_region_holds_the_projected_mesh(stage):
-    heard = listen(stage, 'roi')
-    face = track('f00001', x=0.1, z=0.9)
-    stage.outputs.publish(frame(SECOND), [face])
-    roi = stage.wait_for(lambda: heard)[0]
-    x, y, z = face.face.vertices.T
-    columns = (CAMERA.fx * x / z + CAMERA.cx + 0.5) / 160
-    rows = (CAMERA.fy * y / z + CAMERA.cy + 0.5) / 120
-    np.testing.assert_allclose(
-        [roi.xmin, roi.xmax, roi.ymin, roi.ymax],
-        [columns.min(), columns.max(), rows.min(), rows.max()], atol=1e-5)
-    assert roi.c == pytest.approx(0.9) and 0.05 < roi.xmax - roi.xmin < 0.5
-
-
-def test_the_region_of_a_face_at_the_edge_stays_in_the_image(stage):
-    heard = listen(stage, 'roi')
-    stage.outputs.publish(frame(SECOND), [track('f00001', x=0.55)])
-    roi = stage.wait_for(lambda: heard)[0]
-    assert 0.8 < roi.xmin < roi.xmax == 1.0
-
-
-def test_landmarks_lie_where_the_face_is(stage):
-    heard = listen(stage, 'landmarks')
-    stage.outputs.publish(frame(SECOND), [track('f00001', x=0.1)])
-    stage.outputs.publish(frame(SECOND), [track('f00001')])
-    message, centred = stage.wait_for(lambda: len(heard) == 2 and heard)
-    assert (message.width, message.height) == (160, 120)
-    points = {name: message.landmarks[getattr(FacialLandmarks, name)] for name in (
-        'SELLION', 'NOSE', 'MENTON', 'LEFT_EAR', 'RIGHT_EAR', 'LEFT_PUPIL', 'RIGHT_PUPIL')}
-    # the sellion is the origin of the face, 0.1 m to the right on the optical axis' height
-    assert points['SELLION'].x == pytest.approx((150 * 0.1 + 80) / 160, abs=0.005)
-    assert points['SELLION'].y == pytest.approx(0.5, abs=0.005)
-    assert points['SELLION'].y < points['NOSE'].y < points['MENTON'].y
-    # the person's left is to the right in an image of somebody who looks into the camera
-    assert points['LEFT_EAR'].x > points['LEFT_PUPIL'].x > points['RIGHT_PUPIL'].x
-    assert points['RIGHT_PUPIL'].x > points['RIGHT_EAR'].x
-    x = np.array([point.x for point in centred.landmarks])
-    np.testing.assert_allclose(x + x[LANDMARK_MIRROR], 1.0, atol=0.003)
-
-
-def test_landmarks_that_the_camera_does_not_see_have_no_confidence(stage):
-    heard = listen(stage, 'landmarks')
-    face = track('f00001')
-    depths = FaceModel.load().landmarks(face.face.vertices)[:, 2]
-    stage.outputs.publish(frame(SECOND, 1.0), [face])  # a wall through the face
-    stage.outputs.publish(frame(SECOND, 0.6, np.float32), [face])  # something before the face
-    stage.outputs.publish(frame(SECOND, np.nan, np.float32), [face])  # nothing measured
-    through, hidden, nothing = stage.wait_for(lambda: len(heard) == 3 and [
-        np.array([point.c for point in message.landmarks]) for message in heard])
-    near = np.abs(depths - 1.0) < 0.03
-    near[68:] = False  # pupils do not show in depth
-    assert 10 < near.sum() < 68
-    np.testing.assert_allclose(through, np.where(near, 0.9, 0), rtol=1e-6)
-    assert not hidden.any() and not nothing.any()
-
-
-def test_landmarks_outside_the_image_lie_on_its_edge_without_confidence(stage):
-    heard = listen(stage, 'landmarks')
-    stage.outputs.publish(frame(SECOND), [track('f00001', x=0.53)])
-    points = stage.wait_for(lambda: heard)[0].landmarks
-    assert all(0 <= point.x <= 1 and 0 <= point.y <= 1 for point in points)
-    outside = [point for point in points if point.x == 1.0]
-    assert 0 < len(outside) < 70 and not any(point.c for point in outside)
-
-
-def test_action_units_come_from_the_expression(stage):
-    heard = listen(stage, 'facs')
-    stage.outputs.publish(frame(SECOND), [track('f00001', mouthSmileLeft=0.5, jawOpen=0.25)])
-    message = stage.wait_for(lambda: heard)[0]
-    assert message.intensity[FacialActionUnits.LIP_CORNER_PULLER] == 0.5
-    assert message.intensity[FacialActionUnits.JAW_DROP] == 0.25
-    assert message.intensity.sum() == 0.75
-    assert message.confidence[FacialActionUnits.BROW_LOWERER] == pytest.approx(0.9)
-    assert message.confidence[61] == 0  # where the eyes look, depth does not show
-
-
-@pytest.mark.parametrize('dtype, encoding', [(np.uint16, '16UC1'), (np.float32, '32FC1')])
-def test_the_crop_is_the_depth_around_the_face(stage, dtype, encoding):
-    heard = listen(stage, 'cropped')
-    scene = frame(SECOND, 2.0, dtype)
-    x, y, z = track('f00001', z=0.8).face.vertices.T
-    columns = np.round(CAMERA.fx * x / z + CAMERA.cx).astype(int)
-    rows = np.round(CAMERA.fy * y / z + CAMERA.cy).astype(int)
-    face = np.s_[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
-    unit = 1000 if dtype == np.uint16 else 1
-    ramp = np.linspace(0.8, 0.9, scene.depth[face].shape[1]) * unit
-    scene.depth[face] = ramp.astype(dtype)
-    stage.outputs.publish(scene, [track('f00001', z=0.8)])
-    message = stage.wait_for(lambda: heard)[0]
-    assert (message.height, message.width, message.encoding) == (128, 128, encoding)
-    depth = np.frombuffer(message.data, dtype).reshape(128, 128)
-    filled = depth > 0
-    assert filled.all(1).sum() == 0 and filled.any(1).all()  # the face is higher than wide
-    share = scene.depth[face].shape[1] / scene.depth[face].shape[0]
-    assert filled[64].sum() / 128 == pytest.approx(share, abs=0.05)
-    margin = np.flatnonzero(filled[64])
-    assert abs(margin[0] - (127 - margin[-1])) <= 2  # centred
-    assert set(depth[filled]) <= set(scene.depth.ravel())  # measured depths only
-    inside = depth[10:-10, margin[2]:margin[-2]]
-    assert (inside < 1.0 * unit).all() and (np.diff(inside.astype(float), axis=1) >= 0).all()
-
-
-def test_a_face_that_left_the_image_has_an_empty_crop(stage):
-    heard = listen(stage, 'cropped')
-    stage.outputs.publish(frame(SECOND), [track('f00001', x=3.0)])
-    assert not any(stage.wait_for(lambda: heard)[0].data)
-
-
-def test_what_nobody_hears_is_not_made(stage, monkeypatch):
-    from depthface_ros.ros import hri_messages
-    made = []
-
-    def spied(name, real):
-        return lambda *arguments: made.append(name) or real(*arguments)
-
-    for name in ('region', 'landmarks', 'facs', 'cropped'):
-        monkeypatch.setattr(hri_messages, name, spied(name, getattr(hri_messages, name)))
-    stage.outputs.publish(frame(SECOND), [track('f00001')])
-    assert made == []
-    heard = stage.listen(Image, '/humans/faces/f00001/cropped')
-    stage.outputs.publish(frame(SECOND), [track('f00001')])
-    stage.wait_for(lambda: heard)
-    assert made == ['cropped']
+        assert [marker.action for marker in meshes] == [Marker.ADD, Marker.DELETE]
 
 
 def test_another_node_may_be_the_one_that_tells():
