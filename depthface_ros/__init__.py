@@ -1,7 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Head pose, face mesh and expression from depth images: `FaceEstimator()(depth, Intrinsics(...))`."""
+from __future__ import annotations
 
-from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import Face, FaceEstimator
+from importlib import import_module
 
 __all__ = ['Face', 'FaceEstimator', 'Intrinsics']
+
+
+def __getattr__(name: str):
+    """What is public, loaded at its first use (PEP 562).
+
+    So numpy comes after the node and the command line have said how many threads it may use.
+    """
+    home = {'Face': 'estimator', 'FaceEstimator': 'estimator', 'Intrinsics': 'camera'}.get(name)
+    if home is None:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{home}'), name)

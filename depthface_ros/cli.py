@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from depthface_ros import one_thread  # noqa: F401  before numpy
 from depthface_ros.engines import ENGINES, EngineUnavailable
 
 # How `depthface bench` goes over images.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import runpy
 import subprocess
 import sys
@@ -115,6 +116,23 @@ for name in {modules!r}:
 '''
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('program', ['depthface_ros.cli', 'depthface_ros.ros'])
+def test_programs_give_numpy_one_thread_unless_the_user_says_else(program):
+    code = f'''if True:
+        import os, sys
+        class Watch:
+            def find_spec(self, name, *_):
+                if name == 'numpy':
+                    print(os.environ.get('OMP_NUM_THREADS'))
+        sys.meta_path.insert(0, Watch())
+        import {program}, numpy'''
+    environment = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
+    for of_user, expected in (({}, '1'), ({'OMP_NUM_THREADS': '3'}, '3')):
+        done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+                              env=environment | of_user)
+        assert done.stdout.split()[:1] == [expected], done.stderr
 
 
 def test_only_the_ros_folder_imports_ros():
