@@ -12,6 +12,7 @@ import numpy as np
 
 from depthface_ros import head_finder
 from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
+from depthface_ros.calibration import Calibration
 from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import (
     FACE_CENTRE_FACE,
@@ -96,13 +97,18 @@ class FaceEstimator:
     """Finds faces in depth images: `faces = estimator(depth, intrinsics)`. Keeps no state."""
 
     def __init__(self, engine: str | Engine = 'auto', config: EstimatorConfig = EstimatorConfig(),
-                 models_folder: Path = MODELS_FOLDER):
-        """Load the networks; see :func:`depthface_ros.engines.open_engine` for errors raised."""
+                 models_folder: Path = MODELS_FOLDER, calibration: Calibration | None = None):
+        """Load the networks; see :func:`depthface_ros.engines.open_engine` for errors raised.
+
+        :param calibration: by default the one in the folder of the networks; none for an engine.
+        """
         self.config = config
         self.face_model = FaceModel.load()
         self.engines_skipped: list[tuple[str, str]] = []
         if isinstance(engine, str):
+            calibration = calibration or Calibration.load(models_folder)
             engine, self.engines_skipped = open_engine(engine, models_folder)
+        self.calibration = calibration or Calibration()
         self.engine = engine
         self._on_device = isinstance(engine, DeviceEngine)
         constant = engine.constant if self._on_device else np.asarray
@@ -135,7 +141,8 @@ class FaceEstimator:
             return []
         poses = self._predict_poses(depth, intrinsics, heads.centres, None, lap)
         self._look_again(poses, depth, intrinsics, heads.centres, lap)
-        poses = poses._replace(confidence=agreed_confidence(heads.heat, poses.confidence))
+        poses = poses._replace(confidence=self.calibration.confidence(heads.heat,
+                                                                   poses.confidence))
         faces = self._accept(poses, heads.tracked)
         if not len(faces):
             return []
@@ -143,6 +150,7 @@ class FaceEstimator:
         camera_from_face, vertices, expression = self._compute(
             self._shape_stage, depth, intrinsics, (camera_from_face, rotation_std, position_std),
             lap)
+        rotation_std, position_std = self.calibration.std(rotation_std, position_std)
         lap('alignment')
 
         return [Face(camera_from_face[i], vertices[i], expression[i],
@@ -269,21 +277,6 @@ def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
     """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
     rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     return rotation @ np.array(point_face, np.float32) + origin
-
-
-def agreed_confidence(heat: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """The probability (N,) of a face after both the head finder and the pose network were asked.
-
-    Logistic regression on 856 places in 250 synthetic frames of the training split: it lets
-    through half as many false faces as the pose network alone with as many true ones.
-    """
-    odds = 2.0 * _log_odds(heat) + 0.7 * _log_odds(confidence)
-    return 1 / (1 + np.exp(-odds))
-
-
-def _log_odds(probability: np.ndarray) -> np.ndarray:
-    probability = np.clip(probability, 1e-4, 1 - 1e-4)
-    return np.log(probability / (1 - probability))
 
 
 def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:

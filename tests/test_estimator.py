@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.alignment import AlignmentConfig
+from depthface_ros.calibration import Calibration
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop
-from depthface_ros.estimator import EstimatorConfig, Heads, agreed_confidence, tilt
+from depthface_ros.estimator import EstimatorConfig, Heads, tilt
 from depthface_ros.rotations import rotation_from_vector, yaw_pitch_roll
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
@@ -197,15 +198,6 @@ def test_a_tilted_head_stands_upright_in_the_crop_that_its_tilt_turns(roll):
     np.testing.assert_allclose(scalp_crop, [0, -1, 0], atol=1e-5)
 
 
-def test_finder_and_pose_network_have_to_agree():
-    sure, doubtful = 0.9, 0.2
-    heat, confidence = np.array([sure, sure, doubtful, doubtful]), np.array([sure, doubtful] * 2)
-    agreed = agreed_confidence(heat, confidence)
-    assert agreed[0] > 0.98 and agreed[0] > agreed[1] > 0.5 > agreed[2] > agreed[3]
-    assert np.isnan(agreed_confidence(np.array([0.9]), np.array([np.nan]))).all()
-    assert np.isfinite(agreed_confidence(np.array([0, 1.0]), np.array([1.0, 0]))).all()
-
-
 def test_a_pose_that_is_a_guess_is_no_face():
     estimator, depth = estimator_of([head_pose(0, 0, 1)])
     config = EstimatorConfig(max_rotation_std=0.04)
@@ -228,6 +220,7 @@ def test_what_the_pose_network_doubts_is_no_face():
 def test_a_tracked_head_stays_a_face_where_a_new_one_would_not_become_one():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose], confidence=0.3)
+    estimator.calibration = Calibration(heat_weight=2.0, confidence_weight=0.7)
     centres = head_centre(pose)[None]
     assert estimator(depth, CAMERA, Heads(centres)) == []
     face, = estimator(depth, CAMERA, Heads(centres, heat=0.6, tracked=True))

@@ -19,6 +19,7 @@ COMMANDS = {
     'shape': ('training.shape', 'train the face-shape network'),
     'export': ('training.export', 'write the trained networks as ONNX, with model cards'),
     'quantise': ('training.quantise', 'write the ONNX networks in 8 bits, too, for CPUs'),
+    'calibrate': ('training.calibrate', 'set right what the networks say of their own errors'),
     'evaluate': ('training.evaluate', 'measure the whole pipeline on unseen people and cameras'),
     'all': ('training.everything', 'everything above, from nothing to the shipped weights'),
 }

@@ -49,4 +49,5 @@ def run(options: argparse.Namespace) -> None:
     main(['shape', *shared, *runs, *preset['shape']])
     main(['export', *runs])
     main(['quantise', *people, '--seed', str(options.seed)])
+    main(['calibrate', *people, '--seed', str(options.seed)])
     main(['evaluate', *people, '--seed', str(options.seed), '--out', str(options.runs / 'evaluation.json')])

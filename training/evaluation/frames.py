@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.progress import track
 from scipy.optimize import linear_sum_assignment
 
 from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.calibration import Calibration
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimator import EstimatorConfig, Face
 from training.evaluation.errors import Record, describe, errors, inner_face, own_words
@@ -55,6 +56,8 @@ class Trial:
     frames: SyntheticFrames
     models: Path = MODELS_FOLDER
     config: EstimatorConfig = EstimatorConfig()
+    calibration: Calibration | None = None  # None: the one in `models`
+    errors: Callable[[Face, Head], Record] = errors  # what to know of a found face
 
     def records(self, count: int, workers: int = 1) -> list[Record]:
         """Records of all faces and of all false faces in the first `count` frames."""
@@ -74,7 +77,8 @@ def intrinsics_of(scene: Scene) -> Intrinsics:
 
 
 def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
-                  faces: Sequence[Face]) -> list[Record]:
+                  faces: Sequence[Face],
+                  errors: Callable[[Face, Head], Record] = errors) -> list[Record]:
     """A record for each head, found or not, and for each face that is at no head."""
     of_head = match(faces, scene.heads)
     records = []
@@ -118,7 +122,7 @@ def _look_at(task: tuple[Trial, range]) -> list[Record]:
     torch.set_num_threads(1)
     records = []
     for number in numbers:
-        records += frame_records(number, *trial.look(number))
+        records += frame_records(number, *trial.look(number), trial.errors)
     return records
 
 
@@ -133,7 +137,7 @@ def _spread(tasks: list, workers: int) -> Iterator[list[Record]]:
 
 @cache
 def _estimator(trial: Trial) -> FaceEstimator:
-    return FaceEstimator('cpu', trial.config, trial.models)
+    return FaceEstimator('cpu', trial.config, trial.models, trial.calibration)
 
 
 def _chunks(numbers: range, size: int) -> list[range]:

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Set right what the networks say of their own errors, and agree on what is a face.
+
+New frames of the people and cameras of training are looked at, so that an evaluation stays one of
+strangers. What is fitted is the whole pipeline: shape network and alignment make poses better than
+the pose network knows.
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.stats import t as student_t
+
+from depthface_ros.calibration import Calibration, log_odds
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.estimator import EstimatorConfig, Face
+from training.evaluation.errors import AXES, Record, own_words, pose_errors
+from training.evaluation.figures import within_sigma
+from training.evaluation.frames import SyntheticFrames, Trial
+from training.evaluation.groups import column
+from training.pool import VISIBLE_FACE, add_people_arguments
+from training.synthesis.scene import Head
+
+EVERYTHING = EstimatorConfig(min_confidence=0.0, max_rotation_std=np.inf)
+HIDDEN = 0.1  # share of a face in view up to which it is none; up to VISIBLE_FACE nobody can say
+FEWEST = 40  # of faces, and of places that are none, to fit to
+# Errors of faces of one sigma are no normal distribution: the tails of this one are as heavy.
+DEGREES_OF_FREEDOM = 4
+NORMAL = {1: 0.6827, 2: 0.9545}  # share of normal errors within so many sigma
+SLOPES = (0.5, 2.0)  # of the log of true sigmas over the log of those that are told
+
+
+def fit_calibration(records: list[Record]) -> Calibration:
+    """Fit to records of frames in which networks spoke for themselves and all places counted.
+
+    :raises ValueError: there are too few faces, or places without one.
+    """
+    found = [record for record in records if record['found']]
+    faces = [record for record in found if is_face(record)]
+    places = faces + [record for record in found if is_none(record)]
+    if len(faces) < FEWEST or len(places) < len(faces) + FEWEST:
+        raise ValueError(f'{len(faces)} faces and {len(places) - len(faces)} other places were found: expected '
+                         f'{FEWEST} of each at least; take more --frames, or train the networks')
+    bias, heat_weight, confidence_weight = fit_agreement(
+        column(places, 'heat'), column(places, 'confidence'), np.arange(len(places)) < len(faces))
+    weights = Calibration(bias=bias, heat_weight=heat_weight, confidence_weight=confidence_weight)
+    accepted = weights.confidence(column(faces, 'heat'), column(faces, 'confidence')) > 0.5
+    faces = [record for record, good in zip(faces, accepted) if good]
+    rotation = fit_std(np.radians(column(faces, 'rotation_std_deg')),
+                       np.radians([column(faces, f'turn_{axis}_deg') for axis in AXES]).T)
+    position = fit_std(column(faces, 'position_std_mm') / 1000,
+                       np.array([column(faces, f'shift_{axis}_mm') for axis in AXES]).T / 1000)
+    return Calibration(*rotation, *position, heat_weight, confidence_weight, bias)
+
+
+def is_face(record: Record) -> bool:
+    return record['real'] and record['in_view'] >= VISIBLE_FACE
+
+
+def is_none(record: Record) -> bool:
+    return not record['real'] or record['in_view'] < HIDDEN
+
+
+def fit_agreement(heat: np.ndarray, confidence: np.ndarray, is_face: np.ndarray) -> tuple[float, ...]:
+    """Logistic regression of whether places (N,) are faces: bias, weights of both log odds >= 0."""
+    inputs = np.stack([np.ones(len(heat)), log_odds(heat), log_odds(confidence)], axis=1)
+    sign = np.where(is_face, -1, 1)
+    # a little weight decay, so that what is perfectly told apart gets finite weights
+    fitted = minimize(lambda weights: np.logaddexp(0, sign * (inputs @ weights)).sum()
+                      + 0.05 * (weights ** 2).sum(),
+                      np.array([0, 0.5, 0.5]), bounds=[(None, None), (0, None), (0, None)])
+    return tuple(fitted.x.tolist())
+
+
+def fit_std(told: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Scale and power that make sigmas (N,) those of errors (N, 3): scale * told ** power.
+
+    The power is the likeliest. The scale lies in the middle, by ratio, of the two that let one and
+    two sigma hold as many errors as they do of a normal distribution: with heavy tails no scale
+    does both.
+    """
+    log_told = np.log(told)[:, None]
+
+    def surprise(line: np.ndarray) -> float:
+        log_sigma = line[0] + line[1] * log_told
+        return (log_sigma - student_t.logpdf(errors * np.exp(-log_sigma), DEGREES_OF_FREEDOM)).mean()
+
+    power = float(minimize(surprise, np.array([0.0, 1.0]), bounds=[(None, None), SLOPES]).x[1])
+    ratio = np.abs(errors) / told[:, None] ** power
+    scales = [np.quantile(ratio, share) / k for k, share in NORMAL.items()]
+    return float(np.sqrt(np.prod(scales))), power
+
+
+def told_anew(record: Record, calibration: Calibration) -> Record:
+    """The record of a face after calibration."""
+    rotation, position = calibration.std(np.radians(record['rotation_std_deg']),
+                                         record['position_std_mm'] / 1000)
+    confidence = calibration.confidence(record['heat'], record['confidence'])
+    return record | {'rotation_std_deg': np.degrees(rotation), 'position_std_mm': 1000 * position,
+                     'confidence': confidence}
+
+
+def pose_only(face: Face, head: Head) -> Record:
+    return pose_errors(face.camera_from_face, head.camera_from_face) | own_words(face)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_people_arguments(parser)
+    parser.add_argument('--frames', type=int, default=250)
+    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
+                        help='folder of networks; calibration.json is written there')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=os.cpu_count())
+
+
+def run(options: argparse.Namespace) -> None:
+    trial = Trial(SyntheticFrames('train', options.seed, options.ict, options.hair), options.models,
+                  EVERYTHING, Calibration(), pose_only)
+    records = trial.records(options.frames, options.workers)
+    calibration = fit_calibration(records)
+    networks = {name: hashlib.sha256((options.models / f'{name}.onnx').read_bytes()).hexdigest()
+                for name in NETWORKS}
+    calibration.save(options.models, frames=options.frames, networks=networks)
+    print_gain(records, calibration)
+
+
+def print_gain(records: list[Record], calibration: Calibration) -> None:
+    """What was fitted, and what it changes in the frames it was fitted to."""
+    print(calibration)
+    found = [record for record in records if record['found']]
+    for title, told in (('before', found), ('after', [told_anew(record, calibration)
+                                                      for record in found])):
+        taken = [record for record in told if record['confidence'] > 0.5]
+        faces = [record for record in taken if is_face(record)]
+        shares = np.array([[share[0] for share in row.values()]
+                           for row in within_sigma(faces).values()])
+        print(f'{title}: {len(faces)} of {sum(map(is_face, found))} faces and '
+              f'{sum(map(is_none, taken))} of {sum(map(is_none, found))} other places have a '
+              f'confidence above 0.5; errors within one sigma {shares[:, 0].mean():.1f} %, '
+              f'within two {shares[:, 1].mean():.1f} %')
