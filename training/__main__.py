@@ -21,6 +21,9 @@ COMMANDS = {
     'quantise': ('training.quantise', 'write the ONNX networks in 8 bits, too, for CPUs'),
     'calibrate': ('training.calibrate', 'set right what the networks say of their own errors'),
     'evaluate': ('training.evaluate', 'measure the whole pipeline on unseen people and cameras'),
+    'adapt': ('training.adapt', 'adapt the networks to a recording of your own camera'),
+    'adapt-study': ('training.adapt_study', 'compare ways to adapt on a simulated camera'),
+    'adapt-people': ('training.adapt_people', 'adapt to real people and judge on others, without labels'),
     'all': ('training.everything', 'everything above, from nothing to the shipped weights'),
 }
 

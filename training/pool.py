@@ -54,12 +54,12 @@ class Pool:
     sensor: Tensor  # (N, settings) the sensor that was drawn with the camera
 
     @classmethod
-    def load(cls, folder: Path):
-        """Read all shards of a folder.
+    def load(cls, folder: Path, shards: slice = slice(None)):
+        """Read all shards of a folder, or some.
 
         :raises FileNotFoundError: no shard is there; says which command renders them.
         """
-        paths = sorted(folder.glob('shard_*.npz'))
+        paths = sorted(folder.glob('shard_*.npz'))[shards]
         if not paths:
             raise FileNotFoundError(f'no shards in {folder}: run `python -m training render` first')
         columns: dict[str, list[Tensor]] = {field.name: [] for field in fields(cls)}

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two domains that a network shall not tell apart: gradient reversal, and poses spread alike."""
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+AZIMUTH_BIN = math.radians(15)
+ELEVATION_BIN = math.radians(15)
+DISTANCE_BIN = 0.25  # m
+EVERYTHING_ELSE = 0.1  # share of source samples drawn from all poses, so that none is forgotten
+
+
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * gradient, None
+
+
+def reverse_gradient(x: Tensor, scale: float) -> Tensor:
+    """`x` itself, whose gradient comes back times -scale (Ganin et al. 2016, equation 13)."""
+    return _ReverseGradient.apply(x, scale)
+
+
+def reversal_scale(progress: float) -> float:
+    """From 0 to 1 as training goes on, so that an untrained discriminator does no harm.
+
+    2 / (1 + exp(-10 p)) - 1 for a progress p in 0..1 (Ganin et al. 2016, section 5.2.2).
+    """
+    return 2 / (1 + math.exp(-10 * progress)) - 1
+
+
+class DomainDiscriminator(nn.Module):
+    """Features (B, F) to the logit (B,) of coming from the target."""
+
+    def __init__(self, features: int = 256, width: int = 128):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width),
+                                    nn.ReLU(),
+                                    nn.Linear(width, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)[:, 0]
+
+
+def adversarial_loss(discriminator: nn.Module, source: Tensor, target: Tensor,
+                     scale: float) -> Tensor:
+    """Cross-entropy of telling features of the source (B, F) from those of the target (B', F).
+
+    The discriminator learns to lower it and, its gradient reversed, the encoder to raise it.
+    """
+    logits = discriminator(reverse_gradient(torch.cat([source, target]), scale))
+    truth = torch.cat([torch.zeros(len(source)), torch.ones(len(target))]).to(logits)
+    return F.binary_cross_entropy_with_logits(logits, truth)
+
+
+def gram_distance(source: Tensor, target: Tensor, kept: float = 0.99) -> tuple[Tensor, Tensor]:
+    """How differently two batches of features (B, F) would be regressed from: angle and scale.
+
+    Ordinary least squares needs the inverse Gram matrix of the features. DARE-GRAM (Nejjar et al.,
+    CVPR 2023) aligns the directions of its columns and its leading eigenvalues, over as many as
+    hold the share `kept` of their sum. Smaller ones are damped here by a ridge of the size of the
+    first that is left out, not cut off, since that has a gradient that is always finite.
+
+    :returns: mean of 1 - cosine between columns of the two inverses; and the distance of the
+        leading eigenvalues.
+    """
+    designs = [torch.cat([torch.ones_like(part[:, :1]), part], dim=1).double()
+               for part in (source, target)]
+    # the eigenvalues of A'A that are not zero are those of the smaller AA'
+    eigenvalues = [torch.linalg.eigvalsh(design @ design.mT).flip(0) for design in designs]
+    leading = max(int((values.detach().cumsum(0) / values.detach().sum() < kept).sum())
+                  for values in eigenvalues)
+    leading = min(max(leading, 1), min(map(len, designs)) - 1)
+    inverses = [torch.linalg.inv(design.mT @ design
+                                 + values[leading].detach().clamp(min=1e-6) * torch.eye(
+        design.shape[1], dtype=design.dtype, device=design.device)) for design, values in zip(
+            designs, eigenvalues)]
+    angle = 1 - F.cosine_similarity(*inverses, dim=0)
+    scale = (eigenvalues[0][:leading] - eigenvalues[1][:leading]).norm() / leading
+    return angle.mean().float(), scale.float()
+
+
+def viewpoints(camera_from_face: Tensor) -> Tensor:
+    """Where the camera is, as faces (N, 4, 4) see it: (N, 3) azimuth, elevation, rad; distance, m.
+
+    Roll is left out: shape crops are upright.
+    """
+    position = camera_from_face[:, :3, 3]
+    distance = position.norm(dim=1)
+    backwards = -(position / distance[:, None])[:, :, None]
+    x, y, z = (camera_from_face[:, :3, :3].mT @ backwards)[:, :, 0].unbind(1)
+    return torch.stack([torch.atan2(y, x), torch.asin(z.clamp(-1, 1)), distance], dim=1)
+
+
+def pose_bins(camera_from_face: Tensor) -> Tensor:
+    """The bin (N,) int64 of azimuth, elevation and distance that each pose is in."""
+    azimuth, elevation, distance = viewpoints(camera_from_face).unbind(1)
+    i, j = (torch.floor(angle / width + 0.5).long() + 64 for angle, width in (
+        (azimuth, AZIMUTH_BIN), (elevation, ELEVATION_BIN)))
+    return (i * 128 + j) * 128 + (distance / DISTANCE_BIN).long().clamp(max=127)
+
+
+def resampling_weights(source: Tensor, target: Tensor,
+                       everything_else: float = EVERYTHING_ELSE) -> Tensor:
+    """Chances (N,) to draw source poses (N, 4, 4), so that they spread as the target's (M, 4, 4).
+
+    As in PADACO (Kuhnke and Ostermann, ICCV 2019): features can be alike only if labels are. Bins
+    that the source lacks are left out; if they share none, all source poses are alike likely.
+    """
+    bins, index = torch.unique(torch.cat([pose_bins(source), pose_bins(target)]),
+                               return_inverse=True)
+    in_source, in_target = (part.bincount(minlength=len(bins)).float() for part in index.split(
+        [len(source), len(target)]))
+    wanted = (in_target / in_source.clamp(min=1))[index[:len(source)]]
+    if wanted.sum() == 0:
+        wanted = torch.ones(len(source))
+    return (1 - everything_else) * wanted / wanted.sum() + everything_else / len(source)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapt the face-shape network to a target: batches of both domains, and a schedule."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from depthface_ros.crop import shape_crop
+from depthface_ros.face_model import FaceModel
+from training.adaptation import Adaptation, settle
+from training.augment import Observation, observe, several, shape_batch
+from training.domain import resampling_weights
+from training.fit import FitSettings, fit
+from training.networks import FaceShapeNet
+from training.pool import Windows
+from training.shape import CROPS
+from training.target import VIEWS, take, view_batch
+
+
+def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: Windows,
+                target: Observation, settings: FitSettings, folder: Path, device: torch.device,
+                batch: int) -> FaceShapeNet:
+    """Train on labelled windows of the source and faces of the target; return the average.
+
+    The schedule alone ends it: neither a label nor a figure of the target decides when. Without
+    methods the target is not looked at, but for the poses that the source is drawn by.
+
+    :param network: to start from; it is trained in place.
+    :param batch: crops of each domain.
+    """
+    model = FaceModel.load()
+    faces = torch.nonzero(source.is_face)[:, 0]
+    chances = resampling_weights(source.camera_from_face[faces], target.camera_from_face)
+
+    def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
+        index = faces[torch.multinomial(chances, batch // CROPS, True, generator=generator)]
+        labelled = several(shape_batch, observe(source, index, model, generator), generator, CROPS)
+        if not methods:
+            return labelled
+        index = torch.randint(len(target.is_face), (batch // VIEWS,), generator=generator)
+        views = view_batch(take(target, index), generator)
+        return labelled | {f'target_{name}': value for name, value in views.items()}
+
+    torch.manual_seed(settings.seed)  # of the discriminator
+    adaptation = Adaptation(network, methods, settings.steps)
+    adapted = fit(adaptation, make_batch, lambda model, batch: model(batch), lambda model: {},
+                  settings, folder, device).network
+    if methods:
+        settle(adapted, crops_as_predicted(target).to(device))
+    return adapted.cpu().eval()
+
+
+def crops_as_predicted(seen: Observation) -> Tensor:
+    """The shape crops (N, 4, S, S) that the pipeline would give the network."""
+    return shape_crop(seen.depth_m, seen.intrinsics, seen.camera_from_face)
