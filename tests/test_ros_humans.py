@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -194,6 +196,14 @@ def test_telling_can_be_switched_off_and_on(stage):
     assert listener.tracked[1].ids == []
     stage.outputs.start(Parameters(), model)
     stage.wait_for(lambda: topics(stage) == {'tracked'})
+
+
+def test_hri_msgs_need_not_be_installed():
+    code = ('import sys; sys.modules["hri_msgs"] = None\n'
+            'from depthface_ros.ros import node, outputs\n'
+            'assert outputs.HumanFaces is None')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_hri_msgs_everything_else_works(monkeypatch):

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from builtin_interfaces.msg import Time
 from hri_msgs.msg import FacialActionUnits, FacialLandmarks, IdsList, NormalizedRegionOfInterest2D
 from rclpy.duration import Duration
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.type_support import check_for_type_support
@@ -21,6 +20,11 @@ from depthface_ros.ros import hri_messages
 from depthface_ros.ros.face_messages import image
 from depthface_ros.ros.inputs import DepthFrame
 from depthface_ros.tracking import Track
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
 
 NAMESPACE = '/humans/faces'  # absolute, as listeners expect; remapping may move it
 
@@ -76,7 +80,8 @@ class HumanFaces:
                 self._faces[face_id] = FaceTopics(*(
                     self._create(kind, f'{face_id}/{name}')
                     for name, kind in zip(FaceTopics._fields, TYPES)))
-        self._tracked.publish(IdsList(header=header, ids=ids))
+        if self._tracked.get_subscription_count():
+            self._tracked.publish(IdsList(header=header, ids=ids))
         for face_id in self._faces.keys() - set(ids):
             for publisher in self._faces.pop(face_id):
                 self._node.destroy_publisher(publisher)

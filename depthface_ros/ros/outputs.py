@@ -24,7 +24,7 @@ from depthface_ros.tracking import Track
 try:
     from depthface_ros.ros.humans import HumanFaces
 except ModuleNotFoundError as error:
-    if error.name != 'hri_msgs':
+    if not error.name.startswith('hri_msgs'):
         raise
     HumanFaces = None
 
