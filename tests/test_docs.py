@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -45,6 +46,18 @@ def test_every_launch_argument_is_documented():
         assert arguments
         for name in arguments:
             assert f'{name}:=' in README, name
+
+
+def test_the_files_for_viewers_show_what_the_node_publishes():
+    yaml = pytest.importorskip('yaml')
+    rviz = yaml.safe_load((ROOT / 'config' / 'depthface.rviz').read_text())
+    topics = {display['Topic']['Value'] for display in rviz['Visualization Manager']['Displays']
+              if 'Topic' in display}
+    assert topics == {'/depthface/mesh', '/depth/image'}  # launch remaps them
+    foxglove = json.loads((ROOT / 'config' / 'foxglove.json').read_text())
+    panels = set(re.findall(r'\w+!\w+', json.dumps(foxglove['layout'])))
+    assert panels == set(foxglove['configById'])
+    assert '/depthface/mesh' in foxglove['configById']['3D!faces']['topics']
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -221,6 +222,20 @@ def test_images_that_get_lost_on_their_way_are_noticed_and_the_remedy_told(peer,
     half_of_the_images.stamp_ns = SECOND
     peer.wait_for(half_of_the_images)
     assert 'fastdds.xml' in last_problem(peer)
+
+
+def test_images_for_which_no_queue_had_room_are_counted_as_lost(peer):
+    show(peer, image_message(DEPTH, 0), 1)
+    free = threading.Event()
+    timer = peer.subject.create_timer(0.01, lambda: free.wait(10))  # keeps the node from listening
+    time.sleep(0.3)
+    for second in range(2, 32):
+        peer.send(image_message(DEPTH, second * SECOND))
+    free.set()
+    timer.cancel()
+    show(peer, image_message(DEPTH, 0), 50)
+    values = peer.wait_for(lambda: int(peer.diagnostics()['lost total']) and peer.diagnostics())
+    assert int(values['received total']) + int(values['lost total']) == 32
 
 
 def test_a_camera_that_is_killed_in_the_middle_is_missed_and_its_successor_is_heard(monkeypatch):

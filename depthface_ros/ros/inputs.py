@@ -17,7 +17,7 @@ from depthface_ros.camera_info import intrinsics_from_camera_info, is_rectified
 from depthface_ros.compressed_depth import decompress_depth
 from depthface_ros.depth_image import median_depth
 from depthface_ros.ros import bridge
-from depthface_ros.ros.health import Health, Problems
+from depthface_ros.ros.health import Health, Problems, RateLimit
 from depthface_ros.ros.listening import Listener, Silence
 from depthface_ros.ros.parameters import Parameters
 from depthface_ros.ros.self_check import describe_camera
@@ -25,6 +25,7 @@ from depthface_ros.ros.self_check import describe_camera
 COMPRESSED = '/compressedDepth'  # how image_transport names a topic's compressed twin
 IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
 CAMERA_INFO_PATIENCE = 0.2  # s; the first one may come a little after the first image
+NEWS = 5.0  # s at least between two descriptions of what comes in
 _HEAD_BYTES = 12  # of a serialised message: four that name the encoding, and its stamp
 
 
@@ -63,6 +64,7 @@ class Inputs:
         self._camera_info_came = threading.Event()
         self._camera: tuple | None = None  # what the intrinsics were made of, and they
         self._checked: tuple | None = None  # what the log was last told of the input
+        self._news = RateLimit(NEWS)
         self._images = Listener(node, self._type, topic + COMPRESSED * compressed, on_image,
                                 health, problems)
         try:
@@ -130,7 +132,7 @@ class Inputs:
         """Say what comes in, once and whenever that changes, and warn of what looks wrong."""
         height, width = depth.shape
         found = encoding, frame_id, intrinsics, height, width
-        if found != self._checked:
+        if found != self._checked and self._news.allows('input'):
             self._checked = found
             self._log(f'image: {width}x{height} {encoding} in frame {frame_id}')
             self._log(f'camera: {describe_camera(intrinsics)}'

@@ -25,9 +25,10 @@ except ImportError:  # Humble
 
 LOSS_WINDOW = 5.0  # s over which messages are compared
 LOST_SHARE = 0.1  # of what was sent, from which on the user is told
+LONGEST_GAP = 1000  # messages of one publisher that can be missing in between
 FEWEST = 5  # messages that are not yet a loss: they may still be on their way
 REMEDY = ('with Fast DDS, give the camera driver config/fastdds.xml (launch argument fastdds:=true'
-          ', see the README); over a network, send compressedDepth')
+          ', see the README); over a network, send compressedDepth; or is this machine too busy?')
 
 
 class Listener:
@@ -43,6 +44,7 @@ class Listener:
         self._node, self._hear, self._health, self._problems = node, hear, health, problems
         self._type = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
         self.count = self.lost = 0
+        self._number: int | None = None  # of the latest message, where the middleware counts them
         # The profile is made anew: overrides are written into it.
         self._qos = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
         self._subscription = self._subscribe(kind, topic)
@@ -83,14 +85,26 @@ class Listener:
                 faults.append(f'{name} has an incompatible QoS: {reason}')
         return '; '.join([f'{len(publishers)} publisher{"s" * (len(publishers) != 1)}', *faults])
 
-    def _on_message(self, data: bytes) -> None:
+    def _on_message(self, data: bytes, info: dict) -> None:
+        number = info.get('publication_sequence_number')
+        if number is not None and self._number is not None:
+            gap = number - self._number - 1
+            # Otherwise one publisher follows another, or they take turns.
+            if 0 < gap < LONGEST_GAP and self._node.count_publishers(self.topic) == 1:
+                self._count_lost(gap)
+        self._number = number
         self.count += 1
         self._hear(data)
 
     def _on_lost(self, event) -> None:
-        self.lost += event.total_count_change
+        """The middleware's own count, which leaves out what its queue had no room for."""
+        if self._number is None:
+            self._count_lost(event.total_count_change)
+
+    def _count_lost(self, count: int) -> None:
+        self.lost += count
         if not self._type.endswith('CameraInfo'):
-            self._health.count('lost', event.total_count_change)
+            self._health.count('lost', count)
 
     def _on_incompatible_qos(self, event) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
