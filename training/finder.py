@@ -121,9 +121,9 @@ def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, 
 
 def frames_by_width(frames: Frames) -> dict[int, Tensor]:
     """Which frames (indices) need which of the input's widths."""
-    filled = torch.tensor([int(image.any(0).nonzero()[-1]) + 1 if image.any() else 0
-                           for image in frames.depth_steps > 0])
-    least = torch.tensor([min(w for w in FINDER_WIDTHS if w >= count) for count in filled.tolist()])
+    columns = frames.depth_steps.numpy().any(axis=1)  # that hold anything
+    filled = [int(np.flatnonzero(row).max(initial=-1)) + 1 for row in columns]
+    least = torch.tensor([min(w for w in FINDER_WIDTHS if w >= count) for count in filled])
     groups = {width: torch.nonzero(least == width)[:, 0] for width in FINDER_WIDTHS}
     return {width: index for width, index in groups.items() if len(index)}
 
