@@ -88,7 +88,9 @@ def test_the_point_cloud_has_a_row_of_vertices_for_each_face(stage):
 
 
 def test_sensor_msgs_py_reads_the_point_cloud():
-    point_cloud2 = pytest.importorskip('sensor_msgs_py.point_cloud2')
+    point_cloud2 = pytest.importorskip(
+        'sensor_msgs_py.point_cloud2', reason='sensor_msgs_py is not on PyPI; ROS has it, and the '
+        'sources of ros2/common_interfaces on PYTHONPATH do as well')
     item = track('f00042')
     cloud = face_messages.point_cloud(frame(SECOND).header, [item])
     points = point_cloud2.read_points(cloud, field_names=('x', 'y', 'z', 'face'))
