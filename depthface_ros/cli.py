@@ -30,13 +30,18 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Find faces in a recording and write what was asked for."""
     from depthface_ros import results
-    from depthface_ros.estimator import FaceEstimator
+    from depthface_ros.estimator import EstimatorConfig, FaceEstimator
     from depthface_ros.offline import run_recording
     from depthface_ros.progress import progress
     from depthface_ros.recordings import open_recording
+    from depthface_ros.settings import read_parameter_file
+    from depthface_ros.tracking import TrackerConfig
 
     recording = open_recording(options.input, options.intrinsics, options.topic)
-    estimator = FaceEstimator(options.engine)
+    configs = {'estimator': EstimatorConfig(), 'tracker': TrackerConfig()}
+    if options.params_file:
+        configs = read_parameter_file(options.params_file, **configs)
+    estimator = FaceEstimator(options.engine, configs['estimator'])
     model, out = estimator.face_model, options.out
     out.mkdir(parents=True, exist_ok=True)
     writers = [results.PoseFile(out / f'poses.{options.poses}', model)]
@@ -53,8 +58,9 @@ def run(options: argparse.Namespace) -> int:
     total = recording.count
     if options.frames:
         total = min(total or options.frames, options.frames)
-    summary = run_recording(recording, estimator, writers, show=lambda frames: progress(
-        itertools.islice(frames, options.frames), total, 'faces'))
+    summary = run_recording(
+        recording, estimator, writers, configs['tracker'], lambda frames: progress(
+            itertools.islice(frames, options.frames), total, 'faces'))
     print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of '
           f'{summary.frames} frames; written to {out}')
     return 0
@@ -135,6 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument('--rerun', type=Path, metavar='FILE.rrd', help='write a recording for rerun')
     one.add_argument('--bag', type=Path, metavar='FILE.mcap',
                      help='write what the node would publish on /tf and ~/mesh')
+    one.add_argument('--params-file', type=Path, metavar='FILE.yaml',
+                     help="the node's, for estimator and tracker")
     one.add_argument('--frames', type=int, metavar='N', help='stop after N frames')
 
     two = command('bench', help=bench.__doc__)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from depthface_ros import settings
 from depthface_ros.engines import ENGINES
 from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.ros.health import HealthConfig
@@ -57,14 +58,9 @@ class Parameters:
     tracker: TrackerConfig = TrackerConfig()
 
 
-def leaves(defaults=Parameters(), prefix: str = '') -> Iterator[tuple[str, Any, Mapping]]:
+def leaves() -> Iterator[tuple[str, Any, Mapping]]:
     """Name, default and metadata of each parameter; nested ones are named 'outer.inner'."""
-    for item in fields(defaults):
-        name, default = prefix + item.name, getattr(defaults, item.name)
-        if is_dataclass(default):
-            yield from leaves(default, f'{name}.')
-        else:
-            yield name, default, item.metadata
+    return settings.leaves(Parameters())
 
 
 def declare_parameters(node: Node) -> None:
@@ -88,15 +84,7 @@ def read_parameters(node: Node, changes: Mapping[str, Any] = MappingProxyType({}
         if choices and value not in choices:
             raise ValueError(
                 f'parameter {name} is {value!r}: expected one of {", ".join(choices)}')
-    return with_values(Parameters(), values)
-
-
-def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
-    """A copy of a dataclass, and of those nested in it, with values by dotted name."""
-    return replace(defaults, **{
-        item.name: with_values(default, values, f'{prefix}{item.name}.') if is_dataclass(default)
-        else values[prefix + item.name]
-        for item in fields(defaults) for default in [getattr(defaults, item.name)]})
+    return settings.with_values(Parameters(), values)
 
 
 def _meaning(name: str, metadata: Mapping) -> str:
