@@ -14,6 +14,7 @@ from test_onnx_models import ALLOWED_OPERATORS  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine  # noqa: E402
 from depthface_ros.engines.contract import NETWORKS  # noqa: E402
 from depthface_ros.engines.half_precision import half_precision  # noqa: E402
+from depthface_ros.engines.onnx_file import read_onnx  # noqa: E402
 from depthface_ros.engines.onnx_torch import OnnxFunction  # noqa: E402
 from depthface_ros.engines.torch_cuda import TorchCuda  # noqa: E402
 
@@ -86,8 +87,7 @@ def test_networks_that_training_exports_today_run(name, tmp_path):
 
 @pytest.mark.parametrize('name', NETWORKS)
 def test_half_precision_is_in_the_file_and_nothing_else_changes(name):
-    model, original = half_precision(MODELS_FOLDER / f'{name}.onnx'), onnx.load(
-        str(MODELS_FOLDER / f'{name}.onnx'))
+    model, original = (read(MODELS_FOLDER / f'{name}.onnx') for read in (half_precision, read_onnx))
     check_half(model)
     assert list(model.graph.input) == list(original.graph.input)
     assert list(model.graph.output) == list(original.graph.output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.onnx_file import store_weights_in_half
 from depthface_ros.face_model import FaceModel
 from training.fit import CHECKPOINT, load_average
 from training.networks import FaceShapeNet, HeadFinderNet, HeadPoseNet
@@ -44,7 +46,7 @@ def new_network(name: str) -> nn.Module:
 
 
 def export(network: nn.Module, name: str, path: Path) -> None:
-    """Write one network: opset 17, float32, dynamic are the batch and what the contract leaves open, nothing outside the file."""
+    """Write one network: opset 17, weights in half precision, dynamic are the batch and what the contract leaves open, nothing outside the file."""
     contract = NETWORKS[name]
     example = torch.zeros(1, *contract.input_shapes[0])
     shapes = {contract.input_name: contract.input_shape}
@@ -58,13 +60,16 @@ def export(network: nn.Module, name: str, path: Path) -> None:
         torch.onnx.export(Deployed(network).eval(), (example,), str(path), dynamo=False, opset_version=OPSET,
                           input_names=[contract.input_name], output_names=list(network.outputs),
                           dynamic_axes=axes)
+    model = onnx.load(str(path))
+    store_weights_in_half(model)
+    onnx.save(model, str(path))
     onnx.checker.check_model(str(path), full_check=True)
 
 
 def write_card(name: str, path: Path, run: Path | None, notes: dict) -> None:
     """A model card beside the ONNX file: what it is, what trained it, what it reached."""
     model = onnx.load(str(path))
-    weights = sum(tensor.raw_data.__len__() // 4 for tensor in model.graph.initializer)
+    weights = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
     card = {'network': name, 'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
             'bytes': path.stat().st_size, 'parameters': weights, 'opset': OPSET, 'licence': 'Apache-2.0'}
     if run is not None:

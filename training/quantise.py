@@ -17,6 +17,7 @@ from rich.progress import track
 from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.onnx_file import read_onnx, store_weights_in_half
 from depthface_ros.engines.onnxruntime_cpu import MADE_FROM, int8_file
 from training.evaluation.frames import SyntheticFrames, intrinsics_of
 from training.pool import add_people_arguments
@@ -62,17 +63,19 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
 
     Weights get 7 bits of them: the sums of processors without VNNI would overflow.
     """
-    graph = onnx.load(source).graph
+    model = read_onnx(source)
+    graph = model.graph
     weights = {tensor.name: tensor.dims for tensor in graph.initializer}
     exact = [node.name for node in graph.node
              if node.op_type == 'Conv' and min(weights[node.input[1]][:2]) < LEAST_CHANNELS]
-    quantize_static(source, target, Inputs(name, inputs), quant_format=QuantFormat.QDQ,
+    quantize_static(model, target, Inputs(name, inputs), quant_format=QuantFormat.QDQ,
                     op_types_to_quantize=['Conv'], nodes_to_exclude=exact, per_channel=True,
                     reduce_range=True, activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8)
     model = onnx.load(target)
     onnx.helper.set_model_props(
         model, {MADE_FROM: hashlib.sha256(source.read_bytes()).hexdigest()})
+    store_weights_in_half(model)
     onnx.save(model, target)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from depthface_ros.engines.onnx_file import read_onnx
+
 # Convolutions with learnt weights are nearly all of the work, and go half. The last layers stay
 # single: they are small, and 11 bits of a rotation's columns are a twentieth of a degree.
 SINGLE = {'Gemm', 'MatMul', 'Sigmoid', 'Sqrt', 'Flatten'}
@@ -27,10 +29,9 @@ def half_precision(file: Path):
     :raises ImportError: the package `onnx` is missing.
     :raises ValueError: the file holds an operator that this function does not know.
     """
-    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    model = onnx.load(str(file))
+    model = read_onnx(file)
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     half = {}  # of tensors that are floats: whether they are in half precision

@@ -15,6 +15,7 @@ from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.cuda import CudaError, Staging, Stream, describe_gpu, open_cuda
 from depthface_ros.engines.half_precision import half_precision
+from depthface_ros.engines.onnx_file import read_onnx
 from depthface_ros.engines.tensorrt_api import construct, new_logger, open_tensorrt, why
 from depthface_ros.engines.tensorrt_build import build_plan
 from depthface_ros.engines.tensorrt_cache import Recipe, cache_folder, plan_for
@@ -91,16 +92,16 @@ def _read(file: Path, precision: str) -> tuple[Callable[[], bytes], str]:
     """A function that gives the ONNX bytes to build from, and the sha256 of the file."""
     if not file.is_file():
         raise EngineUnavailable(f'{file} is missing')
-    data = file.read_bytes()
 
-    def half() -> bytes:
+    def model() -> bytes:
         try:
-            return half_precision(file).SerializeToString()
+            read = half_precision if precision == 'fp16' else read_onnx
+            return read(file).SerializeToString()
         except ImportError as error:
-            raise EngineUnavailable(f'{error}: FP16 networks are made with it; '
+            raise EngineUnavailable(f'{error}: networks are read with it; '
                                     'pip install onnx') from error
 
-    return half if precision == 'fp16' else lambda: data, hashlib.sha256(data).hexdigest()
+    return model, hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class TensorRtNetwork:

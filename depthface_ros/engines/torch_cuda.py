@@ -14,6 +14,7 @@ import numpy as np
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.half_precision import half_precision
+from depthface_ros.engines.onnx_file import read_onnx
 
 if TYPE_CHECKING:
     from depthface_ros.engines.torch_stage import Image, Stage
@@ -37,7 +38,7 @@ class TorchCuda:
         if precision not in PRECISIONS:
             raise ValueError(f'precision {precision!r}: expected one of {PRECISIONS}')
         try:
-            import onnx
+            import onnx  # noqa: F401 (what reads the files)
             import torch
 
             from depthface_ros.engines.onnx_torch import OnnxFunction
@@ -57,7 +58,7 @@ class TorchCuda:
             if not file.is_file():
                 raise EngineUnavailable(f'{file} is missing')
             try:
-                model = half_precision(file) if precision == 'fp16' else onnx.load(str(file))
+                model = (half_precision if precision == 'fp16' else read_onnx)(file)
                 function = OnnxFunction(model, self.device)
             except Exception as error:  # protobuf's exceptions share no base class
                 raise EngineUnavailable(f'{file} does not load: {error}') from error
