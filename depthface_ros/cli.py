@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('--engine', choices=('auto', *ENGINES), default='auto')
-    common.add_argument('--intrinsics', type=_numbers, metavar='FX,FY[,CX,CY]',
+    common.add_argument('--intrinsics', type=numbers, metavar='FX,FY[,CX,CY]',
                         help='of the depth camera, in pixels, if the input does not tell')
     common.add_argument('--topic', help='of the depth images, if the bag has several')
 
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
     try:
         values = tuple(float(part) for part in text.split(','))
     except ValueError:

@@ -5,24 +5,21 @@ The device is PyTorch's CPU, or its device 'meta', whose tensors have no numbers
 """
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
+from frames import assert_same_faces, sample_frames  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from depthface_ros import FaceEstimator, Intrinsics  # noqa: E402
+from depthface_ros.calibration import Calibration  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
 from depthface_ros.engines.torch_cuda import TorchCuda  # noqa: E402
-from depthface_ros.recordings import open_recording  # noqa: E402
-from depthface_ros.rotations import vector_from_rotation  # noqa: E402
 
-SAMPLE = Path(__file__).resolve().parents[1] / 'demo' / 'sample.mcap'
 DISTORTED = Intrinsics(500., 505., 318., 243., (0.1, -0.05, 1e-3, -1e-3, 0.01))
 WAITING = {'aten::_local_scalar_dense', 'aten::nonzero', 'aten::_linalg_check_errors',
            'aten::is_nonzero', 'aten::equal', 'aten::masked_select'}
@@ -30,39 +27,26 @@ WAITING = {'aten::_local_scalar_dense', 'aten::nonzero', 'aten::_linalg_check_er
 
 @pytest.fixture(scope='module')
 def on_numpy():
-    return FaceEstimator('cpu')
+    return FaceEstimator('cpu_fp32')
 
 
 @pytest.fixture(scope='module')
 def on_device():
-    return FaceEstimator(TorchCuda(MODELS_FOLDER, device='cpu'))
+    return FaceEstimator(TorchCuda(MODELS_FOLDER, device='cpu'),
+                         calibration=Calibration.load(MODELS_FOLDER))
 
 
 @pytest.fixture(scope='module')
 def frames():
     pytest.importorskip('rosbags')
-    frames = list(open_recording(SAMPLE))[5::16]
-    return [(frame.depth, frame.intrinsics) for frame in frames]
-
-
-def assert_same(found, expected):
-    """As many faces, and poses within 0.1 degrees and vertices within 0.2 mm."""
-    assert len(found) == len(expected)
-    for face, other in zip(found, expected):
-        turn = face.camera_from_face[:3, :3].T @ other.camera_from_face[:3, :3]
-        assert np.degrees(np.linalg.norm(vector_from_rotation(turn))) < 0.1
-        assert np.abs(face.vertices - other.vertices).max() < 0.2e-3
-        np.testing.assert_allclose(face.expression, other.expression, atol=1e-3)
-        np.testing.assert_allclose(
-            (face.confidence, face.rotation_std, face.position_std, face.heat),
-            (other.confidence, other.rotation_std, other.position_std, other.heat), atol=1e-3)
+    return sample_frames(every=16)
 
 
 def test_faces_of_a_recording_are_the_same(on_numpy, on_device, frames):
     seen = 0
     for depth, camera in frames:
         expected = on_numpy(depth, camera)
-        assert_same(on_device(depth, camera), expected)
+        assert_same_faces(on_device(depth, camera), expected)
         seen += len(expected)
     assert seen >= len(frames)
 
@@ -70,11 +54,11 @@ def test_faces_of_a_recording_are_the_same(on_numpy, on_device, frames):
 def test_so_they_are_of_images_in_metres_and_through_a_lens(on_numpy, on_device, frames):
     depth, camera = frames[0]
     metres = np.where(depth, depth * np.float32(0.001), np.nan).astype(np.float32)
-    assert_same(on_device(metres, camera), on_numpy(metres, camera))
+    assert_same_faces(on_device(metres, camera), on_numpy(metres, camera))
     lens = Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, DISTORTED.distortion)
     expected = on_numpy(depth, lens)
     assert expected
-    assert_same(on_device(depth, lens), expected)
+    assert_same_faces(on_device(depth, lens), expected)
 
 
 def test_known_heads_are_not_searched_for(on_numpy, on_device, frames):
@@ -82,7 +66,7 @@ def test_known_heads_are_not_searched_for(on_numpy, on_device, frames):
     heads = on_numpy.find_heads(depth, camera)
     found = on_device.find_heads(depth, camera)
     np.testing.assert_allclose(found.centres, heads.centres, atol=1e-4)
-    assert_same(on_device(depth, camera, heads), on_numpy(depth, camera, heads))
+    assert_same_faces(on_device(depth, camera, heads), on_numpy(depth, camera, heads))
 
 
 def test_faces_stay_what_they_were_when_the_next_image_comes(on_device, frames):
