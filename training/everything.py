@@ -15,6 +15,7 @@ PRESETS = {
             'pose': ['--steps', '60000', '--batch', '512', '--loader-workers', '14'],
             'shape': ['--steps', '60000', '--batch', '512', '--loader-workers', '14']},
 }
+TRAINED = ('finder', 'pose', 'shape')
 MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads
 
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from training import parallel
     from training.__main__ import main
     from training.pool import SCENES_PER_SHARD
     preset = PRESETS[options.preset]
@@ -36,18 +38,24 @@ def run(options: argparse.Namespace) -> None:
     shared = ['--pools', str(options.pools), '--seed', str(options.seed)]
     runs = ['--runs', str(options.runs)]
 
-    main(['render', *people, *shared, '--train-scenes', str(preset['scenes'])])
-    main(['finder', *shared, *runs, *preset['finder']])
+    def stage(command: str, *arguments: str) -> None:
+        """Training is for all processes of a torchrun, anything else for the first; then all go on."""
+        if command in TRAINED or parallel.rank() == 0:
+            main([command, *arguments])
+        parallel.wait()
+
+    stage('render', *people, *shared, '--train-scenes', str(preset['scenes']))
+    stage('finder', *shared, *runs, *preset['finder'])
     # The pose network has to refuse what the finder takes for a head: let the finder show it.
     drafts = options.runs / 'drafts'
-    main(['export', '--untrained', '--out', str(drafts)])
-    main(['export', *runs, '--networks', 'head_finder', '--out', str(drafts)])
-    main(['render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
+    stage('export', '--untrained', '--out', str(drafts))
+    stage('export', *runs, '--networks', 'head_finder', '--out', str(drafts))
+    stage('render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
           '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
-          '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES)))])
-    main(['pose', *shared, *runs, *preset['pose']])
-    main(['shape', *shared, *runs, *preset['shape']])
-    main(['export', *runs])
-    main(['quantise', *people, '--seed', str(options.seed)])
-    main(['calibrate', *people, '--seed', str(options.seed)])
-    main(['evaluate', *people, '--seed', str(options.seed), '--out', str(options.runs / 'evaluation.json')])
+          '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
+    stage('pose', *shared, *runs, *preset['pose'])
+    stage('shape', *shared, *runs, *preset['shape'])
+    stage('export', *runs)
+    stage('quantise', *people, '--seed', str(options.seed))
+    stage('calibrate', *people, '--seed', str(options.seed))
+    stage('evaluate', *people, '--seed', str(options.seed), '--out', str(options.runs / 'evaluation.json'))

@@ -133,6 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    settings = fit_settings(options)
     training = Frames.load(options.pools / 'frames-train')
     validation = Frames.load(options.pools / 'frames-validation')
     held_out = observe_frames(validation, torch.arange(min(200, len(validation))),
@@ -143,8 +144,8 @@ def run(options: argparse.Namespace) -> None:
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         width = list(by_width)[int(torch.multinomial(share, 1, generator=generator))]
-        some = torch.randint(len(by_width[width]), (options.batch,), generator=generator)
+        some = torch.randint(len(by_width[width]), (options.batch // settings.parts,), generator=generator)
         return observe_frames(training, by_width[width][some], generator, width=width)
 
     fit(HeadFinderNet(), make_batch, finder_loss, lambda net: finder_figures(net, held_out),
-        fit_settings(options), Path(options.runs) / 'finder', torch.device(options.device))
+        settings, Path(options.runs) / 'finder', torch.device(options.device))

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training loop for all networks: EMA weights, cosine schedule, checkpoints that resume."""
+"""One training loop for all networks: EMA weights, cosine schedule, checkpoints that resume.
+
+A batch is drawn in parts, each from its own random numbers, which the processes of a torchrun
+share; gradients are averaged over the parts. So as many parts make the same steps in one process
+as in several. Batch normalisation sees a part at a time.
+"""
 from __future__ import annotations
 
 import copy
 import csv
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +20,9 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+from training import parallel
+from training.waiting import Waiting
 
 CHECKPOINT = 'checkpoint.pt'
 SAVE_EVERY_SECONDS = 60.
@@ -29,24 +38,34 @@ class FitSettings:
     weight_decay: float = 1e-2
     warmup_steps: int = 200
     ema_decay: float = 0.998
+    parts: int = 1  # of a batch; a multiple of the number of processes
     loader_workers: int = 1
     seed: int = 0
     report_every: int = 200
 
 
 class Batches(Dataset):
-    """Whole batches by number: batch i depends on the seed and on i alone, so a run can resume."""
+    """Parts of batches by number: part i depends on the seed and on i alone, so a run can resume."""
 
-    def __init__(self, make_batch: Callable[[torch.Generator], dict[str, Tensor]], steps: int, seed: int):
-        self.make_batch, self.steps, self.seed = make_batch, steps, seed
+    def __init__(self, make_batch: Callable[[torch.Generator], dict[str, Tensor]], seed: int):
+        self.make_batch, self.seed = make_batch, seed
 
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
         torch.set_num_threads(1)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         return self.make_batch(generator)
+
+
+def own_parts(first_step: int, settings: FitSettings) -> list[int]:
+    """Numbers of the parts that this process draws, from a step on.
+
+    :raises ValueError: the processes cannot share the parts evenly.
+    """
+    if settings.parts % parallel.count():
+        raise ValueError(f'{parallel.count()} processes cannot share batches of {settings.parts} parts: '
+                         'let --parts be a multiple of the number of processes')
+    return [step * settings.parts + part for step in range(first_step, settings.steps)
+            for part in range(parallel.rank(), settings.parts, parallel.count())]
 
 
 def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tensor]],
@@ -55,12 +74,15 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
         settings: FitSettings, folder: Path, device: torch.device) -> nn.Module:
     """Train `model`, or go on from the checkpoint in `folder`, and return the averaged model.
 
-    :param make_batch: draws a batch on the CPU, from a torch generator.
+    :param make_batch: draws one part of a batch on the CPU, from a torch generator.
     :param loss: named terms whose sum is minimised; names that start with '_' are only reported.
-    :param validate: figures of the averaged model, for the curve in `folder`/curve.csv.
+    :param validate: figures of the averaged model, for the curve in `folder`/curve.csv, where `waiting`
+        is the share of time since the last line in which there was no batch to work on.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    device, is_first = parallel.join(device), parallel.rank() == 0
     model = model.to(device, memory_format=torch.channels_last)
+    parallel.copy_from_first_(model.state_dict().values())
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
                                   weight_decay=settings.weight_decay)
@@ -72,48 +94,78 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
         state = saved['state']
 
     def save() -> None:
+        if not is_first:
+            return
         partial = folder / (CHECKPOINT + '.partial')
         torch.save({'model': model.state_dict(), 'average': average.state_dict(),
                     'optimizer': optimizer.state_dict(), 'state': state}, partial)
         partial.replace(folder / CHECKPOINT)  # a kill leaves the old or the new one, never half of one
 
-    batches = DataLoader(Batches(make_batch, settings.steps, settings.seed), batch_size=None,
-                         sampler=range(state['step'], settings.steps),
-                         num_workers=settings.loader_workers, pin_memory=device.type == 'cuda')
+    batches = iter(DataLoader(Batches(make_batch, settings.seed), batch_size=None,
+                              sampler=own_parts(state['step'], settings),
+                              num_workers=settings.loader_workers, pin_memory=device.type == 'cuda'))
     progress = Progress(TextColumn('{task.description}'), BarColumn(), TextColumn('{task.completed}/{task.total}'),
-                        TimeRemainingColumn(), TextColumn('{task.fields[figures]}'))
-    with progress, open(folder / 'curve.csv', 'a', newline='') as curve:
+                        TimeRemainingColumn(), TextColumn('{task.fields[figures]}'), disable=not is_first)
+    waiting = Waiting(device)
+    with progress, open(folder / 'curve.csv' if is_first else os.devnull, 'a', newline='') as curve:
         task = progress.add_task(type(model).__name__, total=settings.steps, completed=state['step'], figures='')
         started, saved_at = time.monotonic() - state['seconds'], time.monotonic()
-        for batch in batches:
-            if done(state, settings) >= 1:
-                break
+        while done(state, settings) < 1:
             for group in optimizer.param_groups:
                 group['lr'] = learning_rate(state, settings)
-            batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
             model.train()
-            with torch.autocast(device.type, torch.bfloat16):
-                terms = loss(model, batch)
-            total = sum(term for name, term in terms.items() if not name.startswith('_'))
             optimizer.zero_grad(set_to_none=True)
-            total.backward()
+            terms: dict[str, Tensor] = {}
+            own = settings.parts // parallel.count()
+            for _ in range(own):
+                waiting.ask()
+                part = next(batches)
+                waiting.got()
+                for name, term in add_gradient(model, part, loss, device, 1 / own).items():
+                    terms[name] = terms.get(name, 0) + term
+            parallel.average_([*gradients(model), *running_statistics(model), *terms.values()])
+            seconds = torch.tensor(time.monotonic() - started)
+            parallel.average_([seconds])  # all end, and lower their learning rate, at the same step
             nn.utils.clip_grad_norm_(model.parameters(), 5.)
             optimizer.step()
             state['step'] += 1
-            state['seconds'] = time.monotonic() - started
+            state['seconds'] = float(seconds)
             update_average(average, model, min(settings.ema_decay, state['step'] / (state['step'] + 10)))
             progress.update(task, completed=state['step'])
             if time.monotonic() - saved_at >= SAVE_EVERY_SECONDS:
                 save()
                 saved_at = time.monotonic()
             if state['step'] % settings.report_every == 0 or state['step'] == settings.steps:
-                figures = {name: float(term.detach()) for name, term in terms.items()} | validate(average.eval())
+                figures = {name: float(term) for name, term in terms.items()} | {'waiting': waiting.share()}
+                if not is_first:
+                    continue
+                figures |= validate(average.eval())
                 csv.writer(curve).writerow([state['step'], f'{state["seconds"]:.0f}']
                                            + [f'{name}={value:.5g}' for name, value in figures.items()])
                 curve.flush()
                 progress.update(task, figures=' '.join(f'{n}={v:.3g}' for n, v in figures.items()))
     save()
+    parallel.wait()  # for the file, too
     return average.eval()
+
+
+def add_gradient(model: nn.Module, part: dict[str, Tensor], loss: Callable, device: torch.device,
+                 weight: float) -> dict[str, Tensor]:
+    """Add that of one part of a batch, times `weight`, to the gradients; its loss, times `weight`."""
+    part = {name: value.to(device, non_blocking=True) for name, value in part.items()}
+    with torch.autocast(device.type, torch.bfloat16):
+        terms = {name: weight * term for name, term in loss(model, part).items()}
+    sum(term for name, term in terms.items() if not name.startswith('_')).backward()
+    return {name: term.detach().float() for name, term in terms.items()}
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Those of batch normalisation, which each process gathers from what it sees."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
 
 
 def done(state: dict, settings: FitSettings) -> float:

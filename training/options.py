@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from training import parallel
 from training.fit import FitSettings
 
 
@@ -18,7 +19,9 @@ def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -
     parser.add_argument('--steps', type=int, default=steps)
     parser.add_argument('--minutes', type=float, default=math.inf,
                         help='end the schedule after this long, if the steps take longer')
-    parser.add_argument('--batch', type=int, default=batch)
+    parser.add_argument('--batch', type=int, default=batch, help='samples of a step, over all processes')
+    parser.add_argument('--parts', type=int, default=parallel.count(),
+                        help='parts that a batch is drawn in, for processes of torchrun to share')
     parser.add_argument('--learning-rate', type=float, default=defaults.learning_rate)
     parser.add_argument('--loader-workers', type=int, default=defaults.loader_workers)
     parser.add_argument('--seed', type=int, default=defaults.seed)
@@ -30,4 +33,4 @@ def fit_settings(options: argparse.Namespace) -> FitSettings:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     return FitSettings(steps=options.steps, minutes=options.minutes, learning_rate=options.learning_rate,
-                       loader_workers=options.loader_workers, seed=options.seed)
+                       parts=options.parts, loader_workers=options.loader_workers, seed=options.seed)

@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    settings = fit_settings(options)
     model = FaceModel.load()
     training = Windows.load(options.pools / 'windows-train')
     validation = Windows.load(options.pools / 'windows-validation')
@@ -82,8 +83,8 @@ def run(options: argparse.Namespace) -> None:
     everything = torch.arange(len(training))
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = training.draw(everything, options.batch // CROPS, generator)
+        index = training.draw(everything, options.batch // settings.parts // CROPS, generator)
         return several(pose_batch, observe(training, index, model, generator), generator, CROPS)
 
     fit(HeadPoseNet(), make_batch, pose_loss, lambda net: pose_figures(net, held_out),
-        fit_settings(options), Path(options.runs) / 'pose', torch.device(options.device))
+        settings, Path(options.runs) / 'pose', torch.device(options.device))

@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    settings = fit_settings(options)
     model = FaceModel.load()
     template = torch.tensor(model.template)
     training = Windows.load(options.pools / 'windows-train')
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = training.draw(faces, options.batch // CROPS, generator)
+        index = training.draw(faces, options.batch // settings.parts // CROPS, generator)
         return several(shape_batch, observe(training, index, model, generator), generator, CROPS)
 
     network = FaceShapeNet(len(template))
@@ -97,4 +98,4 @@ def run(options: argparse.Namespace) -> None:
         some = faces[torch.randperm(len(faces))[:4000]]
         network.initialise_basis(*principal_components(training.offsets[some], network.basis.in_features))
     fit(network, make_batch, ShapeLoss(template), lambda net: shape_figures(net, held_out, template),
-        fit_settings(options), folder, torch.device(options.device))
+        settings, folder, torch.device(options.device))

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes that train one network: `torchrun --nproc-per-node N -m training ...`.
+
+Each has the whole network and a share of every batch; gradients are averaged. Without torchrun
+there is one process, and nothing here does anything.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+PATIENCE = timedelta(hours=12)  # of processes that wait while the first one renders or validates
+
+
+def count() -> int:
+    """How many processes there are."""
+    return int(os.environ.get('WORLD_SIZE', 1))
+
+
+def rank() -> int:
+    """Which of them this is; the first one, 0, reports and saves."""
+    return int(os.environ.get('RANK', 0))
+
+
+def join(device: torch.device) -> torch.device:
+    """Meet the other processes; the device that this one should use."""
+    if count() == 1:
+        return device
+    if not torch.distributed.is_initialized():
+        backend = 'cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo'
+        torch.distributed.init_process_group(backend, timeout=PATIENCE)
+    if device.type == 'cuda':
+        device = torch.device('cuda', int(os.environ['LOCAL_RANK']))
+        torch.cuda.set_device(device)
+    return device
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if count() > 1:
+        join(torch.device('cpu'))
+        torch.distributed.all_reduce(torch.zeros(1))
+
+
+@torch.no_grad()
+def average_(tensors: Iterable[Tensor]) -> None:
+    """Replace floating-point tensors, of one device, by their means over the processes."""
+    if count() > 1:
+        tensors = list(tensors)
+        flat = torch.cat([tensor.float().flatten() for tensor in tensors])
+        torch.distributed.all_reduce(flat)
+        for tensor, mean in zip(tensors, (flat / count()).split([t.numel() for t in tensors])):
+            tensor.copy_(mean.view_as(tensor))
+
+
+@torch.no_grad()
+def copy_from_first_(tensors: Iterable[Tensor]) -> None:
+    """Replace tensors by those of the first process."""
+    if count() > 1:
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, 0)
