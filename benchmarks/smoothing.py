@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jitter against lag: the sample recording and a head at rest, as they are and smoothed.
+
+python benchmarks/smoothing.py
+"""
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / 'demo')]
+
+from depthface_ros.estimator import Face, FaceEstimator  # noqa: E402
+from depthface_ros.pipeline import FaceTracker  # noqa: E402
+from depthface_ros.rotations import vector_from_rotation  # noqa: E402
+from depthface_ros.smoothing import FaceSmoother, SmoothingConfig  # noqa: E402
+from depthface_ros.tracking import TrackerConfig  # noqa: E402
+from sample import Sample, read_sample  # noqa: E402
+
+STILL_IMAGES, STILL_STEP_NS = 90, 33_333_333  # 3 s at 30 Hz
+STILL_NOISE = 0.0013  # m at 1 m, one sigma of a Kinect v1, growing with the square of distance
+
+
+def main() -> None:
+    sample = read_sample(ROOT / 'demo' / 'sample.mcap')
+    estimator = FaceEstimator()
+    for title, images in (('sample recording, 15 Hz', moving(sample)),
+                          ('its first image with fresh noise, 30 Hz', still(sample))):
+        ways = [way for way in follow(estimator, sample, images).values() if len(way) > 10]
+        print(f'\n{title}: {len(ways)} people, {sum(map(len, ways))} faces')
+        print(f'{"":10}{"error, mean":>26}{"jitter, rms":>38}{"lag":>16}\n'
+              f'{"":10}{"rotation":>10}{"sellion":>9}{"mesh":>7}'
+              f'{"rotation":>12}{"sellion":>9}{"vertices":>10}{"coeff.":>7}{"turn":>9}{"move":>7}')
+        for name, config in (('raw', None), ('smoothed', SmoothingConfig())):
+            print(f'{name:10}' + row(ways, config))
+
+
+def moving(sample: Sample):
+    """Stamp, depth image and the stamp of its truth."""
+    for stamp_ns in sorted(sample.depths):
+        yield stamp_ns, sample.depths[stamp_ns], stamp_ns
+
+
+def still(sample: Sample):
+    rng, first = np.random.default_rng(0), min(sample.depths)
+    depth_m = sample.depths[first] / 1000
+    for i in range(STILL_IMAGES):
+        noisy = depth_m + STILL_NOISE * depth_m ** 2 * rng.normal(size=depth_m.shape)
+        yield i * STILL_STEP_NS, np.round(1000 * noisy).clip(0).astype(np.uint16), first
+
+
+def follow(estimator: FaceEstimator, sample: Sample, images) -> dict[str, list]:
+    """By id: stamp, face, true pose and, where there is one, true mesh, of each image."""
+    tracker = FaceTracker(estimator, replace(TrackerConfig(),
+                                             smoothing=SmoothingConfig(enabled=False)))
+    ways: dict[str, list] = {}
+    for stamp_ns, depth, truth_ns in images:
+        poses = sample.poses[truth_ns]
+        for track in tracker(depth, sample.intrinsics, stamp_ns):
+            person = min(poses, key=lambda name: np.linalg.norm(
+                poses[name][:3, 3] - track.face.camera_from_face[:3, 3]))
+            if track.seen:
+                ways.setdefault(track.id, []).append((
+                    stamp_ns, track.face, poses[person],
+                    sample.meshes.get(truth_ns, {}).get(person)))
+    return ways
+
+
+def smoothed(way: list, config: SmoothingConfig | None) -> list[Face]:
+    if config is None:
+        return [face for _, face, *_ in way]
+    smoother = FaceSmoother(way[0][1], way[0][0], config)
+    return [smoother.face] + [smoother.update(face, stamp_ns) for stamp_ns, face, *_ in way[1:]]
+
+
+def row(ways: list[list], config: SmoothingConfig | None) -> str:
+    """Errors against the truth, how they change from image to image, and what they owe to speed."""
+    errors, meshes, changes, lags = [], [], [], []
+    for way in ways:
+        faces = smoothed(way, config)
+        seconds = np.array([stamp_ns for stamp_ns, *_ in way]) * 1e-9
+        truth = np.array([pose for _, _, pose, _ in way])
+        found = np.array([face.camera_from_face for face in faces], float)
+        turn = vector_from_rotation(truth[:, :3, :3].transpose(0, 2, 1) @ found[:, :3, :3])
+        shift = found[:, :3, 3] - truth[:, :3, 3]
+        errors += list(zip(norm(turn), norm(shift)))
+        for face, (_, _, pose, mesh) in zip(faces, way):
+            if mesh is not None:
+                meshes.append(norm(face.vertices - mesh @ pose[:3, :3].T - pose[:3, 3]).mean())
+        vertices_face = np.array([(face.vertices - face.camera_from_face[:3, 3])
+                                  @ face.camera_from_face[:3, :3] for face in faces])
+        expression = np.array([face.expression for face in faces])
+        changes.append([rms(norm(np.diff(values, axis=0)))
+                        for values in (turn, shift, vertices_face)]
+                       + [rms(np.diff(expression, axis=0))])
+        lags.append([lag(turn, angular_velocity(truth, seconds)),
+                     lag(shift, np.gradient(truth[:, :3, 3], seconds, axis=0))])
+    rotation, sellion = np.mean(errors, axis=0)
+    jitter, late = rms(np.array(changes), axis=0), 1000 * np.mean(lags, axis=0)
+    return (f'{np.degrees(rotation):9.2f}°{1000 * sellion:6.2f} mm{1000 * np.mean(meshes):4.1f} mm'
+            f'{np.degrees(jitter[0]):10.2f}°{1000 * jitter[1]:6.2f} mm{1000 * jitter[2]:7.2f} mm'
+            f'{jitter[3]:7.3f}' + ''.join(
+                f'{value:{width}.0f} ms' if np.isfinite(value) else f'{"-":>{width + 3}}'
+                for value, width in zip(late, (6, 4))))
+
+
+def angular_velocity(poses: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """(N, 3) rad/s in the frame that turns."""
+    steps = vector_from_rotation(poses[:-1, :3, :3].transpose(0, 2, 1) @ poses[1:, :3, :3])
+    steps = steps / np.diff(seconds)[:, None]
+    return np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
+
+
+def lag(error: np.ndarray, velocity: np.ndarray) -> float:
+    """Seconds by which values come late, by least squares: error = mean - lag velocity."""
+    power = (velocity ** 2).sum()
+    return -((error - error.mean(axis=0)) * velocity).sum() / power if power > 1e-9 else np.nan
+
+
+def norm(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=-1)
+
+
+def rms(values: np.ndarray, axis=None):
+    return np.sqrt(np.mean(np.square(values), axis=axis))
+
+
+if __name__ == '__main__':
+    main()
