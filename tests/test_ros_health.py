@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from depthface_ros.ros.health import ERROR, OK, WARN, Health, HealthConfig, RateLimit
+from depthface_ros.ros.health import ERROR, OK, WARN, Health, HealthConfig, Problems, RateLimit
 from depthface_ros.ros.worker import NewestFirstWorker
 
 
@@ -150,6 +150,18 @@ def test_no_rate_is_told_while_simulated_time_stands_still_or_jumps_back():
     clock.now += 1.0
     health.count('received', 30)
     assert health.report().rates['received'] == pytest.approx(30)
+
+
+def test_problems_repeat_in_the_log_seldom_and_in_each_heartbeat_unless_told_once():
+    health, log = Health(Clock()), []
+    problems = Problems(health, log.append, seconds=1e9)
+    for _ in range(2):
+        problems.report('input', 'a bad image')
+        assert health.report().problem == 'a bad image'
+    problems.report('frame', 'an odd frame', once=True)
+    assert health.report().problem == 'an odd frame'
+    problems.report('frame', 'an odd frame', once=True)
+    assert health.report().problem == '' and log == ['a bad image', 'an odd frame']
 
 
 def test_each_kind_of_message_is_repeated_at_most_once_in_its_time():

@@ -68,7 +68,7 @@ def test_a_parameter_that_makes_no_sense_is_told_and_ends_the_node(parameter, te
     assert text in printed and 'Traceback' not in printed
 
 
-def test_a_node_that_its_manager_shut_down_still_ends_well():
+def test_a_node_outlives_an_impossible_transition_and_its_managers_shutdown():
     with start('-p', 'engine:=cpu') as process:
         read_until(process, 'listening to')
         rclpy.init()
@@ -76,6 +76,10 @@ def test_a_node_that_its_manager_shut_down_still_ends_well():
         client = manager.create_client(ChangeState, 'depthface/change_state')
         assert client.wait_for_service(20)
         request = ChangeState.Request()
+        request.transition.id = Transition.TRANSITION_CLEANUP  # of an active node: rclpy raises
+        client.call_async(request)
+        printed = read_until(process, 'Transition is not registered')
+        assert 'a callback failed' in printed
         request.transition.id = Transition.TRANSITION_ACTIVE_SHUTDOWN
         future = client.call_async(request)
         rclpy.spin_until_future_complete(manager, future, timeout_sec=20)

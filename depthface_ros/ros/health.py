@@ -164,9 +164,11 @@ class Problems:
         self._repeat, self._once = RateLimit(seconds), RateLimit(float('inf'))
 
     def report(self, kind: str, text: str, once: bool = False, error: bool = False) -> None:
-        """Tell of a problem; if `once`, the log has the first of its kind only."""
-        self._health.problem(text, ERROR if error else WARN)
-        if (self._once if once else self._repeat).allows(kind):
+        """Tell of a problem; if `once`, only the first of its kind is one."""
+        allowed = (self._once if once else self._repeat).allows(kind)
+        if allowed or not once:
+            self._health.problem(text, ERROR if error else WARN)
+        if allowed:
             self._warn(text)
 
 

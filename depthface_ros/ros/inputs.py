@@ -139,7 +139,7 @@ class Inputs:
                       + (', rectified' if self._rectified else ''))
         if 'optical' not in frame_id:
             self._problems.report(
-                'frame', f'frame_id {frame_id!r} does not look like an optical frame: '
+                frame_id, f'frame_id {frame_id!r} does not look like an optical frame: '
                 'expected x right, y down, z forward (REP-103), else faces stand askew', once=True)
         median = median_depth(depth)
         if median is None:

@@ -15,6 +15,7 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 
 from depthface_ros.ros.health import Health, Problems
 
@@ -54,13 +55,16 @@ class Listener:
         options = {'raw': True,
                    'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
         events = {'incompatible_qos': self._on_incompatible_qos}
+        # Humble tells a callback nothing but the message.
+        on_message = (self._on_message if hasattr(Subscription, 'CallbackType')
+                      else lambda data: self._on_message(data, {}))
         try:
             return self._node.create_subscription(
-                kind, topic, self._on_message, self._qos, **options,
+                kind, topic, on_message, self._qos, **options,
                 event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost, **events))
         except UnsupportedEventTypeError:  # not every middleware counts what it loses
             return self._node.create_subscription(
-                kind, topic, self._on_message, self._qos, **options,
+                kind, topic, on_message, self._qos, **options,
                 event_callbacks=SubscriptionEventCallbacks(**events))
 
     def __str__(self) -> str:
@@ -141,7 +145,8 @@ class Silence:
         for listener in (self._infos, self._images):  # of two problems the latter is shown
             came = listener.count != self._counts[listener]
             self._counts[listener] = listener.count
-            step = min(max(now - before, 0.0), self.LONGEST_STEP)
+            # A simulation's time starts with a jump from zero.
+            step = min(max(now - before, 0.0), self.LONGEST_STEP) if before else 0.0
             self._silent_s[listener] = 0.0 if came else self._silent_s[listener] + step
             if self._silent_s[listener] >= limit_s:
                 self._report_silence(listener)
