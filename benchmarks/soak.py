@@ -3,7 +3,8 @@
 
 Plays the sample recording, with a third head pasted between its two, to and fro through the real
 node in a process of its own, and tells of each minute: images sent, worked on, dropped, lost, and
-not accounted for; latency from stamp to publication; memory and processor time of the node.
+not accounted for; latency from stamp to publication; memory and processor time of the node, and
+how long it waited for a processor that others used.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from sample import Sample, read_sample, restamped  # noqa: E402
 
 HEAD = 70  # pixels to either side of its middle that are copied
 COLUMNS = ('minute', 'sent', 'processed', 'dropped', 'rejected', 'lost', 'missing', 'faces',
-           'p50 ms', 'p95 ms', 'MiB', 'threads', 'files', 'core %')
+           'p50 ms', 'p95 ms', 'MiB', 'threads', 'files', 'core %', 'queued %')
 
 
 def with_third_head(sample: Sample, stamp: int) -> bytes:
@@ -117,8 +118,12 @@ class Watch:
         self.heartbeat = {pair.key: pair.value for pair in message.status[0].values}
 
 
-def row(minute: int, watch: Watch, process: NodeProcess, core: float) -> tuple:
-    """What is told of one minute; missing are images of which nobody says where they went."""
+def row(minute: int, watch: Watch, process: NodeProcess, core: float, queued: float) -> tuple:
+    """What is told of one minute; missing are images of which nobody says where they went.
+
+    :param core: percent of one core that the node used.
+    :param queued: percent of the time that its threads together waited for a core.
+    """
     time.sleep(5.0)  # several heartbeats, so that all that was sent is in the totals
     totals = {name: watch.total(name) for name in ('processed', 'dropped', 'rejected', 'lost')}
     latencies, watch.latencies_ms = watch.latencies_ms, []
@@ -128,7 +133,7 @@ def row(minute: int, watch: Watch, process: NodeProcess, core: float) -> tuple:
             f'{np.mean(faces):.2f}' if faces else '-',
             *(f'{np.percentile(latencies, q):.1f}' if latencies else '-' for q in (50, 95)),
             f'{status["VmRSS"] / 1024:.1f}', status['Threads'], process.files(),
-            f'{core:.0f}')
+            f'{core:.0f}', f'{queued:.0f}')
 
 
 def main() -> int:
@@ -152,16 +157,18 @@ def main() -> int:
         print(' | '.join(COLUMNS), flush=True)
         rows, count = [], round(60 * options.rate)
         for minute in range(1, options.minutes + 1):
-            start, cpu_s = time.monotonic(), process.cpu_s()
+            start, cpu_s, queued_s = time.monotonic(), process.cpu_s(), process.queued_s()
             for i in range(count):
                 time.sleep(max(0.0, start + i / options.rate - time.monotonic()))
                 watch.send(images[((minute - 1) * count + i) % len(images)], info)
             process.check()
-            core = 100 * (process.cpu_s() - cpu_s) / (time.monotonic() - start)
+            percent = 100 / (time.monotonic() - start)
+            core = percent * (process.cpu_s() - cpu_s)
+            queued = percent * (process.queued_s() - queued_s)
             # Only the next image reveals that those before it got lost.
             time.sleep(1.0)
             watch.send(images[minute * count % len(images)], info)
-            rows.append(row(minute, watch, process, core))
+            rows.append(row(minute, watch, process, core, queued))
             print(' | '.join(map(str, rows[-1])), flush=True)
         process.stop()
     finally:

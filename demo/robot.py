@@ -52,6 +52,11 @@ class NodeProcess:
         fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
+    def queued_s(self) -> float:
+        """Seconds its threads were ready to run while others had the processors."""
+        tasks = Path(f'/proc/{self._process.pid}/task').glob('*/schedstat')
+        return sum(int(task.read_text().split()[1]) for task in tasks) * 1e-9
+
     def status(self) -> dict[str, int]:
         """Its numbers in proc_pid_status(5): sizes in KiB, counts as they are."""
         lines = Path(f'/proc/{self._process.pid}/status').read_text().splitlines()
