@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -48,6 +49,18 @@ def test_auto_takes_what_works_and_says_why_the_others_do_not(monkeypatch):
     engine, skipped = open_engine('auto')
     assert engine.name == 'cpu'
     assert [name for name, _ in skipped] == ['tensorrt', 'cuda'] and all(reason for _, reason in skipped)
+
+
+def test_auto_does_not_load_pytorch_where_there_is_no_driver():
+    done = subprocess.run([sys.executable, '-c', (
+        'import sys, ctypes\n'
+        'from depthface_ros.engines import open_engine\n'
+        'open_engine()\n'
+        'try:\n'
+        '    ctypes.CDLL("libcuda.so.1")\n'
+        'except OSError:\n'
+        '    assert "torch" not in sys.modules\n')], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize('name, missing', [('cuda', 'torch'), ('tensorrt', 'cuda.bindings')])

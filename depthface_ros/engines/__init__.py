@@ -2,6 +2,7 @@
 """What runs the networks: one small file per runtime behind one protocol."""
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -59,11 +60,23 @@ def open_engine(name: str = 'auto', models_folder: Path = MODELS_FOLDER,
                          f'{", ".join(map(repr, ENGINES))}')
     skipped = []
     for candidate in AUTO if name == 'auto' else (name,):
+        if name == 'auto' and candidate != 'cpu' and not _has_nvidia_driver():
+            skipped.append((candidate, 'no NVIDIA driver: libcuda.so.1 does not load'))
+            continue
         try:
             return _open(candidate, models_folder, build and name != 'auto'), skipped
         except EngineUnavailable as error:
             skipped.append((candidate, str(error)))
     raise EngineUnavailable('; '.join(f'engine {failed}: {reason}' for failed, reason in skipped))
+
+
+def _has_nvidia_driver() -> bool:
+    """Whether there is one; asking PyTorch takes seconds and hundreds of megabytes to import it."""
+    try:
+        ctypes.CDLL('libcuda.so.1')
+    except OSError:
+        return False
+    return True
 
 
 def _open(name: str, models_folder: Path, build: bool) -> Engine:
