@@ -135,7 +135,8 @@ def markdown_text() -> str:
     for name, default, metadata in leaves():
         if '.' not in name:
             value = str(default).lower() if isinstance(default, bool) else default
-            lines.append(f'| `{name}` | {value} | {_meaning(name, metadata)} |')
+            meaning = _meaning(name, metadata).replace('<', r'\<')
+            lines.append(f'| `{name}` | {value} | {meaning} |')
     return '\n'.join(lines) + '\n'
 
 
