@@ -45,8 +45,9 @@ def fit_calibration(records: list[Record]) -> Calibration:
     faces = [record for record in found if is_face(record)]
     places = faces + [record for record in found if is_none(record)]
     if len(faces) < FEWEST or len(places) < len(faces) + FEWEST:
-        raise ValueError(f'{len(faces)} faces and {len(places) - len(faces)} other places were found: expected '
-                         f'{FEWEST} of each at least; take more --frames, or train the networks')
+        raise ValueError(f'{len(faces)} faces and {len(places) - len(faces)} other places were '
+                         f'found: expected {FEWEST} of each at least; take more --frames, '
+                         'or train the networks')
     bias, heat_weight, confidence_weight = fit_agreement(
         column(places, 'heat'), column(places, 'confidence'), np.arange(len(places)) < len(faces))
     weights = Calibration(bias=bias, heat_weight=heat_weight, confidence_weight=confidence_weight)
@@ -67,8 +68,9 @@ def is_none(record: Record) -> bool:
     return not record['real'] or record['in_view'] < HIDDEN
 
 
-def fit_agreement(heat: np.ndarray, confidence: np.ndarray, is_face: np.ndarray) -> tuple[float, ...]:
-    """Logistic regression of whether places (N,) are faces: bias, weights of both log odds >= 0."""
+def fit_agreement(heat: np.ndarray, confidence: np.ndarray,
+                  is_face: np.ndarray) -> tuple[float, ...]:
+    """Logistic regression of whether places (N,) are faces: bias, weights >= 0 of log odds."""
     inputs = np.stack([np.ones(len(heat)), log_odds(heat), log_odds(confidence)], axis=1)
     sign = np.where(is_face, -1, 1)
     # a little weight decay, so that what is perfectly told apart gets finite weights
@@ -89,7 +91,8 @@ def fit_std(told: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
 
     def surprise(line: np.ndarray) -> float:
         log_sigma = line[0] + line[1] * log_told
-        return (log_sigma - student_t.logpdf(errors * np.exp(-log_sigma), DEGREES_OF_FREEDOM)).mean()
+        likelihood = student_t.logpdf(errors * np.exp(-log_sigma), DEGREES_OF_FREEDOM) - log_sigma
+        return -likelihood.mean()
 
     power = float(minimize(surprise, np.array([0.0, 1.0]), bounds=[(None, None), SLOPES]).x[1])
     ratio = np.abs(errors) / told[:, None] ** power
@@ -120,8 +123,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    trial = Trial(SyntheticFrames('train', options.seed, options.ict, options.hair), options.models,
-                  EVERYTHING, Calibration(), pose_only)
+    frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
+    trial = Trial(frames, options.models, EVERYTHING, Calibration(), pose_only)
     records = trial.records(options.frames, options.workers)
     calibration = fit_calibration(records)
     networks = {name: hashlib.sha256((options.models / f'{name}.onnx').read_bytes()).hexdigest()

@@ -2,7 +2,8 @@
 """Measure the whole pipeline as a robot runs it: whole frames of unseen people and cameras.
 
 Frames go through the head finder and the shipped ONNX files. A face that is not found counts as a
-miss. See :mod:`training.evaluation` for what is measured and how.
+miss. See :mod:`training.evaluation` for what is measured and how. Frames are synthetic, or those
+of a data set of real people that a user has.
 """
 from __future__ import annotations
 
@@ -10,20 +11,34 @@ import argparse
 import csv
 import json
 import os
+from itertools import chain, islice
 from pathlib import Path
 
+from rich.console import Console
+
+from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER
+from training.datasets import open_dataset
 from training.evaluation.comparison import changes
 from training.evaluation.errors import Record
 from training.evaluation.figures import all_figures
 from training.evaluation.frames import SyntheticFrames, Trial
-from training.evaluation.tables import print_changes, print_figures
+from training.evaluation.real import (
+    real_figures,
+    real_records,
+    real_table,
+    unlabelled_figures,
+)
+from training.evaluation.tables import WIDTH, print_changes, print_figures
 from training.pool import add_people_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_people_arguments(parser)
-    parser.add_argument('--frames', type=int, default=2000)
+    parser.add_argument('--frames', type=int, help='by default 2000, or all of a data set')
+    parser.add_argument('--dataset', metavar='KIND', help='real people instead: biwi, pandora, '
+                        'kinect2-crops, or frames for a bag or a folder of depth images')
+    parser.add_argument('--folder', type=Path, help='where the data set is')
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
     parser.add_argument('--records', type=Path, help='CSV file for a row per face')
@@ -37,25 +52,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     earlier = read_figures(options.compare) if options.compare else None
-    if options.plots:
-        from training.evaluation import plots  # before the work, so that a lack shows at once
-        options.plots.mkdir(parents=True, exist_ok=True)
-    trial = Trial(SyntheticFrames('validation', options.seed, options.ict, options.hair),
-                  options.models)
-    records = trial.records(options.frames, options.workers)
-    figures = all_figures(records, options.frames)
-    print_figures(figures)
+    records, figures = (look_at_dataset if options.dataset else look_at_synthetic)(options)
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1) + '\n')
     if options.records:
         write_records(records, options.records)
-    if options.plots:
-        plots.draw_all(records, trial, options.plots)
     if earlier is None:
         return 0
     found = changes(earlier, figures)
     print_changes(found)
     return int(any(change.worse for change in found))
+
+
+def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
+    """Frames of people and cameras of the validation split: records and figures."""
+    if options.plots:
+        from training.evaluation import plots  # before the work, so that a lack shows at once
+        options.plots.mkdir(parents=True, exist_ok=True)
+    trial = Trial(SyntheticFrames('validation', options.seed, options.ict, options.hair),
+                  options.models)
+    count = options.frames or 2000
+    records = trial.records(count, options.workers)
+    figures = all_figures(records, count)
+    print_figures(figures)
+    if options.plots:
+        plots.draw_all(records, trial, options.plots)
+    return records, figures
+
+
+def look_at_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
+    """Frames of a data set of real people: records, none without labels, and figures.
+
+    :raises ValueError: --folder is missing, or --plots is asked for.
+    """
+    if options.folder is None or options.plots:
+        raise ValueError('--dataset needs --folder, and draws no --plots: take its --records')
+    dataset = islice(open_dataset(options.dataset, options.folder), options.frames)
+    estimator = FaceEstimator('cpu', models_folder=options.models)
+    first = next(dataset, None)
+    if first is None:
+        raise ValueError(f'{options.folder}: there is no frame in this data set')
+    frames = chain([first], dataset)
+    if first.camera_from_head is None:
+        records, figures = [], unlabelled_figures(frames, estimator, options.dataset)
+    else:
+        records = real_records(frames, estimator)
+        figures = real_figures(records, options.dataset)
+    Console(width=WIDTH).print(real_table(figures))
+    return records, figures
 
 
 def read_figures(file: Path) -> dict:

@@ -31,8 +31,8 @@ def print_figures(tree: dict, console: Console | None = None) -> None:
     """All tables of one evaluation."""
     console = console or Console(width=WIDTH)
     console.print(_groups(tree))
-    console.print('mesh: mean over all vertices, camera frame; face: without ears and '
-                  'hairline; surface: to the nearest point of the true surface; aligned: after the '
+    console.print('mesh: mean over all vertices, camera frame; face: without ears and hairline;'
+                  ' surface: to the nearest point of the true surface; aligned: after the '
                   'best rotation and shift, never scaled')
     console.print(_distances(tree))
     console.print(_within_sigma(tree))
