@@ -92,6 +92,10 @@ def share(tmp_path_factory):
     executable = prefix / 'lib' / 'depthface_ros' / 'depthface_node'
     write_program(executable, f'#!{sys.executable}\nimport sys\n'
                   'from depthface_ros.ros.node import main\nsys.exit(main())\n')
+    # Not on PyPI either: tells what it was started with.
+    write_program(prefix / 'lib' / 'rviz2' / 'rviz2',
+                  f'#!{sys.executable}\nimport sys\nprint("seen by", *sys.argv[1:])\n')
+    (prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'rviz2').touch()
     patch.setenv('AMENT_PREFIX_PATH', os.pathsep.join(
         filter(None, [str(prefix), os.environ.get('AMENT_PREFIX_PATH')])))
     patch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
@@ -189,6 +193,10 @@ def test_a_launched_node_hears_its_camera_and_publishes(share, tmp_path):
                   log=tmp_path / 'log') as launched, spinning(peer.node):
         printed = launched.wait_for('listening to /left/depth/camera_info')
         assert 'engine: cpu' in printed and 'models: ' in printed
+        pid = re.search(r'depthface_node-1.*started with pid \[(\d+)', printed)[1]
+        environment = Path(f'/proc/{pid}/environ').read_text().split('\0')
+        for name in ('FASTRTPS', 'FASTDDS'):
+            assert f'{name}_DEFAULT_PROFILES_FILE={share}/config/fastdds.xml' in environment
         peer.wait_for(lambda: image.get_subscription_count() and info.get_subscription_count())
         info.publish(camera_info_message())
         image.publish(image_message(DEPTH, 1))
@@ -200,6 +208,18 @@ def test_a_launched_node_hears_its_camera_and_publishes(share, tmp_path):
     rclpy.shutdown()
     printed = (tmp_path / 'log').read_text()
     assert 'Traceback' not in printed and 'process has finished cleanly' in printed
+
+
+def test_rviz_is_opened_on_the_topics_of_the_node(share, tmp_path):
+    with Launched(share / 'launch' / 'depthface.launch.py', 'rviz:=true', 'camera:=zed',
+                  'namespace:=left', 'fixed_frame:=zed_left', 'autostart:=false',
+                  log=tmp_path / 'log') as launched:
+        printed = launched.wait_for('seen by')
+        launched.wait_for('depthface_node-1]: process started')
+    seen, = (line for line in printed.splitlines() if 'seen by' in line)
+    assert f'-d {share}/config/depthface.rviz -f zed_left' in seen
+    assert f'/depth/image:={CAMERAS["zed"]["depth_topic"]}' in seen
+    assert '/depthface/mesh:=depthface/mesh' in seen and '__ns:=/left' in seen
 
 
 def test_without_autostart_the_node_waits_for_its_manager(share, tmp_path):
