@@ -78,7 +78,7 @@ def smoothed(way: list, config: SmoothingConfig | None) -> list[Face]:
 
 
 def row(ways: list[list], config: SmoothingConfig | None) -> str:
-    """Errors against the truth, how they change from image to image, and what they owe to speed."""
+    """Errors against the truth, how they change between images, and what they owe to speed."""
     errors, meshes, changes, lags = [], [], [], []
     for way in ways:
         faces = smoothed(way, config)
@@ -101,7 +101,8 @@ def row(ways: list[list], config: SmoothingConfig | None) -> str:
                      lag(shift, np.gradient(truth[:, :3, 3], seconds, axis=0))])
     rotation, sellion = np.mean(errors, axis=0)
     jitter, late = rms(np.array(changes), axis=0), 1000 * np.mean(lags, axis=0)
-    return (f'{np.degrees(rotation):9.2f}°{1000 * sellion:6.2f} mm{1000 * np.mean(meshes):4.1f} mm'
+    mesh = np.mean(meshes)
+    return (f'{np.degrees(rotation):9.2f}°{1000 * sellion:6.2f} mm{1000 * mesh:4.1f} mm'
             f'{np.degrees(jitter[0]):10.2f}°{1000 * jitter[1]:6.2f} mm{1000 * jitter[2]:7.2f} mm'
             f'{jitter[3]:7.3f}' + ''.join(
                 f'{value:{width}.0f} ms' if np.isfinite(value) else f'{"-":>{width + 3}}'

@@ -69,9 +69,9 @@ class BagWriter:
 
     def header(self, stamp_ns: int, frame_id: str):
         """The header of most messages."""
-        return self.message('std_msgs/msg/Header', frame_id=frame_id,
-                            stamp=self.message('builtin_interfaces/msg/Time',
-                                               sec=stamp_ns // 10 ** 9, nanosec=stamp_ns % 10 ** 9))
+        stamp = self.message('builtin_interfaces/msg/Time', sec=stamp_ns // 10 ** 9,
+                             nanosec=stamp_ns % 10 ** 9)
+        return self.message('std_msgs/msg/Header', frame_id=frame_id, stamp=stamp)
 
     def transform(self, stamp_ns: int, parent: str, child: str, translation, quaternion):
         """A TransformStamped: x, y, z in metres and x, y, z, w of the child in its parent."""

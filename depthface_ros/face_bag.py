@@ -40,7 +40,8 @@ class FaceBag:
         seen = in_image(tracks, stamp_ns)
         if seen:
             self._bag.write_message(TF_TOPIC, stamp_ns, transforms=[
-                self._bag.transform(stamp_ns, *pose) for pose in face_frames(frame.frame_id, seen)])
+                self._bag.transform(stamp_ns, *pose)
+                for pose in face_frames(frame.frame_id, seen)])
         for lost in self._shown.keys() - {track.id for track in tracks}:
             self._bag.write(MESH_TOPIC, stamp_ns, self._marker(
                 stamp_ns, self._shown.pop(lost), marker_id_of(lost), DELETE))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faces without jitter: One Euro filters on position, rotation, shape and expression.
 
-Casiez, Roussel and Vogel 2012, '1 euro filter: a simple speed-based low-pass filter for noisy input
-in interactive systems': a first-order low-pass whose cutoff frequency rises with speed. At rest it
-takes the jitter away; in motion, where nobody sees jitter, it hardly lags. What moves at a steady
-speed lags by at most 1 / (2 pi gain) of its unit, whatever the speed.
+Casiez, Roussel and Vogel 2012, '1 euro filter: a simple speed-based low-pass filter for noisy
+input in interactive systems': a first-order low-pass whose cutoff frequency rises with speed. At
+rest it takes the jitter away; in motion, where nobody sees jitter, it hardly lags. What moves at a
+steady speed lags by at most 1 / (2 pi gain) of its unit, whatever the speed.
 """
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from depthface_ros.settings import setting
 class SmoothingConfig:
     """How much jitter is traded for lag: less at a higher cutoff or gain."""
 
-    enabled: bool = setting(True, 'Smooth faces over time; false gives each as one image shows it.')
+    enabled: bool = setting(True, 'Smooth faces over time; false gives each as its image shows '
+                            'it.')
     cutoff: float = setting(0.5, 'Hz; changes at rest that are quicker are taken for noise.',
                             0.01, 100.0)
     speed_cutoff: float = setting(0.7, 'Hz; the same for changes of speed.', 0.01, 100.0)
@@ -86,7 +87,7 @@ class FaceSmoother:
         # A Newton step to the nearest rotation: without it, rounding would add up for hours.
         pose[:3, :3] = turned @ (1.5 * np.eye(3, dtype=turned.dtype) - 0.5 * turned.T @ turned)
         pose[:3, 3] = before[:3, 3] + self._position.step(pose[:3, 3] - before[:3, 3], seconds)
-        # The shape in the face's own frame: put into the smoothed pose, it cannot disagree with it.
+        # The shape in the face's own frame: in the smoothed pose, it cannot disagree with it.
         self._shape_face = self._shape_face + self._shape.step(
             _shape_face(face) - self._shape_face, seconds)
         off = (face.expression - self.face.expression)[:, None]

@@ -21,7 +21,8 @@ def test_no_other_assignment_costs_less(cost):
     columns = assign(cost)
     assert len(set(columns.tolist())) == len(columns)
     rows = np.arange(len(cost))
-    least = min(cost[rows, list(chosen)].sum() for chosen in permutations(range(cost.shape[1]), len(cost)))
+    least = min(cost[rows, list(chosen)].sum()
+                for chosen in permutations(range(cost.shape[1]), len(cost)))
     assert cost[rows, columns].sum() == least
 
 

@@ -34,16 +34,16 @@ class Room:
         return Heads(centres, np.full(len(centres), 0.8))
 
     def __call__(self, depth, intrinsics, heads, lap):
+        heats = np.broadcast_to(heads.heat, len(heads.centres))
         return [face_at(x, heat) for x in self.people.values()
-                for centre, heat in zip(heads.centres, np.broadcast_to(heads.heat, len(heads.centres)))
+                for centre, heat in zip(heads.centres, heats)
                 if np.linalg.norm(centre - [x, 0, 1]) < 0.06][:len(self.people)]
 
 
 def face_at(x, heat=0.5):
     pose = np.eye(4, dtype=np.float32)
     pose[:3, 3] = x + 0.08, 0, 1.01  # so that the head centre is at x, 0, 1
-    return Face(pose, pose[None, :3, 3] + np.zeros((1, 3), np.float32), np.zeros(52, np.float32), 0.9,
-                0.1, 0.01, heat)
+    return Face(pose, pose[None, :3, 3].copy(), np.zeros(52, np.float32), 0.9, 0.1, 0.01, heat)
 
 
 def follow(tracker, images, first_ns=0, step_ns=33 * MS):
@@ -53,7 +53,8 @@ def follow(tracker, images, first_ns=0, step_ns=33 * MS):
         tracker.estimator.people = people
         tracker.estimator.image += 1
         tracks = tracker(DEPTH, CAMERA, first_ns + len(history) * step_ns)
-        history.append({track.id: round(float(track.face.head_centre[0]), 3) for track in tracks if track.seen})
+        history.append({track.id: round(float(track.face.head_centre[0]), 3)
+                        for track in tracks if track.seen})
     return history
 
 
@@ -78,7 +79,8 @@ def test_how_often_counts_the_stamps_not_the_images():
 
 def test_a_new_person_gets_an_id_within_the_search_interval_and_one_image():
     for late in range(7):
-        history = follow(FaceTracker(Room()), [{'ann': 0.0}] * (10 + late) + [{'ann': 0.0, 'bob': 0.5}] * 10)
+        alone, both = {'ann': 0.0}, {'ann': 0.0, 'bob': 0.5}
+        history = follow(FaceTracker(Room()), [alone] * (10 + late) + [both] * 10)
         first = next(i for i, seen in enumerate(history) if len(seen) == 2)
         assert (first - (10 + late)) * 33 <= 200 + 33
 
@@ -126,7 +128,7 @@ def test_an_image_that_comes_late_changes_nothing_and_costs_nothing():
 def test_a_bag_that_starts_again_gives_new_ids_and_the_same_poses():
     tracker = FaceTracker(Room())
     way = [{'ann': x} for x in np.linspace(0, 0.3, 20)]
-    first, second = (follow(tracker, way, first_ns=5 * 10 ** 9), follow(tracker, way, first_ns=10 ** 9))
+    first, second = (follow(tracker, way, first_ns=second * 10 ** 9) for second in (5, 1))
     assert [list(seen.values()) for seen in first] == [list(seen.values()) for seen in second]
     assert {*first[-1]} == {'f00001'} and {*second[-1]} == {'f00002'}
 
@@ -140,12 +142,13 @@ def test_the_configuration_may_change_on_the_way():
 
 
 def heads(*x, heat=0.8, **known):
-    return Heads(np.array([[value, 0, 1] for value in x], np.float32).reshape(-1, 3), np.full(len(x), heat), **known)
+    centres = np.array([[value, 0, 1] for value in x], np.float32).reshape(-1, 3)
+    return Heads(centres, np.full(len(x), heat), **known)
 
 
 def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
     both = joined(heads(0.0, 1.0, heat=0.4, tracked=True), heads(0.02, 0.5, 1.1), FinderConfig())
-    # within the finder's error the better known place counts; further off, the finder's; then the new one
+    # within the finder's error the better known place counts; further off, the finder's
     np.testing.assert_allclose(both.centres[:, 0], [0.0, 1.1, 0.5])
     np.testing.assert_allclose(both.heat, 0.8)
     assert both.tracked.tolist() == [True, True, False]

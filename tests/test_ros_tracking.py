@@ -37,7 +37,7 @@ class Signs(KnownFaces):
 
 
 def signs(**columns) -> np.ndarray:
-    """A depth image with a sign at a column for each depth in mm, named as z1000; nearer ones cover."""
+    """A depth image with a sign at a column for each depth in mm, as z1000=5; near ones cover."""
     depth = np.zeros((48, 64), np.uint16)
     for name, column in sorted(columns.items(), reverse=True):
         depth[10:20, column - 2:column + 3] = int(name[1:])
@@ -61,8 +61,9 @@ def play(peer, images) -> list[dict[str, float]]:
         peer.wait_for(lambda: len(done) > i)
     last_ns = 10 ** 9 + (len(images) - 1) * STEP_NS
     peer.wait_for(lambda: peer.heard['tf'] and last_ns == _stamp_ns(peer.heard['tf'][-1]))
-    return [{item.child_frame_id: round(item.transform.translation.z, 3) for item in message.transforms
-             if item.child_frame_id.startswith('face_')} for message in peer.heard['tf']]
+    return [{item.child_frame_id: round(item.transform.translation.z, 3)
+             for item in message.transforms if item.child_frame_id.startswith('face_')}
+            for message in peer.heard['tf']]
 
 
 def _stamp_ns(message) -> int:

@@ -39,7 +39,8 @@ def test_what_a_file_says_counts_and_the_rest_stays(tmp_path):
 """)
     assert read(file) == {
         'estimator': replace(EstimatorConfig(), min_confidence=0.7),
-        'tracker': TrackerConfig(search_s=1.0, sightings=5, smoothing=SmoothingConfig(enabled=False))}
+        'tracker': TrackerConfig(search_s=1.0, sightings=5,
+                                 smoothing=SmoothingConfig(enabled=False))}
 
 
 @pytest.mark.parametrize('text, message', [

@@ -34,7 +34,8 @@ def positions(faces):
 def turns(faces):
     """Rotation vectors from the first face: (N, 3)."""
     first = faces[0].camera_from_face[:3, :3].astype(float)
-    return vector_from_rotation(np.array([first.T @ item.camera_from_face[:3, :3] for item in faces]))
+    return vector_from_rotation(np.array(
+        [first.T @ item.camera_from_face[:3, :3] for item in faces]))
 
 
 def rms(values):
@@ -49,7 +50,8 @@ def one_euro_of_the_paper(values, rate, min_cutoff, beta, derivative_cutoff):
     filtered, derivative, result = values[0], 0.0, [values[0]]
     for value in values[1:]:
         change = (value - filtered) * rate
-        derivative = alpha(derivative_cutoff) * change + (1 - alpha(derivative_cutoff)) * derivative
+        share = alpha(derivative_cutoff)
+        derivative = share * change + (1 - share) * derivative
         weight = alpha(min_cutoff + beta * abs(derivative))
         filtered = weight * value + (1 - weight) * filtered
         result.append(filtered)
@@ -76,7 +78,8 @@ def test_turns_about_an_axis_go_through_it_as_well():
 def test_a_face_at_rest_jitters_half_as_much():
     rng = np.random.default_rng(0)
     raw = [face((0, 0, 1) + rng.normal(scale=0.0006, size=3), rng.normal(scale=0.007, size=3),
-                SHAPE + rng.normal(scale=0.0006, size=SHAPE.shape), 0.5 + rng.normal(scale=0.02)) for _ in range(150)]
+                SHAPE + rng.normal(scale=0.0006, size=SHAPE.shape),
+                0.5 + rng.normal(scale=0.02)) for _ in range(150)]
     calm = smoothed(raw)
     for what in (positions, turns, lambda faces: [item.expression for item in faces],
                  lambda faces: [item.vertices[0] for item in faces]):
@@ -89,7 +92,8 @@ def test_a_steady_motion_lags_by_no_more_than_the_gain_allows(speed, rate):
     config, t = SmoothingConfig(), np.arange(3 * rate) / rate
     raw = [face((speed * s, 0, 1), (0, 4 * speed * s, 0)) for s in t]
     calm = smoothed(raw, config, round(1e9 / rate))
-    assert np.linalg.norm(positions(calm)[-1] - positions(raw)[-1]) < 1 / (2 * pi * config.position_gain)
+    late = positions(calm)[-1] - positions(raw)[-1]
+    assert np.linalg.norm(late) < 1 / (2 * pi * config.position_gain)
     off = calm[-1].camera_from_face[:3, :3].T @ raw[-1].camera_from_face[:3, :3]
     assert np.linalg.norm(vector_from_rotation(off)) < 1 / (2 * pi * config.rotation_gain)
 
@@ -99,14 +103,16 @@ def test_a_head_that_turns_all_the_way_round_never_jumps():
     raw = [face(vector=(0, angle, 0)) for angle in np.linspace(0, 4 * pi, 200)]
     calm = smoothed(raw)
     for before, after in zip(calm, calm[1:]):
-        step = vector_from_rotation(before.camera_from_face[:3, :3].T @ after.camera_from_face[:3, :3])
+        step = vector_from_rotation(
+            before.camera_from_face[:3, :3].T @ after.camera_from_face[:3, :3])
         assert np.linalg.norm(step) < 0.1 and abs(step[1]) > 0.999 * np.linalg.norm(step)
 
 
 def test_the_mesh_moves_with_the_pose():
-    """A rigid face that moves and turns: its smoothed mesh is exactly itself in the smoothed pose."""
+    """A rigid face that moves and turns: its smoothed mesh is itself in the smoothed pose."""
     rng = np.random.default_rng(0)
-    raw = [face((0.01 * i, 0, 1) + rng.normal(scale=0.01, size=3), rng.normal(scale=0.1, size=3)) for i in range(50)]
+    raw = [face((0.01 * i, 0, 1) + rng.normal(scale=0.01, size=3), rng.normal(scale=0.1, size=3))
+           for i in range(50)]
     for item in smoothed(raw):
         pose = item.camera_from_face
         np.testing.assert_allclose(item.vertices, SHAPE @ pose[:3, :3].T + pose[:3, 3], atol=2e-6)
@@ -117,7 +123,8 @@ def test_poses_stay_rigid_for_hours():
     rng = np.random.default_rng(0)
     smoother = FaceSmoother(face(shape=SHAPE[:1]), 0)
     for i in range(1, 1500):
-        rotation = smoother.update(face(vector=rng.normal(size=3), shape=SHAPE[:1]), i * STEP_NS).camera_from_face[:3, :3]
+        turned = face(vector=rng.normal(size=3), shape=SHAPE[:1])
+        rotation = smoother.update(turned, i * STEP_NS).camera_from_face[:3, :3]
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
 
 

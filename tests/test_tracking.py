@@ -70,7 +70,8 @@ def ids_of(tracker, first, second, mix):
         if mix.random() < 0.5:
             faces.reverse()
         tracks = tracker.update(faces, i * FRAME_NS)
-        position = {tuple(track.face.camera_from_face[:3, 3]): track.id for track in tracks if track.seen}
+        position = {tuple(track.face.camera_from_face[:3, 3]): track.id
+                    for track in tracks if track.seen}
         found.append(tuple(position.get(tuple(np.float32(where))) for where in (a, b)))
     return found
 
@@ -91,7 +92,7 @@ def test_who_walks_behind_somebody_comes_out_with_his_id():
     tracker = Tracker()
     for i, x in enumerate(np.arange(-20, 21) * FRAME_NS * 1e-9):
         hidden = abs(x) < 0.125
-        tracks = tracker.update([face_at(0)] + [] if hidden else [face_at(0), face_at(x, z=1.3)], i * FRAME_NS)
+        tracks = tracker.update([face_at(0)] + [face_at(x, z=1.3)] * (not hidden), i * FRAME_NS)
         assert i == 0 or ids(tracks) == ['f00001', 'f00002']
         assert [track.seen for track in tracks][1:] == ([] if i == 0 else [not hidden])
 
@@ -121,4 +122,5 @@ def test_the_same_images_give_the_same_ids():
 
 
 def test_every_face_is_public_at_once_when_one_sighting_is_enough():
-    assert run(Tracker(TrackerConfig(sightings=1)), [[face_at(0), face_at(1)]]) == [['f00001', 'f00002']]
+    tracker = Tracker(TrackerConfig(sightings=1))
+    assert run(tracker, [[face_at(0), face_at(1)]]) == [['f00001', 'f00002']]
