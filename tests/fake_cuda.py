@@ -31,6 +31,16 @@ class cudaStreamCaptureMode(enum.IntEnum):  # noqa: N801
     cudaStreamCaptureModeThreadLocal = 1
 
 
+class cudaStream_t:  # noqa: N801
+    """No number, but becomes one."""
+
+    def __init__(self, address):
+        self._address = address
+
+    def __int__(self):
+        return self._address
+
+
 class FakeCuda:
     """Stands in for the module `cuda.bindings.runtime`. `fail[function]` makes a call fail."""
 
@@ -75,14 +85,14 @@ class FakeCuda:
 
     def cudaStreamCreateWithFlags(self, flags):
         assert flags == self.cudaStreamNonBlocking
-        handle = 0x5000 + len(self._streams)
-        self._streams[handle] = []
+        handle = cudaStream_t(0x5000 + len(self._streams))
+        self._streams[int(handle)] = []
         return cudaError_t.cudaSuccess, handle
 
     def cudaStreamSynchronize(self, stream):
         if self._captured is not None:
             return cudaError_t.cudaErrorStreamCaptureUnsupported,
-        queue, self._streams[stream] = self._streams[stream], []
+        queue, self._streams[int(stream)] = self._streams[int(stream)], []
         for work in queue:
             work()
         return cudaError_t.cudaSuccess,
@@ -112,7 +122,7 @@ class FakeCuda:
 
     def cudaStreamBeginCapture(self, stream, mode):
         assert mode == cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        assert not self._streams[stream] and self._captured is None
+        assert not self._streams[int(stream)] and self._captured is None
         self._captured = []
         return cudaError_t.cudaSuccess,
 
@@ -142,7 +152,7 @@ class FakeCuda:
 
     def _put(self, stream, work) -> None:
         """What a kernel or copy does: now it waits in a stream or is part of a graph."""
-        (self._streams[stream] if self._captured is None else self._captured).append(work)
+        (self._streams[int(stream)] if self._captured is None else self._captured).append(work)
 
     def _at(self, address, size) -> memoryview:
         """The GPU's memory at an address."""

@@ -336,6 +336,7 @@ def make(flavour: str, cuda, fail: dict | None = None):
             return not failing('set_tensor_address')
 
         def execute_async_v3(self, stream):
+            assert type(stream) is int
             if self._addresses.keys() != {t.name for t in self._engine._tensors()}:
                 state.logger.log(logger_severity.ERROR, 'an address is not set')
                 return False

@@ -84,6 +84,7 @@ class Stream:
     def __init__(self, runtime):
         self.runtime = runtime
         self.handle = check(runtime, 'cudaStreamCreateWithFlags', runtime.cudaStreamNonBlocking)
+        self.address = int(self.handle)  # as others than `cuda.bindings` want it
 
     def synchronize(self) -> None:
         """Wait until everything that was put on this stream is done."""

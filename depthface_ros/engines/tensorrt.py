@@ -142,7 +142,7 @@ class TensorRtNetwork:
 
         def enqueue() -> None:
             self._memory[self._contract.input_name].upload(shape)
-            if not context.execute_async_v3(self._stream.handle):
+            if not context.execute_async_v3(self._stream.address):
                 self._fail(f'did not run an input of {shape}')
             for name, output_shape in outputs.items():
                 self._memory[name].download(output_shape)
