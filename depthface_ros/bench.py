@@ -12,7 +12,7 @@ import numpy as np
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.engines import Engine
-from depthface_ros.engines.contract import FINDER_CELL
+from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.estimator import EstimatorConfig, FaceEstimator
 from depthface_ros.head_finder import finder_stride
 from depthface_ros.pipeline import FaceTracker
@@ -73,33 +73,29 @@ def tracked(estimator: FaceEstimator) -> Callable:
     return lambda depth, intrinsics, lap: tracker(depth, intrinsics, next(stamps), lap)
 
 
-class KnownHeads:
-    """An engine that runs the head finder and then finds heads where they were drawn.
+class KnownHeads(FaceEstimator):
+    """Runs the head finder, and then finds heads where they were drawn, and takes all for faces.
 
     So a drawn frame costs what a camera's does with as many people, whatever networks make of it.
     """
 
     def __init__(self, engine: Engine, head_centres: np.ndarray):
-        self.name, self._engine = engine.name, engine
-        x, y, z = head_centres.T
+        """Expect heads at (N, 3) metres in :func:`drawn_frame`."""
+        super().__init__(engine, EstimatorConfig(
+            min_confidence=0.0, max_rotation_std=10.0, min_measured=0.0, separation=0.0,
+            recentre=1.0, upright=3.2))
         stride = FINDER_CELL * finder_stride(HEIGHT, WIDTH, CAMERA.fx)
-        self._columns, self._rows = (np.floor(pixel / stride).astype(int)
-                                     for pixel in CAMERA.project(x / z, y / z))
+        x, y, z = head_centres.T
+        column, row = (np.floor(pixel / stride).astype(int)
+                       for pixel in CAMERA.project(x / z, y / z))
+        width = next(width for width in FINDER_WIDTHS if width * stride >= WIDTH * FINDER_CELL)
+        peaks = np.zeros((FINDER_HEIGHT // FINDER_CELL, width // FINDER_CELL), np.float32)
+        peaks[row, column] = 1
+        self._peaks = self._constant(peaks)
 
-    def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._engine.run(network, array)
-        if network == 'head_finder':
-            outputs = {name: np.zeros_like(value) for name, value in outputs.items()}
-            outputs['heatmap'][0, self._rows, self._columns] = 1
-        return outputs
-
-
-def estimator_with_known_heads(engine: Engine, head_centres: np.ndarray) -> FaceEstimator:
-    """An estimator that takes every one of these head centres (N, 3) for a face."""
-    return FaceEstimator(KnownHeads(engine, head_centres),
-                         EstimatorConfig(min_confidence=0.0, max_rotation_std=10.0,
-                                         min_measured=0.0, separation=0.0, recentre=1.0,
-                                         upright=3.2))
+    def _finder_stage(self, *arguments, **options):
+        heat, offset, points = super()._finder_stage(*arguments, **options)
+        return 0 * heat + self._peaks, 0 * offset, points
 
 
 def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:

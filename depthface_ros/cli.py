@@ -86,7 +86,7 @@ def bench(options: argparse.Namespace) -> int:
         return 0
     for heads in (1, 3):
         depth, centres = benches.drawn_frame(heads)
-        known = benches.estimator_with_known_heads(estimator.engine, centres)
+        known = benches.KnownHeads(estimator.engine, centres)
         for way, estimate in ((SEARCHED, known), (TRACKED, benches.tracked(known))):
             stopwatch, faces = benches.bench(estimate, [(depth, benches.CAMERA)], options.runs)
             title = f'{benches.WIDTH}x{benches.HEIGHT}, {faces:g} face{"s" * (heads > 1)}, {way}'

@@ -111,7 +111,8 @@ class FaceEstimator:
         self.calibration = calibration or Calibration()
         self.engine = engine
         self._on_device = isinstance(engine, DeviceEngine)
-        constant = engine.constant if self._on_device else np.asarray
+        # where the engine computes
+        self._constant = constant = engine.constant if self._on_device else np.asarray
         self._template = constant(self.face_model.template)
         self._align = Alignment(constant(self.face_model.triangles[::ALIGNED_TRIANGLES]),
                                 constant(face_modes()), config.alignment)

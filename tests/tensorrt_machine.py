@@ -8,6 +8,7 @@ import types
 import fake_tensorrt
 from fake_cuda import FakeCuda
 
+from depthface_ros import engines
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.tensorrt import TensorRt
 
@@ -17,6 +18,7 @@ class Machine:
 
     def __init__(self, monkeypatch, folder):
         self.monkeypatch, self.reports, self.fail = monkeypatch, [], {}
+        monkeypatch.setattr(engines, '_has_nvidia_driver', lambda: True)
         monkeypatch.setenv('XDG_CACHE_HOME', str(folder))
         self.cache = folder / 'depthface_ros' / 'tensorrt' / 'fake-orin'
         self.install('10.3.0')

@@ -15,7 +15,7 @@ from frames import assert_same_faces, sample_frames  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from depthface_ros import FaceEstimator, Intrinsics  # noqa: E402
+from depthface_ros import FaceEstimator, Intrinsics, bench  # noqa: E402
 from depthface_ros.calibration import Calibration  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
 from depthface_ros.engines.torch_cuda import TorchCuda  # noqa: E402
@@ -80,6 +80,13 @@ def test_faces_stay_what_they_were_when_the_next_image_comes(on_device, frames):
 
 def test_images_without_a_measurement_hold_no_faces(on_device):
     assert on_device(np.zeros((240, 320), np.uint16), Intrinsics(200, 200, 160, 120)) == []
+
+
+def test_a_bench_finds_the_heads_that_were_drawn(on_numpy, on_device):
+    depth, centres = bench.drawn_frame(3)
+    for estimator in (on_numpy, on_device):
+        faces = bench.KnownHeads(estimator.engine, centres)(depth, bench.CAMERA)
+        assert len(faces) == 3
 
 
 class NeverWaits(TorchDispatchMode):
