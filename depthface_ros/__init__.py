@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-__all__ = ['Face', 'FaceEstimator', 'Intrinsics']
+__all__ = ['Face', 'FaceEstimator', 'FaceTracker', 'Intrinsics']
 
 
 def __getattr__(name: str):
@@ -12,7 +12,8 @@ def __getattr__(name: str):
 
     So numpy comes after the node and the command line have said how many threads it may use.
     """
-    home = {'Face': 'estimator', 'FaceEstimator': 'estimator', 'Intrinsics': 'camera'}.get(name)
+    home = {'Face': 'estimator', 'FaceEstimator': 'estimator', 'FaceTracker': 'pipeline',
+            'Intrinsics': 'camera'}.get(name)
     if home is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(import_module(f'{__name__}.{home}'), name)

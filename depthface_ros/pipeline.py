@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import FaceEstimator, Heads
+from depthface_ros.estimator import Face, FaceEstimator, Heads
 from depthface_ros.head_finder import FinderConfig
 from depthface_ros.smoothing import FaceSmoother
 from depthface_ros.tracking import Track, Tracker, TrackerConfig
@@ -57,7 +57,8 @@ class FaceTracker:
             if self._newest_ns - stamp_ns <= self.config.time_jump_s * 1e9:
                 return self._tracks
             self.reset()
-        faces = self._faces(depth, intrinsics, stamp_ns, lap)
+        # What is not finite would stay in filters and in what is expected for ever.
+        faces = [face for face in self._faces(depth, intrinsics, stamp_ns, lap) if finite(face)]
         self._newest_ns = stamp_ns
         self._tracks = self._smoothed(self._tracker.update(faces, stamp_ns))
         lap('tracking')
@@ -95,6 +96,12 @@ class FaceTracker:
             self._smoothers[track.id] = smoother
             smoothed.append(replace(track, face=smoother.face))
         return smoothed
+
+
+def finite(face: Face) -> bool:
+    """Whether all numbers of a face are."""
+    return all(np.isfinite(part).all()
+               for part in (face.camera_from_face, face.vertices, face.expression))
 
 
 def joined(known: Heads, found: Heads, config: FinderConfig) -> Heads:

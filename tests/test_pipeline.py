@@ -133,6 +133,22 @@ def test_a_bag_that_starts_again_gives_new_ids_and_the_same_poses():
     assert {*first[-1]} == {'f00001'} and {*second[-1]} == {'f00002'}
 
 
+@pytest.mark.parametrize('part', ['camera_from_face', 'vertices', 'expression'])
+def test_numbers_that_are_none_cost_one_image_and_nothing_after_it(part, monkeypatch):
+    tracker = FaceTracker(Room())
+    follow(tracker, [{'ann': 0.0}] * 4)
+
+    def broken(self, *_, **__):
+        face = face_at(0.0)
+        getattr(face, part)[..., 0] = np.nan
+        return [face]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Room, '__call__', broken)
+        assert follow(tracker, [{'ann': 0.0}], first_ns=4 * 33 * MS) == [{}]
+    assert follow(tracker, [{'ann': 0.0}] * 2, first_ns=5 * 33 * MS) == [{'f00001': 0.0}] * 2
+
+
 def test_the_configuration_may_change_on_the_way():
     tracker = FaceTracker(Room())
     follow(tracker, [{'ann': 0.0}] * 4)
