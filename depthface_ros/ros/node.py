@@ -163,9 +163,9 @@ class FaceNode(LifecycleNode):
     def _process(self, item: tuple[bytes, float]) -> None:
         """In the worker's thread: image to messages; a bad one costs the next one nothing."""
         data, received_time = item
-        if self._applied is not self._settings:
-            self._apply(self._settings)
         try:
+            if self._applied is not self._settings:
+                self._apply(self._settings)
             frame = self._inputs.frame(data)
             tracks = self._tracker(frame.depth, frame.intrinsics, frame.stamp_ns)
             self._outputs.publish(frame, tracks)
