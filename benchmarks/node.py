@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node over DDS: its start, its latency, and what it takes of a core and of memory."""
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / 'demo'))
+PROFILES = str(ROOT / 'config' / 'fastdds.xml')  # room for depth images in shared memory
+os.environ.update(ROS_DOMAIN_ID=str(102 + os.getpid() % 100), ROS_LOG_DIR='/tmp/depthface_bench',
+                  ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
+                  FASTRTPS_DEFAULT_PROFILES_FILE=PROFILES, FASTDDS_DEFAULT_PROFILES_FILE=PROFILES)
+
+import rclpy  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
+
+from crowd import crowd  # noqa: E402
+from robot import NodeProcess  # noqa: E402
+
+IMAGE, INFO, FRAME = '/camera/depth/image', '/camera/depth/camera_info', 'camera_optical_frame'
+RATE_HZ = 30.0
+
+
+class Camera:
+    """Publishes depth images as a camera would, and notes when the node's transforms come."""
+
+    def __init__(self):
+        self.heard: list[tuple[float, int]] = []  # ms from stamp to here, faces
+        self._node = rclpy.create_node('benchmark')
+        self._publishers = [self._node.create_publisher(kind, topic, qos_profile_sensor_data)
+                            for kind, topic in ((CameraInfo, INFO), (Image, IMAGE))]
+        self._node.create_subscription(TFMessage, '/tf', self._on_tf, 10)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def show(self, heads: int, size: tuple[int, int]) -> None:
+        """Publish this many heads from now on."""
+        depth, camera = crowd(heads, size)
+        width, height = size
+        k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+        info = CameraInfo(width=width, height=height, k=k, p=[*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0],
+                          distortion_model='plumb_bob', d=[0.0] * 5)
+        image = Image(width=width, height=height, step=2 * width, encoding='16UC1',
+                      data=array('B', depth.tobytes()))
+        self._messages = info, image
+
+    def publish(self, until) -> int:
+        """Publish at RATE_HZ until a time of the monotonic clock, or until `until()` holds."""
+        sent, start = 0, time.monotonic()
+        while not until() if callable(until) else time.monotonic() < until:
+            seconds, nanoseconds = divmod(time.time_ns(), 10 ** 9)
+            for message, publisher in zip(self._messages, self._publishers):
+                message.header.frame_id = FRAME
+                message.header.stamp.sec, message.header.stamp.nanosec = seconds, nanoseconds
+                publisher.publish(message)
+            sent += 1
+            time.sleep(max(0.0, start + sent / RATE_HZ - time.monotonic()))
+        return sent
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+
+    def _on_tf(self, message: TFMessage) -> None:
+        stamp = message.transforms[0].header.stamp
+        latency_ns = time.time_ns() - stamp.sec * 10 ** 9 - stamp.nanosec
+        faces = sum(each.child_frame_id.startswith('face_') for each in message.transforms)
+        self.heard.append((1e-6 * latency_ns, faces))
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+
+def measure_node(log: Path, seconds: float = 6.0) -> dict:
+    """Figures of a node of its own on 640x480 images at 30 Hz."""
+    rclpy.init()
+    camera, result = Camera(), {'rate_hz': RATE_HZ, 'faces': {}}
+    camera.show(1, (640, 480))
+    start = time.monotonic()
+    process = NodeProcess(IMAGE, INFO, log)
+
+    def heard() -> bool:
+        process.check()
+        if time.monotonic() > start + 60:
+            raise RuntimeError(f'no face within 60 s:\n{process.last_words()}')
+        return bool(camera.heard)
+
+    def share(action) -> float:
+        """Percent of a core that the node takes meanwhile."""
+        cpu, begin = process.cpu_s(), time.monotonic()
+        action()
+        return 100 * (process.cpu_s() - cpu) / (time.monotonic() - begin)
+
+    try:
+        camera.publish(heard)
+        result['start_to_first_face_s'] = time.monotonic() - start
+        result['start_to_first_face_cpu_s'] = process.cpu_s()
+        time.sleep(2)
+        result['idle_percent'] = share(lambda: time.sleep(seconds))
+        for heads in (1, 3, 8):
+            camera.show(heads, (640, 480))
+            camera.publish(time.monotonic() + 2)  # until tracked
+            camera.heard.clear()
+            sent = 0
+
+            def play():
+                nonlocal sent
+                sent = camera.publish(time.monotonic() + seconds)
+
+            percent = share(play)
+            time.sleep(0.3)
+            latency_ms, faces = np.array(camera.heard).T
+            result['faces'][heads] = {
+                'faces': float(np.median(faces)), 'answered': len(faces) / sent,
+                'cpu_percent': percent, 'cpu_ms_per_image': 10 * percent * seconds / len(faces),
+                'latency_ms': np.percentile(latency_ms, (50, 95)).tolist()}
+        result['resident_mb'] = process.status()['VmRSS'] / 1024
+        process.stop()
+    finally:
+        process.kill()
+        camera.close()
+        rclpy.shutdown()
+    return result

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that is said of speed, measured in one run: `python benchmarks/run.py`.
+
+Needs depthface_ros[cpu], onnx and matplotlib; for the node also its ROS packages (`make demo` makes
+such an environment). Those who are compared take turns, so that whatever else the machine does
+meets them alike: trust ratios within a run more than milliseconds across runs.
+"""
+from __future__ import annotations
+
+import os
+
+for _name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):  # one core, as the node sets them
+    os.environ.setdefault(_name, '1')
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import platform  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import venv  # noqa: E402
+from collections import defaultdict  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+import limits  # noqa: E402
+from crowd import CAMERAS, PLACES, crowd  # noqa: E402
+from depthface_ros.bench import machine  # noqa: E402
+from depthface_ros.engines import ENGINES, MODELS_FOLDER  # noqa: E402
+from depthface_ros.engines.contract import NETWORKS  # noqa: E402
+from plot import plot  # noqa: E402
+from side import Side  # noqa: E402
+from tables import tables  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / 'build'
+MEDIAPIPE = ('mediapipe==0.10.21', 'scikit-image==0.26.0')
+SIZES = [f'{width}x{height}' for width, height in CAMERAS]
+WAYS = ('tracked', 'searched')
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--out', type=Path, default=BUILD / 'results.json')
+    parser.add_argument('--rounds', type=int, default=8, help='turns that everybody gets')
+    parser.add_argument('--runs', type=int, default=20, help='images per turn')
+    options = parser.parse_args()
+    BUILD.mkdir(exist_ok=True)
+    result = {'machine': machine(), 'system': platform.platform(), 'python': platform.python_version(),
+              'load_before': os.getloadavg()[0], 'not_measured': {}}
+    skipped = result['not_measured']
+    result['limits'] = limits.ceilings()
+    result['networks'] = {network: limits.work(MODELS_FOLDER / f'{network}.onnx',
+                                               (1, *contract.input_shapes[0]))
+                          for network, contract in NETWORKS.items()}
+    result |= compare(options.rounds, options.runs, skipped)
+    try:
+        from node import measure_node
+        result['node'] = measure_node(BUILD / 'node.log')
+    except (ImportError, RuntimeError) as error:
+        skipped['node'] = str(error)
+    result['load_after'] = os.getloadavg()[0]
+    options.out.write_text(json.dumps(result, indent=1) + '\n')
+    print(tables(result))
+    plot(result, options.out.with_suffix('.png'))
+    print(f'\nwritten to {options.out} and {options.out.with_suffix(".png")}')
+    return 0
+
+
+def compare(rounds: int, runs: int, skipped: dict[str, str]) -> dict:
+    """Timings of all engines that work here and of MediaPipe, in turns."""
+    sides = open_sides(skipped)
+    cases = [(name, dict(size=size, way=way) | ({} if name == 'mediapipe' else {'heads': heads}))
+             for name in sides for size in SIZES for way in WAYS
+             for heads in ((1,) if name == 'mediapipe' else PLACES)]
+    answers = defaultdict(list)
+    for turn in range(rounds):
+        print(f'turn {turn + 1} of {rounds}', file=sys.stderr)
+        for i, (name, case) in enumerate(cases):
+            answers[i].append(sides[name].ask(**case, runs=runs))
+    for side in sides.values():
+        side.close()
+    return {'cases': [{'who': name, 'heads': 1} | case | summary(answers[i])
+                      for i, (name, case) in enumerate(cases)]}
+
+
+def open_sides(skipped: dict[str, str]) -> dict[str, Side]:
+    """A process for each engine that works here, and one for MediaPipe."""
+    frames = {}
+    for size, text in zip(CAMERAS, SIZES):
+        for heads in PLACES:
+            frames[f'{heads} {text}'], camera = crowd(heads, size)
+        frames[f'camera {text}'] = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    np.savez(BUILD / 'frames.npz', **frames)
+    commands = {engine: [sys.executable, HERE / 'depthface_side.py', engine, BUILD / 'frames.npz']
+                for engine in ENGINES}
+    try:
+        commands['mediapipe'] = [mediapipe_python(), HERE / 'mediapipe_side.py']
+    except subprocess.CalledProcessError as error:
+        skipped['mediapipe'] = error.stderr.strip().rpartition('\n')[2]
+    sides = {}
+    for name, command in commands.items():
+        side = Side(command, BUILD / f'{name}.log')
+        case = {} if name == 'mediapipe' else {'heads': 1}
+        try:
+            side.ask(size='640x480', way='searched', runs=10, **case)
+            sides[name] = side
+        except RuntimeError as error:
+            skipped[name] = str(error)
+    return sides
+
+
+def mediapipe_python() -> Path:
+    """The Python of MediaPipe's environment, which is made if it is not there."""
+    folder = BUILD / 'mediapipe'
+    python = folder / 'bin' / 'python'
+    ready = folder / 'ready'
+    if not ready.exists():
+        print('installing', *MEDIAPIPE, file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, '-m', 'pip', 'install', '-q', *MEDIAPIPE], check=True,
+                       capture_output=True, text=True)
+        ready.touch()
+    return python
+
+
+def summary(answers: list[dict]) -> dict:
+    """One case's answers of all turns together; [median, 95th percentile] of each time, in ms."""
+    def both(values) -> list[float]:
+        return np.percentile(np.concatenate(values), (50, 95)).round(4).tolist()
+
+    first = answers[0]
+    result = {name: both([answer[name] for answer in answers]) for name in ('wall_ms', 'cpu_ms')}
+    if 'engine' in first:
+        result['stages_cpu_ms'] = {
+            stage: both([answer['stages_cpu_ms'][stage] for answer in answers])
+            for stage in first['stages_cpu_ms']}
+        result['engine'] = first['engine']
+    return result | {'faces': first['faces'], 'resident_mb': round(first['resident_mb'], 1)}
+
+
+if __name__ == '__main__':
+    sys.exit(main())
