@@ -26,6 +26,7 @@ from training.evaluation.errors import (  # noqa: E402
 )
 from training.evaluation.figures import all_figures, expression, within_sigma  # noqa: E402
 from training.evaluation.frames import match, measured_share  # noqa: E402
+from training.evaluation.tables import write_markdown  # noqa: E402
 from training.evaluation.groups import between, in_core, summary  # noqa: E402
 from training.synthesis.cameras import VALIDATION_CAMERAS  # noqa: E402
 from training.synthesis.scene import Head, build_scene, facing_pose  # noqa: E402
@@ -219,6 +220,15 @@ def test_an_evaluation_is_compared_with_what_it_wrote(tmp_path):
               and 'geodesic_deg_median' in change.name]
     assert len(turned) == 1 and turned[0].worse and turned[0].now > turned[0].before
     assert not [change for change in changes(worse, figures) if change.name == turned[0].name][0].worse
+
+
+def test_tables_can_go_into_a_page(tmp_path):
+    rng = np.random.default_rng(6)
+    write_markdown(all_figures([record(rng) for _ in range(30)], 20), tmp_path / 'tables.md')
+    lines = (tmp_path / 'tables.md').read_text().splitlines()
+    heading, rule, first = [[cell.strip() for cell in line.split('|')] for line in lines if line.startswith('|')][:3]
+    assert heading[1:3] == ['group', 'faces'] and set(''.join(rule)) <= set('-:') and first[1:3] == ['all', '30']
+    assert len(heading) == len(rule) == len(first)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

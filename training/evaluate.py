@@ -29,7 +29,7 @@ from training.evaluation.real import (
     real_table,
     unlabelled_figures,
 )
-from training.evaluation.tables import WIDTH, print_changes, print_figures
+from training.evaluation.tables import WIDTH, print_changes, print_figures, write_markdown
 from training.pool import add_people_arguments
 
 
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--folder', type=Path, help='where the data set is')
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    parser.add_argument('--markdown', type=Path, help='file for the tables, to go into a page')
     parser.add_argument('--records', type=Path, help='CSV file for a row per face')
     parser.add_argument('--plots', type=Path, help='folder for plots and a sheet of the worst '
                         'faces; needs matplotlib')
@@ -75,6 +76,8 @@ def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
     records = trial.records(count, options.workers)
     figures = all_figures(records, count)
     print_figures(figures)
+    if options.markdown:
+        write_markdown(figures, options.markdown)
     if options.plots:
         plots.draw_all(records, trial, options.plots)
     return records, figures

@@ -2,7 +2,9 @@
 """Figures as tables to read."""
 from __future__ import annotations
 
+import io
 import math
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -27,17 +29,33 @@ COLUMNS = {  # heading -> figures of a group, and their form
 WIDTH = 170
 
 
-def print_figures(tree: dict, console: Console | None = None) -> None:
+def print_figures(tree: dict, console: Console | None = None, style=box.SIMPLE_HEAD) -> None:
     """All tables of one evaluation."""
     console = console or Console(width=WIDTH)
-    console.print(_groups(tree))
+    for table in _tables(tree):
+        table.box, table.title_justify = style, 'left'
+        console.print(table)
     console.print('mesh: mean over all vertices, camera frame; face: without ears and hairline;'
                   ' surface: to the nearest point of the true surface; aligned: after the '
                   'best rotation and shift, never scaled')
-    console.print(_distances(tree))
-    console.print(_within_sigma(tree))
-    if tree['expression']:
-        console.print(_expression(tree))
+
+
+def write_markdown(tree: dict, file: Path) -> None:
+    """The same for a page of documentation."""
+    text = io.StringIO()
+    print_figures(tree, Console(file=text, width=4 * WIDTH), box.MARKDOWN)
+    lines, in_table = [], False
+    for line in map(str.rstrip, text.getvalue().splitlines()):
+        is_rule = line.startswith('|-')
+        if not (is_rule and in_table):  # a table may have one rule, below its heading
+            lines.append(line)
+        in_table = line.startswith('|') and (in_table or is_rule)
+    file.write_text('\n'.join(lines) + '\n')
+
+
+def _tables(tree: dict) -> list[Table]:
+    tables = [_groups(tree), _distances(tree), _within_sigma(tree)]
+    return tables + [_expression(tree)] if tree['expression'] else tables
 
 
 def _text(figure, form: str) -> str:
@@ -47,8 +65,7 @@ def _text(figure, form: str) -> str:
 def _groups(tree: dict) -> Table:
     false = tree['false_faces_per_100_frames']
     table = Table(title=f'{tree["frames"]} frames, {tree["faces"]} faces half in view and '
-                        f'measured, {false[0]:.1f} ± {false[1]:.1f} false faces per 100 frames',
-                  box=box.SIMPLE_HEAD)
+                        f'measured, {false[0]:.1f} ± {false[1]:.1f} false faces per 100 frames')
     table.add_column('group', no_wrap=True)
     for heading in ('faces', *COLUMNS):
         table.add_column(heading, justify='right')
@@ -63,7 +80,7 @@ def _groups(tree: dict) -> Table:
 
 def _distances(tree: dict) -> Table:
     table = Table('distance', 'faces', 'missed %', 'false faces per 100 frames',
-                  title='Misses and false faces', box=box.SIMPLE_HEAD)
+                  title='Misses and false faces')
     for value, row in tree['distances'].items():
         table.add_row(value, str(row['faces']), _text(row['missed_percent'], '.1f'),
                       _text(row['false_per_100_frames'], '.2f'))
@@ -72,7 +89,7 @@ def _distances(tree: dict) -> Table:
 
 def _within_sigma(tree: dict) -> Table:
     table = Table('error', *(f'within {k} sigma, aim {aim:.0f} %' for k, aim in WITHIN.items()),
-                  title='Whether faces know their errors', box=box.SIMPLE_HEAD)
+                  title='Whether faces know their errors')
     for name, row in tree['within_sigma'].items():
         table.add_row(name, *(_text(row[f'within_{k}_sigma'], '.1f') for k in WITHIN))
     return table
@@ -80,8 +97,7 @@ def _within_sigma(tree: dict) -> Table:
 
 def _expression(tree: dict) -> Table:
     table = Table('coefficient', 'correlation', 'error', 'error of a guess', 'seen',
-                  title='Expression: which coefficients depth shows, best first',
-                  box=box.SIMPLE_HEAD)
+                  title='Expression: which coefficients depth shows, best first')
     rows = sorted(tree['expression'].items(), key=lambda item: -item[1]['correlation'][0])
     for name, row in rows:
         table.add_row(name, *(_text(row[part], '.3f') for part in
