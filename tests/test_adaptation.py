@@ -22,7 +22,7 @@ from depthface_ros.estimator import Face  # noqa: E402
 from depthface_ros.face_model import FaceModel  # noqa: E402
 from depthface_ros.recordings import Frame, open_recording  # noqa: E402
 from training.__main__ import main  # noqa: E402
-from training.adaptation import METHODS, Adaptation, Pass, settle  # noqa: E402
+from training.adaptation import METHODS, Adaptation, Pass, borrow_holes, settle  # noqa: E402
 from training.augment import rigid, shape_batch, transform  # noqa: E402
 from training.domain import (  # noqa: E402
     DomainDiscriminator, adversarial_loss, gram_distance, pose_bins, resampling_weights,
@@ -89,7 +89,7 @@ def test_the_encoder_climbs_where_the_discriminator_descends():
         features = source.clone().requires_grad_(True)
         discriminator.zero_grad()
         adversarial_loss(discriminator, features, target, scale).backward()
-        gradients.append((features.grad, discriminator.layers[0].weight.grad.clone()))
+        gradients.append((features.grad, discriminator.layers[1].weight.grad.clone()))
     (reversed_features, reversed_weights), (plain_features, plain_weights) = gradients
     torch.testing.assert_close(reversed_features, -0.5 * plain_features)
     torch.testing.assert_close(reversed_weights, plain_weights)
@@ -330,6 +330,17 @@ def test_what_a_network_says_of_a_mirrored_crop_is_put_back(network):
     mirror = torch.tensor(MODEL.mirror, dtype=torch.int64)
     torch.testing.assert_close(mirror_mesh, mesh[:, mirror] * torch.tensor([-1., 1., 1.]),
                                atol=2e-5, rtol=0)
+
+
+def test_borrowed_holes_come_from_the_target_crop_of_the_face_that_is_turned_alike():
+    source = crops_at(-30, 30)
+    target = crops_at(-28, 32)
+    target[0, :, :40], target[1, :, 60:] = 0, 0  # the first lacks the forehead, the other the chin
+    pierced = borrow_holes(source, target)
+    assert not pierced[0, :, :40].any() and not pierced[1, :, 60:].any()
+    kept = (target[:, 3:] != 0).expand_as(source)
+    torch.testing.assert_close(pierced[kept], source[kept])
+    assert source[0, 3, :40].any() and source[1, 3, 60:].any()  # there was something to lose
 
 
 @pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('adversarial', 'surface')])

@@ -48,7 +48,9 @@ TARGETS = {'unseen': UNSEEN} | {camera.name: camera.sensor for camera in VALIDAT
 ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial',),
         'Gram matrices': ('gram',), 'rigid-motion consistency': ('consistency',),
         'mean teacher': ('mean-teacher',), 'mesh to points': ('surface',),
-        'adversarial and mesh to points': ('adversarial', 'surface'), 'oracle': ('labels',)}
+        'adversarial and mesh to points': ('adversarial', 'surface'),
+        'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
+        'oracle': ('labels',)}
 PRESETS = {  # `cpu`: about a quarter of an hour of one core
     'cpu': {'steps': 120, 'batch': 24, 'shards': 24, 'seeds': 3, 'learning_rate': 5e-4},
     'gpu': {'steps': 3000, 'batch': 256, 'shards': None, 'seeds': 5, 'learning_rate': 1e-3}}

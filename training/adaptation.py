@@ -20,6 +20,9 @@ from training.surface_distance import face_triangles, surface_gaps, surface_loss
 from training.target import VIEWS, camera_of, mirror_crops
 
 TEACHER_DECAY = 0.99
+# So that their gradients with respect to features are some tenths of those of the errors in mm.
+DOMAIN_WEIGHT = 10.
+GRAM_ANGLE_WEIGHT = 50.
 LOSS_TRIANGLES = 3  # every so many of the face's triangles: 1,100 say as much as all
 
 
@@ -68,11 +71,9 @@ class Adaptation(nn.Module):
         source = self.look(batch['crop'])
         terms = self.supervised(source, batch)
         if self.methods:
-            unlabelled = {name.removeprefix('target_'): value for name,
-                          value in batch.items() if name.startswith('target_')}
-            target = self.look(unlabelled['crop'])
+            target = self.look(batch['target_crop'])
             for method in self.methods:
-                terms |= METHODS[method](self, source, target, unlabelled)
+                terms |= METHODS[method](self, source, target, batch)
         self.step += 1
         return terms
 
@@ -100,23 +101,23 @@ class Adaptation(nn.Module):
 def adversarial(self: Adaptation, source: Pass, target: Pass,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Features of both domains must look alike to a discriminator (Ganin et al. 2016)."""
-    return {'domain': adversarial_loss(self.discriminator, source.features, target.features,
-                                       reversal_scale(self.progress))}
+    return {'domain': DOMAIN_WEIGHT * adversarial_loss(
+        self.discriminator, source.features, target.features, reversal_scale(self.progress))}
 
 
 def gram(self: Adaptation, source: Pass, target: Pass,
          batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Both domains must be regressed from alike (DARE-GRAM)."""
     angle, scale = gram_distance(source.features, target.features)
-    return {'gram_angle': angle, 'gram_scale': 0.02 * scale}
+    return {'gram_angle': GRAM_ANGLE_WEIGHT * angle, 'gram_scale': scale}
 
 
 def consistency(self: Adaptation, source: Pass, target: Pass,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Two views of a face under a known motion, and one mirrored, must give the same face."""
     first, second = (Pass(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
-    reflected = self.mirrored(self.look(mirror_crops(batch['crop'].chunk(VIEWS)[1])))
-    poses = batch['pose'].chunk(VIEWS)
+    reflected = self.mirrored(self.look(mirror_crops(batch['target_crop'].chunk(VIEWS)[1])))
+    poses = batch['target_pose'].chunk(VIEWS)
     terms = [agreement(self, first, poses[0], other, poses[1]) for other in (second, reflected)]
     return {'consistency': sum(terms) / 2}
 
@@ -124,32 +125,41 @@ def consistency(self: Adaptation, source: Pass, target: Pass,
 def mean_teacher(self: Adaptation, source: Pass, target: Pass,
                  batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Pierced crops must give what its own average sees in whole ones (Tarvainen et al. 2017)."""
-    # the other views
-    crops, poses = (batch[name].roll(len(batch[name]) // VIEWS, 0) for name in ('crop', 'pose'))
+    crops, poses = batch['target_crop'], batch['target_pose']
+    others = torch.arange(len(crops), device=crops.device).roll(len(crops) // VIEWS)  # views
     with torch.no_grad():
-        wise = self.look(crops, self.teacher)
-    pierced = self.look(pierce(batch['crop'], int(self.step)))
-    return {'teacher': agreement(self, pierced, batch['pose'], wise, poses)}
+        wise = self.look(crops[others], self.teacher)
+    pierced = self.look(pierce(crops, int(self.step)))
+    return {'teacher': agreement(self, pierced, poses, wise, poses[others])}
 
 
 def surface(self: Adaptation, source: Pass, target: Pass,
             batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Meshes must lie on what was measured."""
-    gaps = surface_gaps(batch['depth'].repeat(VIEWS, 1, 1),
-                        camera_of(batch['camera'].repeat(VIEWS, 1)),
-                        self.posed(target, batch['pose']), self.triangles)
+    gaps = surface_gaps(batch['target_depth'].repeat(VIEWS, 1, 1),
+                        camera_of(batch['target_camera'].repeat(VIEWS, 1)),
+                        self.posed(target, batch['target_pose']), self.triangles)
     return {'surface': surface_loss(gaps)}
+
+
+def holes(self: Adaptation, source: Pass, target: Pass,
+          batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Source faces must be told through the holes that the target has in faces seen alike."""
+    pierced = self.look(borrow_holes(batch['crop'], batch['target_crop']))
+    return {f'pierced_{name}': term for name, term in self.supervised(pierced, batch).items()}
 
 
 def labels(self: Adaptation, source: Pass, target: Pass,
            batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """What the labels of the target would have taught: the oracle, for comparison only."""
-    return {f'target_{name}': term for name, term in self.supervised(target, batch).items()}
+    own = {name.removeprefix('target_'): value for name, value in batch.items()
+           if name.startswith('target_')}
+    return {f'target_{name}': term for name, term in self.supervised(target, own).items()}
 
 
 METHODS: dict[str, Callable[..., dict[str, Tensor]]] = {
     'adversarial': adversarial, 'consistency': consistency, 'mean-teacher': mean_teacher,
-    'surface': surface, 'gram': gram, 'labels': labels}
+    'surface': surface, 'gram': gram, 'holes': holes, 'labels': labels}
 
 
 def agreement(self: Adaptation, one: Pass, one_pose: Tensor, other: Pass,
@@ -159,6 +169,17 @@ def agreement(self: Adaptation, one: Pass, one_pose: Tensor, other: Pass,
     mesh = vertex_distance(self.posed(one, one_pose), self.posed(other, other_pose)).mean() * 1000
     expression = 10 * F.mse_loss(torch.sigmoid(one.expression), torch.sigmoid(other.expression))
     return shape + mesh + expression
+
+
+def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
+    """Crops (B, 4, S, S) of the source without what the most similar crops of the target lack.
+
+    Crops are alike when their points are, averaged over a coarse grid: then faces are turned alike.
+    """
+    candidates = torch.cat([target, mirror_crops(target)])
+    coarse = [F.avg_pool2d(crops, 12).flatten(1) for crops in (source, candidates)]
+    chosen = candidates[torch.cdist(*coarse).argmin(1)]
+    return torch.where(chosen[:, 3:] == 0, 0., source)
 
 
 def pierce(crops: Tensor, seed: int, holes: int = 4) -> Tensor:

@@ -43,9 +43,10 @@ class DomainDiscriminator(nn.Module):
 
     def __init__(self, features: int = 256, width: int = 128):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width),
-                                    nn.ReLU(),
-                                    nn.Linear(width, 1))
+        self.layers = nn.Sequential(
+            nn.LayerNorm(features),  # they are as large or small as the network pleases
+            nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(width, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(features)[:, 0]
