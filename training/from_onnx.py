@@ -27,8 +27,9 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     arrays = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
               for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == 'Identity' and node.input[0] in arrays:  # equal arrays are kept once
-            arrays[node.output[0]] = arrays[node.input[0]]
+        # weights are kept in half precision, and equal ones once
+        if node.op_type in ('Cast', 'Identity') and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]].float()
     # a convolution that is not trained has no bias
     folded = [[arrays[part] for part in node.input[1:]] for node in graph.node
               if node.op_type == 'Conv' and len(node.input) == 3]
