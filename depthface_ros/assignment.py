@@ -30,6 +30,9 @@ def assign(cost: np.ndarray) -> np.ndarray:
     :param cost: (N, M) with N <= M; inf where a row must not have a column. Each row needs at
         least one column that it can have whatever the others take.
     """
+    nearest = cost.argmin(axis=1) if cost.size else np.zeros(0, int)
+    if len(set(nearest.tolist())) == len(cost):
+        return nearest  # nobody contends
     rows, columns = cost.shape
     row_of = np.full(columns, -1)
     row_price, column_price = np.zeros(rows), np.zeros(columns)

@@ -59,15 +59,20 @@ def quaternion_from_rotation(rotation):
 def vector_from_rotation(rotation):
     """Rotation vectors of up to half a turn, radians: (..., 3, 3) to (..., 3).
 
-    The inverse of :func:`rotation_from_vector`, by way of quaternions: exact at any angle.
+    The inverse of :func:`rotation_from_vector`: the antisymmetric part is the axis times the sine.
+    Near half a turn that is too little to go by; there the quaternion's part is the axis times the
+    sine of half the angle.
     """
     xp = array_api_compat.array_namespace(rotation)
-    quaternion = quaternion_from_rotation(rotation)
-    axis, w = quaternion[..., :3], quaternion[..., 3:]
-    sine = xp.sqrt(xp.sum(axis * axis, axis=-1, keepdims=True))  # of half the angle
-    small = sine < 1e-6
-    return axis * xp.where(small, 2 * xp.ones_like(sine),
-                           2 * xp.atan2(sine, w) / xp.where(small, xp.ones_like(sine), sine))
+    r, factor = rotation, 1
+    axis = xp.stack([r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0],
+                     r[..., 1, 0] - r[..., 0, 1]], axis=-1)
+    cosine = (r[..., 0, 0] + r[..., 1, 1] + r[..., 2, 2] - 1)[..., None]  # both are twice that
+    if bool(xp.any(cosine < -1.8)):
+        quaternion = quaternion_from_rotation(rotation)
+        axis, cosine, factor = quaternion[..., :3], quaternion[..., 3:], 2
+    sine = xp.sqrt(xp.sum(axis * axis, axis=-1, keepdims=True)).clip(1e-12)
+    return axis * (factor * xp.atan2(sine, cosine) / sine)
 
 
 def compose(a_from_b, rotation, translation):
