@@ -26,7 +26,7 @@ COLUMNS = {  # heading -> figures of a group, and their form
                                   'face_surface_aligned_mm_mean'), '.2f'),
     'expression': (('expression_mean',), '.3f'),
 }
-WIDTH = 170
+WIDTH = 180
 
 
 def print_figures(tree: dict, console: Console | None = None, style=box.SIMPLE_HEAD) -> None:
