@@ -234,8 +234,11 @@ def test_images_for_which_no_queue_had_room_are_counted_as_lost(peer):
     free.set()
     timer.cancel()
     show(peer, image_message(DEPTH, 0), 50)
-    values = peer.wait_for(lambda: int(peer.diagnostics()['lost total']) and peer.diagnostics())
-    assert int(values['received total']) + int(values['lost total']) == 32
+
+    def total(name):
+        return int(peer.diagnostics()[f'{name} total'])
+
+    peer.wait_for(lambda: total('lost') and total('received') + total('lost') == 32)
 
 
 def test_a_camera_that_is_killed_in_the_middle_is_missed_and_its_successor_is_heard(monkeypatch):
