@@ -84,9 +84,12 @@ def _open(name: str, models_folder: Path, build: bool) -> Engine:
     kind, _, precision = name.partition('_')
     if kind == 'tensorrt':
         from depthface_ros.engines.tensorrt import TensorRt
-        engine = TensorRt(models_folder, precision or 'fp16', build)
+        engine = _on_tensors(TensorRt(models_folder, precision or 'fp16', build))
     elif kind == 'cuda':
-        from depthface_ros.engines.torch_cuda import TorchCuda
+        try:
+            from depthface_ros.engines.torch_cuda import TorchCuda
+        except ImportError as error:
+            raise EngineUnavailable(f'{error}; pip install torch onnx') from error
         engine = TorchCuda(models_folder, precision or 'fp32')
     else:
         from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
@@ -98,3 +101,12 @@ def _open(name: str, models_folder: Path, build: bool) -> Engine:
     except RuntimeError as error:
         raise EngineUnavailable(str(error)) from error
     return engine
+
+
+def _on_tensors(engine) -> Engine:
+    """A TensorRT engine with its stages on the GPU, too, if there is a PyTorch that can."""
+    try:
+        from depthface_ros.engines.torch_tensorrt import TensorRtOnTensors
+        return TensorRtOnTensors(engine)
+    except (ImportError, EngineUnavailable):
+        return engine

@@ -64,7 +64,7 @@ class TensorRt:
                 plans[network] = plan_for(self.folder, recipe, make, build, report,
                                           driver=gpu.driver, cuda_runtime=gpu.runtime)
             stream = Stream(cuda)
-            self._networks = {
+            self.networks = {
                 network: TensorRtNetwork(trt, logger, stream, network, plan)
                 for network, plan in plans.items()}
         except CudaError as error:
@@ -76,7 +76,7 @@ class TensorRt:
 
         :raises RuntimeError: TensorRT or CUDA refused to run it.
         """
-        runner, size = self._networks[network], MAX_BATCH[network]
+        runner, size = self.networks[network], MAX_BATCH[network]
         with self._lock:
             parts = [runner(array[i:i + size]) for i in range(0, len(array), size)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -122,6 +122,7 @@ class TensorRtNetwork:
         self._memory = {name: Staging(stream, 4 * math.prod(shape))
                         for name, shape in sizes.items()}
         self._launches: dict[tuple[int, ...], tuple[Callable[[], None], dict]] = {}
+        self._of_others: dict[tuple[int, ...], object] = {}  # contexts on memory of the caller's
 
     def __call__(self, array: np.ndarray) -> dict[str, np.ndarray]:
         if array.shape not in self._launches:
@@ -136,14 +137,11 @@ class TensorRtNetwork:
         """What runs an input of this shape, as one CUDA graph or step by step; output shapes."""
         context = self._context(shape)
         outputs = self._output_shapes(context)
-        for name, memory in self._memory.items():
-            if not context.set_tensor_address(name, memory.address):
-                self._fail(f'does not take the memory for {name}')
+        addresses = {name: memory.address for name, memory in self._memory.items()}
 
         def enqueue() -> None:
             self._memory[self._contract.input_name].upload(shape)
-            if not context.execute_async_v3(self._stream.address):
-                self._fail(f'did not run an input of {shape}')
+            self._execute(context, shape, addresses, self._stream.address)
             for name, output_shape in outputs.items():
                 self._memory[name].download(output_shape)
 
@@ -155,6 +153,29 @@ class TensorRtNetwork:
             _log.warning('%s, input %s: no CUDA graph, so each launch takes a little longer: %s',
                          self._network, shape, error)
             return enqueue, outputs
+
+    def output_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shapes by name of what :meth:`enqueue` writes for an input of this shape."""
+        if shape not in self._of_others:
+            self._of_others[shape] = self._context(shape)
+        return self._output_shapes(self._of_others[shape])
+
+    def enqueue(self, shape: tuple[int, ...], source: int, targets: dict[str, int],
+                stream: int) -> None:
+        """Put the network onto a CUDA stream, from and to a caller's memory on the GPU.
+
+        :param source: address of the input of this shape; `targets` those of outputs, by name.
+        :raises RuntimeError: TensorRT refuses.
+        """
+        self._execute(self._of_others[shape], shape,
+                      {self._contract.input_name: source, **targets}, stream)
+
+    def _execute(self, context, shape, addresses: dict[str, int], stream: int) -> None:
+        for name, address in addresses.items():
+            if not context.set_tensor_address(name, address):
+                self._fail(f'does not take the memory for {name}')
+        if not context.execute_async_v3(stream):
+            self._fail(f'did not run an input of {shape}')
 
     def _context(self, shape: tuple[int, ...]):
         context = self._engine.create_execution_context()
