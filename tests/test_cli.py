@@ -195,7 +195,7 @@ def test_drawn_heads_are_where_they_are_said_to_be():
 
 
 def test_check_tells_what_works_and_names_the_models(monkeypatch, capsys):
-    for package in ('cuda.bindings', 'torch'):
+    for package in ('cuda.bindings', 'depthface_ros.engines.torch_cuda'):
         monkeypatch.setitem(sys.modules, package, None)
     assert main(['check']) == 0
     text = capsys.readouterr().out

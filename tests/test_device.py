@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline on a device: the same faces as on numpy, and nothing in it that a GPU must wait for.
+"""The pipeline on a device: the same faces as on numpy, and nothing that a GPU must wait for.
 
 The device is PyTorch's CPU, or its device 'meta', whose tensors have no numbers to look at.
 """
@@ -90,7 +90,7 @@ def test_a_bench_finds_the_heads_that_were_drawn(on_numpy, on_device):
 
 
 class NeverWaits(TorchDispatchMode):
-    """Fails at operations for which a GPU's stream must be waited for, so that no graph is made."""
+    """Fails at operations for which a GPU must be waited for, so that no graph is made."""
 
     def __init__(self):
         super().__init__()

@@ -44,7 +44,7 @@ def test_each_of_a_batch_is_answered_on_its_own(cpu, network):
 
 
 def test_auto_takes_what_works_and_says_why_the_others_do_not(monkeypatch):
-    for package in ('cuda.bindings', 'torch'):
+    for package in ('cuda.bindings', 'depthface_ros.engines.torch_cuda'):
         monkeypatch.setitem(sys.modules, package, None)
     engine, skipped = open_engine('auto')
     assert engine.name == 'cpu'
@@ -63,7 +63,8 @@ def test_auto_does_not_load_pytorch_where_there_is_no_driver():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize('name, missing', [('cuda', 'torch'), ('tensorrt', 'cuda.bindings')])
+@pytest.mark.parametrize('name, missing', [
+    ('cuda', 'depthface_ros.engines.torch_cuda'), ('tensorrt', 'cuda.bindings')])
 def test_an_engine_whose_package_is_missing_says_what_to_install(monkeypatch, name, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(EngineUnavailable, match=f'engine {name}: .*pip install'):
