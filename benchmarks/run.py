@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument('--runs', type=int, default=20, help='images per turn')
     options = parser.parse_args()
     BUILD.mkdir(exist_ok=True)
-    result = {'machine': machine(), 'system': platform.platform(), 'python': platform.python_version(),
+    result = {'machine': machine(), 'python': platform.python_version(),
               'load_before': os.getloadavg()[0], 'not_measured': {}}
     skipped = result['not_measured']
     result['limits'] = limits.ceilings()
