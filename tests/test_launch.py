@@ -237,7 +237,7 @@ def test_replay_plays_the_bag_through_the_node_and_ends_with_it(share, tmp_path,
     bag = ROOT / 'demo' / 'sample.mcap'
     rclpy.init()
     peer = Peer()
-    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={bag}',
+    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={bag}', 'namespace:=robot',
                   log=tmp_path / 'log') as launched, spinning(peer.node):
         printed = launched.wait(120)
     rclpy.shutdown()
