@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from depthface_ros.engines.onnx_file import read_onnx
+
 
 def ceilings() -> dict[str, float]:
     """The best of many tries of one thread: products of large matrices, copies of large arrays."""
@@ -57,11 +59,13 @@ def work(file: Path, shape: tuple[int, ...]) -> dict[str, float]:
 
     :param shape: of the input, with the batch.
     """
-    model = onnx.load(file)
+    model = read_onnx(file)
     for axis, size in zip(model.graph.input[0].type.tensor_type.shape.dim, shape):
         axis.dim_value = size
     model = onnx.shape_inference.infer_shapes(model)
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    weights |= {node.output[0]: tuple(node.attribute[0].t.dims) for node in model.graph.node
+                if node.op_type == 'Constant'}
     values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
     shapes = {value.name: [axis.dim_value or shape[0] for axis in value.type.tensor_type.shape.dim]
               for value in values}

@@ -66,8 +66,9 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
     model = read_onnx(source)
     graph = model.graph
     weights = {tensor.name: tensor.dims for tensor in graph.initializer}
-    exact = [node.name for node in graph.node
-             if node.op_type == 'Conv' and min(weights[node.input[1]][:2]) < LEAST_CHANNELS]
+    # kernels that are no weights are not learnt: they differentiate
+    exact = [node.name for node in graph.node if node.op_type == 'Conv' and (
+        node.input[1] not in weights or min(weights[node.input[1]][:2]) < LEAST_CHANNELS)]
     quantize_static(model, target, Inputs(name, inputs), quant_format=QuantFormat.QDQ,
                     op_types_to_quantize=['Conv'], nodes_to_exclude=exact, per_channel=True,
                     reduce_range=True, activation_type=QuantType.QUInt8,
