@@ -434,7 +434,7 @@ def test_a_recording_becomes_new_networks_and_a_report(tmp_path, pools, models, 
     out = tmp_path / 'adapted'
     main(['adapt', '--folder', str(folder), '--models', str(models), '--pools', str(pools),
           '--out', str(out), '--steps', '3', '--batch', '8', '--device', 'cpu', '--preset', 'cpu',
-          '--report-frames', '2'])
+          '--report-frames', '2', '--methods', 'adversarial', 'surface'])
     report = json.loads((out / 'report.json').read_text())
     assert set(report) == {f'{stage}, {when}' for stage in ('networks alone', 'with alignment')
                            for when in ('before', 'after')}

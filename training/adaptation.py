@@ -174,7 +174,7 @@ def agreement(self: Adaptation, one: Pass, one_pose: Tensor, other: Pass,
 def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
     """Crops (B, 4, S, S) of the source without what the most similar crops of the target lack.
 
-    Crops are alike when their points are, averaged over a coarse grid: then faces are turned alike.
+    Crops are alike when their points, averaged over a coarse grid, are: faces are turned alike.
     """
     candidates = torch.cat([target, mirror_crops(target)])
     coarse = [F.avg_pool2d(crops, 12).flatten(1) for crops in (source, candidates)]
