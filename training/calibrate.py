@@ -29,7 +29,7 @@ from training.synthesis.scene import Head
 
 EVERYTHING = EstimatorConfig(min_confidence=0.0, max_rotation_std=np.inf)
 HIDDEN = 0.1  # share of a face in view up to which it is none; up to VISIBLE_FACE nobody can say
-FEWEST = 40  # of faces, and of places that are none, to fit to
+FEWEST_FACES, FEWEST_OTHERS = 40, 5  # to fit to; good networks take little else for a face
 # Errors of faces of one sigma are no normal distribution: the tails of this one are as heavy.
 DEGREES_OF_FREEDOM = 4
 NORMAL = {1: 0.6827, 2: 0.9545}  # share of normal errors within so many sigma
@@ -44,10 +44,10 @@ def fit_calibration(records: list[Record]) -> Calibration:
     found = [record for record in records if record['found']]
     faces = [record for record in found if is_face(record)]
     places = faces + [record for record in found if is_none(record)]
-    if len(faces) < FEWEST or len(places) < len(faces) + FEWEST:
+    if len(faces) < FEWEST_FACES or len(places) < len(faces) + FEWEST_OTHERS:
         raise ValueError(f'{len(faces)} faces and {len(places) - len(faces)} other places were '
-                         f'found: expected {FEWEST} of each at least; take more --frames, '
-                         'or train the networks')
+                         f'found: expected {FEWEST_FACES} and {FEWEST_OTHERS}; take more '
+                         '--frames, or train the networks')
     bias, heat_weight, confidence_weight = fit_agreement(
         column(places, 'heat'), column(places, 'confidence'), np.arange(len(places)) < len(faces))
     weights = Calibration(bias=bias, heat_weight=heat_weight, confidence_weight=confidence_weight)
