@@ -33,13 +33,16 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     # a convolution that is not trained has no bias
     folded = [[arrays[part] for part in node.input[1:]] for node in graph.node
               if node.op_type == 'Conv' and len(node.input) == 3]
-    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    named = dict(network.named_modules())
+    convolutions = [module for name, module in named.items()
+                    if isinstance(module, nn.Conv2d) and f'network.{name}.weight' not in arrays]
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    linear = {f'{name}.{part}': getattr(module, part).shape for name, module
-              in network.named_modules() if isinstance(module, nn.Linear)
-              for part in ('weight', 'bias')}
-    state = {key: arrays[f'network.{key}'] for key in linear if f'network.{key}' in arrays}
-    if ({key: value.shape for key, value in state.items()} != linear
+    # what no normalisation follows is in the file as it was trained, by its name
+    plain = {f'{name}.{part}': tensor.shape for name, module in named.items()
+             if isinstance(module, (nn.Linear, nn.Conv2d)) and module not in convolutions
+             for part, tensor in module.named_parameters()}
+    state = {key: arrays[f'network.{key}'] for key in plain if f'network.{key}' in arrays}
+    if ({key: value.shape for key, value in state.items()} != plain
             or len(convolutions) != len(norms)
             or [kernel.shape for kernel, _ in folded] != [
                 convolution.weight.shape for convolution in convolutions]):

@@ -51,23 +51,23 @@ class SurfaceNormals(nn.Module):
 
     def __init__(self):
         super().__init__()
-        step = torch.tensor([-1., 0., 1.])
-        beside = torch.tensor([[0., 1., 0.], [1., 0., 1.], [0., 1., 0.]])
-        for name, kernel in (('right', step[None]), ('down', step[:, None])):
-            self.register_buffer(name, kernel.repeat(3, 1, 1, 1), persistent=False)
-        self.register_buffer('beside', beside[None, None], persistent=False)
+        right = torch.tensor([[0., 0., 0.], [-1., 0., 1.], [0., 0., 0.]])
+        # a x b = (ay, az, ax) (bz, bx, by) - (az, ax, ay) (by, bz, bx), a to the right and b down
+        factors = [(right, (1, 2, 0)), (right.T, (2, 0, 1)), (right, (2, 0, 1)), (right.T, (1, 2, 0))]
+        steps = torch.zeros(12, 3, 3, 3)
+        for row, (kernel, axis) in enumerate((kernel, axis) for kernel, axes in factors for axis in axes):
+            steps[row, axis] = kernel
+        beside = (right.abs() + right.T.abs())[None, None]
+        for name, kernel in (('steps', steps), ('beside', beside), ('sum', torch.ones(1, 3, 1, 1))):
+            self.register_buffer(name, kernel, persistent=False)
 
     def forward(self, crop: Tensor) -> Tensor:
         with full_precision(crop):
-            measured = torch.relu(crop[:, 3:])
-            share = F.avg_pool2d(measured, 2)  # of each 2 x 2 pixels
-            points = F.avg_pool2d(crop[:, :3] * measured, 2) / (share + 1e-6)
-            (ax, ay, az), (bx, by, bz) = (
-                F.conv2d(points, kernel, padding=padding, groups=3).split(1, dim=1)
-                for kernel, padding in ((self.right, (0, 1)), (self.down, (1, 0))))
-            normal = torch.cat([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], dim=1)
-            x, y, z = normal.split(1, dim=1)
-            length = torch.sqrt(x * x + y * y + z * z + 1e-12)
+            share = F.avg_pool2d(torch.relu(crop[:, 3:]), 2)  # of 2 x 2 pixels that are measured
+            points = F.avg_pool2d(crop[:, :3], 2) / (share + 1e-6)
+            a, b, c, d = F.conv2d(points, self.steps, padding=1).split(3, dim=1)
+            normal = a * b - c * d
+            length = torch.sqrt(F.conv2d(normal * normal, self.sum) + 1e-12)
             known = torch.relu(F.conv2d(share, self.beside, padding=1) - 3)
             return normal / length * known
 
@@ -79,7 +79,10 @@ class CropEncoder(nn.Module):
         super().__init__()
         self.normals = SurfaceNormals()
         self.stem = convolution(4, WIDTHS[0] // 2, stride=2)
-        layers = [convolution(WIDTHS[0] // 2 + 3, WIDTHS[0], stride=2)]
+        # one convolution of both would be the same, but of 19 channels, which runtimes are slow at
+        self.of_points = nn.Sequential(*convolution(WIDTHS[0] // 2, WIDTHS[0], stride=2)[:2])
+        self.of_normals = nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False)
+        layers = []
         for i, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS)):
             if i:
                 layers.append(convolution(WIDTHS[i - 1], width, stride=2))
@@ -90,8 +93,8 @@ class CropEncoder(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(64 * grid * grid, features), nn.ReLU())
 
     def forward(self, crop: Tensor) -> Tensor:
-        seen = self.stem(crop)
-        return self.head(self.layers(torch.cat([seen, self.normals(crop).to(seen.dtype)], dim=1)))
+        seen = self.of_points(self.stem(crop)) + self.of_normals(self.normals(crop))
+        return self.head(self.layers(torch.relu(seen)))
 
 
 class HeadPoseNet(nn.Module):
