@@ -46,7 +46,10 @@ def new_network(name: str) -> nn.Module:
 
 
 def export(network: nn.Module, name: str, path: Path) -> None:
-    """Write one network: opset 17, weights in half precision, dynamic are the batch and what the contract leaves open, nothing outside the file."""
+    """Write one network: opset 17, weights in half precision, nothing outside the file.
+
+    Dynamic are the batch and what the network's contract leaves open.
+    """
     contract = NETWORKS[name]
     example = torch.zeros(1, *contract.input_shapes[0])
     shapes = {contract.input_name: contract.input_shape}

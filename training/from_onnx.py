@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from depthface_ros.engines.onnx_file import read_onnx
 from training.export import new_network
 
 
@@ -23,13 +23,12 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     :raises ValueError: the file is not of this architecture.
     """
     network = new_network(name)
-    graph = onnx.load(str(path)).graph
+    graph = read_onnx(path).graph
     arrays = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
               for tensor in graph.initializer}
     for node in graph.node:
-        # weights are kept in half precision, and equal ones once
-        if node.op_type in ('Cast', 'Identity') and node.input[0] in arrays:
-            arrays[node.output[0]] = arrays[node.input[0]].float()
+        if node.op_type == 'Identity' and node.input[0] in arrays:  # equal weights are kept once
+            arrays[node.output[0]] = arrays[node.input[0]]
     # a convolution that is not trained has no bias
     folded = [[arrays[part] for part in node.input[1:]] for node in graph.node
               if node.op_type == 'Conv' and len(node.input) == 3]
