@@ -11,7 +11,7 @@ from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE
 from depthface_ros.face_model import FaceModel  # noqa: E402
 from training.augment import (  # noqa: E402
     observe, pose_batch, rigid, rigid_inverse, shape_batch, transform)
-from training.finder import targets  # noqa: E402
+from training.finder import rolled, targets  # noqa: E402
 from training.pool import DEPTH_STEP, Windows  # noqa: E402
 from training.synthesis.renderer import render_depth  # noqa: E402
 from training.synthesis.scene import facing_pose  # noqa: E402
@@ -124,3 +124,30 @@ def test_finder_targets_point_from_the_seen_surface_to_the_head_centre():
     reached = (answer['reference'] + answer['offset'])[0][:, near]
     torch.testing.assert_close(reached, centre[0, 0][:, None].expand_as(reached), atol=1e-5, rtol=0)
     assert np.array(HEAD_CENTRE_FACE)[0] < 0  # the centre lies behind the face's surface
+
+
+@pytest.mark.parametrize('quarters', [1, 2, 3])
+def test_rolled_frames_are_what_a_rolled_camera_sees(quarters):
+    """A slanted plane, as wide as the input; two heads, one of them near an end of its long side."""
+    focal = 144.0
+    v, u = torch.meshgrid(torch.arange(120.), torch.arange(224.), indexing='ij')
+    x, y = (u - 111.5) / focal, (v - 59.5) / focal
+    z = 1 / (1 + 0.2 * x - 0.1 * y)
+    points = torch.stack([x * z, y * z, z, torch.ones_like(z)])[None]
+    centres = torch.tensor([[[0.02, -0.3, 1.1], [0.75, 0.05, 1.0], [torch.nan] * 3]])
+    frame, turned, visible = rolled(points, centres, torch.tensor([[1.0, 0.9, 0.0]]), quarters,
+                                    torch.Generator().manual_seed(0))
+    filled = frame[0, 3] > 0
+    assert frame.shape == points.shape and filled.sum() == (120 * 224 if quarters == 2 else 120 * 120)
+    # a camera's image all the same: x grows by the column and y by the row, one focal length for both
+    slope = frame[0, :2] / frame[0, 2:3]
+    assert torch.allclose(slope[0].diff(dim=1)[filled[:, 1:]], torch.tensor(1 / focal), atol=1e-5)
+    assert torch.allclose(slope[1].diff(dim=0)[filled[1:]], torch.tensor(1 / focal), atol=1e-5)
+    # distances from a head to what is seen of the plane are as before
+    gap, gap_turned = ((seen[0, :3] - centre[0, 0, :, None, None]).norm(dim=0)
+                       for seen, centre in ((points, centres), (frame, turned)))
+    assert abs(gap_turned[filled].min() - gap.min()) < 1e-3
+    above = {1: [-1.0, 0.0], 2: [0.0, 1.0], 3: [1.0, 0.0]}[quarters]  # what was above is there now
+    assert torch.dot(turned[0, 0, :2], torch.tensor(above)) > 0.99 * centres[0, 0, :2].norm()
+    # the second head, near an end of the long side, is beside the square
+    assert visible.tolist() == [[1.0, pytest.approx(0.9 if quarters == 2 else 0.0), 0.0]]

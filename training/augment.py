@@ -70,11 +70,13 @@ def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 
     count = len(seen.is_face)
     centre_face = seen.camera_from_face.new_tensor(HEAD_CENTRE_FACE)
     centre = transform(seen.camera_from_face, centre_face.expand(count, 1, 3))[:, 0]
-    # heavy tails: most finder errors are small, one in eight is not, as before an occluder
+    # heavy tails: most finder errors are small, one in six is not, as before an occluder
     scale = jitter_m * torch.exp(0.5 * torch.randn((count, 1), generator=generator))
-    scale = scale * torch.where(torch.rand((count, 1), generator=generator) < 0.12, 4.0, 1.0)
+    scale = scale * torch.where(torch.rand((count, 1), generator=generator) < 0.16, 4.0, 1.0)
     centre = centre + scale * torch.randn((count, 3), generator=generator)
-    roll = roll_rad * (2 * torch.rand(count, generator=generator) - 1)
+    # some are on their side or their head, however few cameras are
+    limit = torch.where(torch.rand(count, generator=generator) < 0.15, torch.pi, roll_rad)
+    roll = limit * (2 * torch.rand(count, generator=generator) - 1)
     crops, camera_from_crop = pose_crop(seen.depth_m, seen.intrinsics, centre, roll)
     crop_from_face = rigid_inverse(camera_from_crop) @ seen.camera_from_face
     return {'crop': crops, 'rotation': crop_from_face[:, :3, :3].contiguous(),

@@ -14,6 +14,7 @@ from depthface_ros.camera import Intrinsics
 from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.head_finder import decode
 from training.fit import fit
+from training.from_onnx import first_weights
 from training.networks import HeadFinderNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Frames
@@ -21,12 +22,13 @@ from training.synthesis.sensors import simulate
 
 HEAD_RADIUS = 0.06  # m; cells that look at this part of a head are asked to find its centre
 FOUND_WITHIN = 0.05  # m
+ROLLED = 0.15  # share of frames that are seen by a camera on its side or its head, beside those rendered so
 SEEN = 0.15  # share of a head that must be in view to be asked for; less is neither right nor wrong
 
 
 def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
                    other_sensors: bool = True, width: int = FINDER_WIDTHS[-1]) -> dict[str, Tensor]:
-    """Frames `index` (B,) as sensors see them, half of them mirrored, as input and targets.
+    """Frames `index` (B,) as sensors see them, half of them mirrored, some rolled, as input and targets.
 
     :param width: W of the input, at least that of the frames.
     :returns: point_map (B, 4, 120, W); reference (B, 3, 30, W / 4) the point each cell's offset
@@ -47,7 +49,43 @@ def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
     point_map = torch.where(mirrored[:, None, None, None], mirror_image, point_map)
     centres = frames.head_centres[index]
     centres = torch.where(mirrored[:, None, None], centres * flip[:3], centres)
-    return targets(point_map, centres, frames.head_visible[index], fx[:, 0, 0])
+    visible = frames.head_visible[index]
+    if other_sensors:
+        turns = torch.randint(1, 4, (len(index),), generator=generator)
+        turns *= torch.rand(len(index), generator=generator) < ROLLED
+        for quarters in (1, 2, 3):
+            some = turns == quarters
+            if some.any():
+                point_map[some], centres[some], visible[some] = rolled(
+                    point_map[some], centres[some], visible[some], quarters, generator)
+    return targets(point_map, centres, visible, fx[:, 0, 0])
+
+
+def rolled(point_map: Tensor, centres: Tensor, visible: Tensor, quarters: int,
+           generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """What a camera sees that is rolled by so many quarters of a turn: exact, sensor and all.
+
+    Of frames on their side a square remains, at random; heads beside it are neither asked for nor wrong.
+
+    :param point_map: (B, 4, H, W). centres: (B, M, 3) m. visible: (B, M) share of each head in view.
+    """
+    height, width = point_map.shape[2:]
+    result = torch.zeros_like(point_map)
+    if quarters % 2:
+        first = int(torch.randint(width - height + 1, (1,), generator=generator))
+        point_map = point_map[..., first:first + height]
+        slope = torch.where(point_map[:, 3] > 0, point_map[:, 0] / point_map[:, 2].clamp(min=1e-3), torch.nan)
+        low, high = (slope.flatten(1).nan_to_num(limit).aminmax(dim=1)[end][:, None]
+                     for end, limit in ((0, torch.inf), (1, -torch.inf)))
+        across = centres[..., 0] / centres[..., 2]
+        visible = torch.where((across > low) & (across < high), visible, 0)
+        width = height
+    quarter = point_map.new_tensor([[0., 1., 0.], [-1., 0., 0.], [0., 0., 1.]])  # x, y to y, -x
+    turn = torch.linalg.matrix_power(quarter, quarters)
+    turned = torch.rot90(point_map, quarters, (2, 3))
+    result[:, :3, :, :width] = torch.einsum('ij,bjhw->bihw', turn, turned[:, :3])
+    result[:, 3, :, :width] = turned[:, 3]
+    return result, centres @ turn.T, visible
 
 
 def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> dict[str, Tensor]:
@@ -147,5 +185,7 @@ def run(options: argparse.Namespace) -> None:
         some = torch.randint(len(by_width[width]), (options.batch // settings.parts,), generator=generator)
         return observe_frames(training, by_width[width][some], generator, width=width)
 
-    fit(HeadFinderNet(), make_batch, finder_loss, lambda net: finder_figures(net, held_out),
+    network = first_weights('head_finder', options.start,
+                            lambda: make_batch(torch.Generator().manual_seed(options.seed))['point_map'])
+    fit(network, make_batch, finder_loss, lambda net: finder_figures(net, held_out),
         settings, Path(options.runs) / 'finder', torch.device(options.device))

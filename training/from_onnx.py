@@ -2,6 +2,7 @@
 """Trainable networks out of shipped ONNX files: who adapts them needs no checkpoint."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,6 +13,14 @@ from depthface_ros.engines.onnx_file import read_onnx
 from training.export import new_network
 
 
+def first_weights(name: str, models: Path | None, typical: Callable[[], Tensor]) -> nn.Module:
+    """The network `name` to train: that of a folder of ONNX files, or a new one without a folder.
+
+    :param typical: makes the input (B, ...) that :func:`load_onnx` needs.
+    """
+    return load_onnx(name, models / f'{name}.onnx', typical()) if models else new_network(name)
+
+
 def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     """The network `name` with the weights of an ONNX file that :mod:`training.export` wrote.
 
@@ -19,7 +28,7 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     variance that these crops give it, and a scale and shift that undo them: the network computes
     what the file does, and its layers can be trained.
 
-    :param crops: (B, 4, S, S), typical input.
+    :param crops: (B, 4, ...), typical input.
     :raises ValueError: the file is not of this architecture.
     """
     network = new_network(name)
@@ -29,9 +38,6 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     for node in graph.node:
         if node.op_type == 'Identity' and node.input[0] in arrays:  # equal weights are kept once
             arrays[node.output[0]] = arrays[node.input[0]]
-    # a convolution that is not trained has no bias
-    folded = [[arrays[part] for part in node.input[1:]] for node in graph.node
-              if node.op_type == 'Conv' and len(node.input) == 3]
     named = dict(network.named_modules())
     convolutions = [module for name, module in named.items()
                     if isinstance(module, nn.Conv2d) and f'network.{name}.weight' not in arrays]
@@ -40,6 +46,10 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     plain = {f'{name}.{part}': tensor.shape for name, module in named.items()
              if isinstance(module, (nn.Linear, nn.Conv2d)) and module not in convolutions
              for part, tensor in module.named_parameters()}
+    # a convolution that is not trained has no bias
+    folded = [[arrays[part] for part in node.input[1:]] for node in graph.node
+              if node.op_type == 'Conv' and len(node.input) == 3
+              and node.input[1].removeprefix('network.') not in plain]
     state = {key: arrays[f'network.{key}'] for key in plain if f'network.{key}' in arrays}
     if ({key: value.shape for key, value in state.items()} != plain
             or len(convolutions) != len(norms)

@@ -16,6 +16,8 @@ def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -
     defaults = FitSettings()
     parser.add_argument('--pools', type=Path, default=Path('training_data'), help='folder of rendered pools')
     parser.add_argument('--runs', type=Path, default=Path('training_runs'), help='folder for checkpoints and curves')
+    parser.add_argument('--start', type=Path, metavar='MODELS', help='begin with the networks in this folder of '
+                        'ONNX files, not from nothing')
     parser.add_argument('--steps', type=int, default=steps)
     parser.add_argument('--minutes', type=float, default=math.inf,
                         help='end the schedule after this long, if the steps take longer')

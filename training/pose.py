@@ -14,6 +14,7 @@ from depthface_ros.crop import POSE_CROP_SIZE
 from depthface_ros.face_model import FaceModel
 from training.augment import observe, pose_batch, several
 from training.fit import fit
+from training.from_onnx import first_weights
 from training.networks import HeadPoseNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
@@ -86,5 +87,7 @@ def run(options: argparse.Namespace) -> None:
         index = training.draw(everything, options.batch // settings.parts // CROPS, generator)
         return several(pose_batch, observe(training, index, model, generator), generator, CROPS)
 
-    fit(HeadPoseNet(), make_batch, pose_loss, lambda net: pose_figures(net, held_out),
+    network = first_weights('head_pose', options.start,
+                            lambda: make_batch(torch.Generator().manual_seed(options.seed))['crop'])
+    fit(network, make_batch, pose_loss, lambda net: pose_figures(net, held_out),
         settings, Path(options.runs) / 'pose', torch.device(options.device))

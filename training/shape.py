@@ -12,6 +12,7 @@ from torch import Tensor
 from depthface_ros.face_model import FaceModel
 from training.augment import observe, rigid, rigid_inverse, several, shape_batch, transform
 from training.fit import CHECKPOINT, fit
+from training.from_onnx import first_weights
 from training.networks import FaceShapeNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
@@ -91,9 +92,10 @@ def run(options: argparse.Namespace) -> None:
         index = training.draw(faces, options.batch // settings.parts // CROPS, generator)
         return several(shape_batch, observe(training, index, model, generator), generator, CROPS)
 
-    network = FaceShapeNet(len(template))
+    network = first_weights('face_shape', options.start,
+                            lambda: make_batch(torch.Generator().manual_seed(options.seed))['crop'])
     folder = Path(options.runs) / 'shape'
-    if not (folder / CHECKPOINT).exists():
+    if not options.start and not (folder / CHECKPOINT).exists():
         torch.manual_seed(options.seed)
         some = faces[torch.randperm(len(faces))[:4000]]
         network.initialise_basis(*principal_components(training.offsets[some], network.basis.in_features))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,11 +150,12 @@ def bake(split: str, folder: Path) -> None:
             steps = (shape[used] @ rotation.T + translation) / STEP
             vertices[i] = np.clip(np.round(steps), -32767, 32767)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / f'{split}.npz', size=sizes, **parts)
-    # The last file to appear, and at once: whoever sees it finds the rest.
-    unfinished = folder / f'{split}.unfinished.npy'
-    np.save(unfinished, vertices)
-    unfinished.rename(folder / f'{split}.npy')
+    # Whole files only, and the one that is looked for last, for others may bake and read meanwhile.
+    unfinished = folder / f'{split}.{os.getpid()}'
+    np.savez(f'{unfinished}.npz', size=sizes, **parts)
+    np.save(f'{unfinished}.npy', vertices)
+    for suffix in ('.npz', '.npy'):
+        Path(f'{unfinished}{suffix}').replace(folder / f'{split}{suffix}')
 
 
 def body_parts(anny: AnnyModel, mean: np.ndarray) -> dict[str, np.ndarray]:
