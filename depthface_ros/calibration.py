@@ -22,6 +22,7 @@ class Calibration:
     position_power: float = 1.0
     heat_weight: float = 0.0  # of the log odds of the head finder's heat
     confidence_weight: float = 1.0  # of those of the pose network's confidence
+    doubt_weight: float = 0.0  # of the log of its sigma of rotation in rad, which speaks against a face
     bias: float = 0.0  # log odds
 
     @classmethod
@@ -50,13 +51,16 @@ class Calibration:
         return (self.rotation_scale * rotation_std ** self.rotation_power,
                 self.position_scale * position_std ** self.position_power)
 
-    def confidence(self, heat: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    def confidence(self, heat: np.ndarray, confidence: np.ndarray,
+                   rotation_std: np.ndarray) -> np.ndarray:
         """The probability (N,) of a face after head finder and pose network were asked, (N,) each.
 
-        Logistic regression on the log odds of both.
+        Logistic regression on the log odds of both, and on the log of the pose's doubt, in rad: what
+        is no face has no pose either.
         """
         odds = (self.bias + self.heat_weight * log_odds(heat)
-                + self.confidence_weight * log_odds(confidence))
+                + self.confidence_weight * log_odds(confidence)
+                - self.doubt_weight * np.log(rotation_std))
         return 1 / (1 + np.exp(-odds))
 
 

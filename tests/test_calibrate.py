@@ -14,6 +14,11 @@ def sigmoid(odds):
     return 1 / (1 + np.exp(-odds))
 
 
+def weights(calibration):
+    return (calibration.bias, calibration.heat_weight, calibration.confidence_weight,
+            calibration.doubt_weight)
+
+
 def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
     """Faces with errors of so many times what they tell, and as many places that are none."""
     records = []
@@ -33,14 +38,16 @@ def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
 def test_the_law_that_drew_the_places_is_found():
     rng = np.random.default_rng(0)
     heat, confidence = sigmoid(rng.normal(0, 1.5, (2, 20_000)))
-    odds = -0.7 + 1.5 * np.log(heat / (1 - heat)) + 0.6 * np.log(confidence / (1 - confidence))
-    fitted = fit_agreement(heat, confidence, rng.random(20_000) < sigmoid(odds))
-    np.testing.assert_allclose(fitted, (-0.7, 1.5, 0.6), atol=0.08)
+    doubt = np.exp(rng.normal(0, 1, 20_000))
+    odds = (-0.7 + 1.5 * np.log(heat / (1 - heat)) + 0.6 * np.log(confidence / (1 - confidence))
+            - 0.4 * np.log(doubt))
+    fitted = fit_agreement(heat, confidence, doubt, rng.random(20_000) < sigmoid(odds))
+    np.testing.assert_allclose(weights(fitted), (-0.7, 1.5, 0.6, 0.4), atol=0.08)
 
 
 def test_places_that_are_told_apart_without_fail_get_finite_weights():
     value = np.array([0.1] * 50 + [0.9] * 50)
-    fitted = fit_agreement(value, value, value > 0.5)
+    fitted = weights(fit_agreement(value, value, 1 - value, value > 0.5))
     assert np.isfinite(fitted).all() and min(fitted[1:]) >= 0
 
 

@@ -16,11 +16,16 @@ SHIPPED = Calibration.load(MODELS_FOLDER)
 def test_finder_and_pose_network_have_to_agree():
     sure, doubtful = 0.99, 0.2
     heat, confidence = np.array([sure, sure, doubtful, doubtful]), np.array([sure, doubtful] * 2)
-    agreed = SHIPPED.confidence(heat, confidence)
+    agreed = SHIPPED.confidence(heat, confidence, np.full(4, 0.05))
     assert agreed[0] > 0.95 and agreed[0] > agreed[1] > agreed[3] and agreed[0] > agreed[2] > agreed[3]
     assert agreed[3] < 0.1
-    assert np.isnan(SHIPPED.confidence(np.array([0.9]), np.array([np.nan]))).all()
-    assert np.isfinite(SHIPPED.confidence(np.array([0, 1.0]), np.array([1.0, 0]))).all()
+    assert np.isnan(SHIPPED.confidence(0.9, np.nan, 0.05))
+    assert np.isfinite(SHIPPED.confidence(np.array([0, 1.0]), np.array([1.0, 0]), 0.05)).all()
+
+
+def test_a_pose_in_doubt_is_less_of_a_face():
+    surer, doubtful = Calibration(doubt_weight=0.9).confidence(0.7, 0.7, np.array([0.05, 0.2]))
+    assert surer > doubtful
 
 
 def test_surer_networks_make_surer_faces():
@@ -30,7 +35,7 @@ def test_surer_networks_make_surer_faces():
 
 
 def test_what_is_saved_is_loaded(tmp_path):
-    calibration = Calibration(1.2, 1.1, 0.8, 0.9, 1.5, 0.7, -0.3)
+    calibration = Calibration(1.2, 1.1, 0.8, 0.9, 1.5, 0.7, 0.4, -0.3)
     calibration.save(tmp_path, frames=250)
     assert Calibration.load(tmp_path) == calibration
     assert json.loads((tmp_path / CALIBRATION_FILE).read_text())['frames'] == 250
@@ -39,7 +44,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 def test_networks_without_a_calibration_speak_for_themselves(tmp_path):
     plain = Calibration.load(tmp_path)
     confidence = np.array([0.1, 0.5, 0.9])
-    np.testing.assert_allclose(plain.confidence(np.full(3, 0.7), confidence), confidence)
+    np.testing.assert_allclose(plain.confidence(0.7, confidence, 0.1), confidence)
     assert plain.std(0.02, 0.003) == (0.02, 0.003)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +49,21 @@ def fit_calibration(records: list[Record]) -> Calibration:
         raise ValueError(f'{len(faces)} faces and {len(places) - len(faces)} other places were '
                          f'found: expected {FEWEST_FACES} and {FEWEST_OTHERS}; take more '
                          '--frames, or train the networks')
-    bias, heat_weight, confidence_weight = fit_agreement(
-        column(places, 'heat'), column(places, 'confidence'), np.arange(len(places)) < len(faces))
-    weights = Calibration(bias=bias, heat_weight=heat_weight, confidence_weight=confidence_weight)
-    accepted = weights.confidence(column(faces, 'heat'), column(faces, 'confidence')) > 0.5
+    weights = fit_agreement(*said(places), np.arange(len(places)) < len(faces))
+    accepted = weights.confidence(*said(faces)) > 0.5
     faces = [record for record, good in zip(faces, accepted) if good]
     rotation = fit_std(np.radians(column(faces, 'rotation_std_deg')),
                        np.radians([column(faces, f'turn_{axis}_deg') for axis in AXES]).T)
     position = fit_std(column(faces, 'position_std_mm') / 1000,
                        np.array([column(faces, f'shift_{axis}_mm') for axis in AXES]).T / 1000)
-    return Calibration(*rotation, *position, heat_weight, confidence_weight, bias)
+    return replace(weights, rotation_scale=rotation[0], rotation_power=rotation[1],
+                   position_scale=position[0], position_power=position[1])
+
+
+def said(records: list[Record]) -> tuple[np.ndarray, ...]:
+    """What the networks said of places: heat, confidence, and sigma of rotation in rad, (N,) each."""
+    return (column(records, 'heat'), column(records, 'confidence'),
+            np.radians(column(records, 'rotation_std_deg')))
 
 
 def is_face(record: Record) -> bool:
@@ -68,16 +74,18 @@ def is_none(record: Record) -> bool:
     return not record['real'] or record['in_view'] < HIDDEN
 
 
-def fit_agreement(heat: np.ndarray, confidence: np.ndarray,
-                  is_face: np.ndarray) -> tuple[float, ...]:
-    """Logistic regression of whether places (N,) are faces: bias, weights >= 0 of log odds."""
-    inputs = np.stack([np.ones(len(heat)), log_odds(heat), log_odds(confidence)], axis=1)
+def fit_agreement(heat: np.ndarray, confidence: np.ndarray, rotation_std: np.ndarray,
+                  is_face: np.ndarray) -> Calibration:
+    """Logistic regression of whether places (N,) are faces: bias, and weights >= 0."""
+    inputs = np.stack([np.ones(len(heat)), log_odds(heat), log_odds(confidence),
+                       -np.log(rotation_std)], axis=1)
     sign = np.where(is_face, -1, 1)
     # a little weight decay, so that what is perfectly told apart gets finite weights
     fitted = minimize(lambda weights: np.logaddexp(0, sign * (inputs @ weights)).sum()
                       + 0.05 * (weights ** 2).sum(),
-                      np.array([0, 0.5, 0.5]), bounds=[(None, None), (0, None), (0, None)])
-    return tuple(fitted.x.tolist())
+                      np.array([0, 0.5, 0.5, 0]), bounds=[(None, None)] + 3 * [(0, None)])
+    names = ('bias', 'heat_weight', 'confidence_weight', 'doubt_weight')
+    return Calibration(**dict(zip(names, fitted.x.tolist())))
 
 
 def fit_std(told: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
@@ -104,7 +112,8 @@ def told_anew(record: Record, calibration: Calibration) -> Record:
     """The record of a face after calibration."""
     rotation, position = calibration.std(np.radians(record['rotation_std_deg']),
                                          record['position_std_mm'] / 1000)
-    confidence = calibration.confidence(record['heat'], record['confidence'])
+    confidence = calibration.confidence(record['heat'], record['confidence'],
+                                        np.radians(record['rotation_std_deg']))
     return record | {'rotation_std_deg': np.degrees(rotation), 'position_std_mm': 1000 * position,
                      'confidence': confidence}
 
