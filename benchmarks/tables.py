@@ -75,12 +75,17 @@ def node(figures: dict) -> str:
             f'({figures["start_to_first_face_cpu_s"]:.1f} s of processor time), '
             f'{figures["resident_mb"]:.0f} MB, {figures["idle_percent"]:.1f} % of a core without '
             'images.')
+    rows = [[heads, f'{row["faces"]:.0f}', *_node_row(row)]
+            for heads, row in figures['faces'].items()]
+    rows.append(['a node that only answers', '', *_node_row(figures['relay'])])
     return text + '\n\n' + _table(
-        ['faces', 'found', 'images answered', 'latency p50 ms', 'p95 ms', 'CPU ms per image',
-         '% of a core'],
-        [[heads, f'{row["faces"]:.0f}', f'{100 * row["answered"]:.0f} %', *_two(row['latency_ms']),
-          f'{row["cpu_ms_per_image"]:.1f}', f'{row["cpu_percent"]:.0f}']
-         for heads, row in figures['faces'].items()])
+        ['faces', 'found', 'images answered', 'stamp to publication p50 ms', 'p95 ms',
+         'stamp to reception p50 ms', 'p95 ms', 'CPU ms per image', '% of a core'], rows)
+
+
+def _node_row(row: dict) -> list[str]:
+    return [f'{100 * row["answered"]:.0f} %', *_two(row['published_ms']), *_two(row['latency_ms']),
+            f'{row["cpu_ms_per_image"]:.1f}', f'{row["cpu_percent"]:.0f}']
 
 
 def _two(values: list[float]) -> list[str]:

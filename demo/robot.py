@@ -27,13 +27,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class NodeProcess:
-    """The node as `ros2 run` would start it, listening to a camera's topics."""
+    """The node as `ros2 run` would start it, listening to a camera's topics.
 
-    def __init__(self, image_topic: str, info_topic: str, log: Path, engine: str = 'auto'):
+    :param program: what Python runs, if it is another node.
+    """
+
+    def __init__(self, image_topic: str, info_topic: str, log: Path, engine: str = 'auto',
+                 program: tuple = ('-m', 'depthface_ros.ros.node')):
         self._log = log
         with log.open('w') as output:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'depthface_ros.ros.node', '--ros-args',
+                [sys.executable, *program, '--ros-args',
                  '--params-file', ROOT / 'config' / 'depthface.yaml', '-p', f'engine:={engine}',
                  '-r', f'depth/image:={image_topic}', '-r', f'depth/camera_info:={info_topic}'],
                 stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)

@@ -54,5 +54,7 @@ def median_depth(depth: np.ndarray) -> float | None:
         sample = depth[::stride, ::stride]
         valid = sample[np.isfinite(sample) & (sample > 0)]
         if valid.size:
-            return float(np.median(valid)) * (0.001 if depth.dtype == np.uint16 else 1.0)
+            middle = valid.size // 2  # the node asks for each image, and np.median takes long
+            return float(np.partition(valid, middle)[middle]) * (
+                0.001 if depth.dtype == np.uint16 else 1.0)
     return None

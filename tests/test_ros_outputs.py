@@ -10,13 +10,15 @@ rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
 from nav_msgs.msg import Odometry  # noqa: E402
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image, JointState, PointCloud2, PointField  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
-from depthface_ros.face_model import EXPRESSION_NAMES  # noqa: E402
+from depthface_ros.face_model import EXPRESSION_NAMES, FaceModel  # noqa: E402
 from depthface_ros.overlay import colour_depth  # noqa: E402
 from depthface_ros.ros import face_messages, mesh_marker, outputs  # noqa: E402
+from depthface_ros.ros.parameters import Parameters  # noqa: E402
 from ros_faces import FRAME, Stage, frame, track  # noqa: E402
 
 SECOND = 10**9
@@ -161,3 +163,19 @@ def test_a_mesh_is_deleted_when_its_face_is_lost_and_when_images_stop(stage):
     assert [(marker.action, marker.id) for marker in heard] == [
         (Marker.ADD, 1), (Marker.ADD, 2), (Marker.DELETE, 2), (Marker.DELETE, 1)]
     assert [marker.header.stamp.sec for marker in heard[:3]] == [1, 1, 2]
+
+
+def test_publishers_give_the_executor_nothing_to_look_at(stage):
+    before = len(list(stage.node.waitables))
+    other = outputs.Outputs(stage.node)
+    other.start(Parameters(), FaceModel.load())
+    assert len(list(stage.node.waitables)) == before
+
+
+def test_a_listener_that_asks_for_more_than_is_offered_harms_nobody(stage):
+    heard, late = stage.listen(TFMessage, '/tf'), []
+    stage.peer.create_subscription(TFMessage, '/tf', late.append, QoSProfile(
+        depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL))
+    stage.outputs.publish(frame(SECOND), [track('f00001')])
+    stage.wait_for(lambda: heard)
+    assert not late

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from depthface_ros.depth_image import depth_image
 from depthface_ros.face_frames import face_frames, translation_and_quaternion
 from depthface_ros.ros.health import HealthConfig, Report
+from depthface_ros.serialised_image import read_image
 from depthface_ros.tracking import Track
 
 
@@ -26,7 +30,31 @@ def deserialised(data: bytes, kind: type):
                          'message; was it cut off on its way?') from None
 
 
-def depth_from_image(image: Image) -> np.ndarray:
+class ImageView(NamedTuple):
+    """A sensor_msgs/Image whose pixels are still in the serialised message."""
+
+    header: Header
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: memoryview
+
+
+def received_image(data: bytes) -> ImageView | Image:
+    """The image in a serialised message; ValueError if it was cut off or is another message.
+
+    rclpy would copy the pixels twice, which takes 0.3 ms for each 640x480 of them.
+    """
+    fields = read_image(data)
+    if fields is None:
+        return deserialised(data, Image)
+    (sec, nanosec), frame_id, *rest = fields
+    return ImageView(Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=frame_id), *rest)
+
+
+def depth_from_image(image: ImageView | Image) -> np.ndarray:
     """(H, W) uint16 millimetres or float32 metres, a view of the message where its bytes allow it.
 
     :raises ValueError: the message is not a depth image.

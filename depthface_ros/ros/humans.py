@@ -19,12 +19,8 @@ from depthface_ros.face_model import FaceModel
 from depthface_ros.ros import hri_messages
 from depthface_ros.ros.face_messages import image
 from depthface_ros.ros.inputs import DepthFrame
+from depthface_ros.ros.publishing import create_publisher
 from depthface_ros.tracking import Track
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks
 
 NAMESPACE = '/humans/faces'  # absolute, as listeners expect; remapping may move it
 
@@ -88,12 +84,8 @@ class HumanFaces:
 
     def _create(self, kind: type, topic: str) -> Publisher:
         # Reliable and the newest only, as hri_face_detect does: the readers of libhri ask for the
-        # default of the middleware, and a reliable publisher matches whatever that is. Without
-        # event callbacks the executor need not know of publishers, so they may come and go here,
-        # in the thread that works on images.
-        return self._node.create_publisher(
-            kind, f'{NAMESPACE}/{topic}', 1,
-            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
+        # default of the middleware, and a reliable publisher matches whatever that is.
+        return create_publisher(self._node, kind, f'{NAMESPACE}/{topic}', 1)
 
     def _publish_face(self, topics: FaceTopics, frame: DepthFrame, face: Face) -> None:
         """What somebody listens to, and no more."""

@@ -105,7 +105,9 @@ class Inputs:
 
         :raises ValueError: there is none; the text says what was found and what was expected.
         """
-        image = bridge.deserialised(data, self._type)
+        compressed = self._type is CompressedImage
+        image = (bridge.deserialised(data, CompressedImage) if compressed
+                 else bridge.received_image(data))
         frame_id = image.header.frame_id
         if not frame_id:
             raise ValueError('image without a frame_id: expected the optical frame of the camera; '
@@ -113,7 +115,7 @@ class Inputs:
         if not self._camera_info_came.wait(CAMERA_INFO_PATIENCE):
             raise ValueError(f'no camera_info yet on {self._camera_infos.topic}: expected one '
                              'beside each image; check the topic name and the camera driver')
-        if self._type is CompressedImage:
+        if compressed:
             depth, encoding = decompress_depth(image.data, image.format), image.format
         else:
             depth, encoding = bridge.depth_from_image(image), image.encoding

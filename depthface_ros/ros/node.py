@@ -38,6 +38,7 @@ from depthface_ros.ros.parameters import (
     declare_parameters,
     read_parameters,
 )
+from depthface_ros.ros.publishing import create_publisher
 from depthface_ros.ros.self_check import ToRosLog, describe_engine, describe_models
 from depthface_ros.ros.worker import NewestFirstWorker
 
@@ -75,7 +76,7 @@ class FaceNode(LifecycleNode):
         # of faces: none comes back while the node lives
         self._numbers = itertools.count(self.get_parameter('first_id').value)
         self._outputs = Outputs(self)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._diagnostics = create_publisher(self, DiagnosticArray, '/diagnostics', 10)
         # in wall time: the heart beats on when a simulation is paused
         self.create_timer(HEARTBEAT, self._on_heartbeat,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))

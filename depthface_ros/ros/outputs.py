@@ -19,6 +19,7 @@ from depthface_ros.ros import bridge, face_messages
 from depthface_ros.ros.inputs import DepthFrame
 from depthface_ros.ros.mesh_marker import MeshMarker, deletion
 from depthface_ros.ros.parameters import Parameters
+from depthface_ros.ros.publishing import create_publisher
 from depthface_ros.tracking import Track
 
 try:
@@ -41,12 +42,12 @@ class Outputs:
 
     def __init__(self, node: Node):
         self._node, self._lock = node, Lock()
-        self._tf = node.create_publisher(TFMessage, '/tf', 100)  # as tf2_ros does
-        self._poses = node.create_publisher(Odometry, '~/poses', 10)
-        self._expressions = node.create_publisher(JointState, '~/expressions', 10)
-        self._mesh = node.create_publisher(Marker, '~/mesh', 10)
-        self._points = node.create_publisher(PointCloud2, '~/points', 1)
-        self._debug_image = node.create_publisher(Image, '~/debug_image', 1)
+        self._tf = create_publisher(node, TFMessage, '/tf', 100)  # as tf2_ros does
+        self._poses = create_publisher(node, Odometry, '~/poses', 10)
+        self._expressions = create_publisher(node, JointState, '~/expressions', 10)
+        self._mesh = create_publisher(node, Marker, '~/mesh', 10)
+        self._points = create_publisher(node, PointCloud2, '~/points', 1)
+        self._debug_image = create_publisher(node, Image, '~/debug_image', 1)
         self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
         self._humans: HumanFaces | None = None
         self._told_ns: int | None = None  # the node's time when faces were last told of

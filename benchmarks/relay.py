@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node that answers each image with a transform at once: what rclpy and DDS take of a latency."""
+from __future__ import annotations
+
+import struct
+import sys
+
+import rclpy
+from geometry_msgs.msg import TransformStamped
+from rclpy.executors import ExternalShutdownException
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
+
+
+def main() -> int:
+    rclpy.init()
+    node = rclpy.create_node('relay')
+    publisher = node.create_publisher(TFMessage, '/tf', 100)
+    answer = TFMessage(transforms=[TransformStamped(child_frame_id=f'{name}_f00001')
+                                   for name in ('face', 'gaze')])
+
+    def on_image(data: bytes) -> None:
+        for transform in answer.transforms:
+            stamp = transform.header.stamp
+            stamp.sec, stamp.nanosec = struct.unpack_from('<iI', data, 4)
+        publisher.publish(answer)
+
+    node.create_subscription(Image, 'depth/image', on_image, qos_profile_sensor_data, raw=True)
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
