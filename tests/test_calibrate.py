@@ -31,7 +31,8 @@ def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
                        | {f'turn_{axis}_deg': error for axis, error in zip('xyz', turn)}
                        | {f'shift_{axis}_mm': error for axis, error in zip('xyz', shift)})
         records.append({'real': False, 'found': True, 'heat': sigmoid(rng.normal(-1, 1)),
-                        'confidence': sigmoid(rng.normal(-2, 1)), 'rotation_std_deg': 9., 'position_std_mm': 9.})
+                        'confidence': sigmoid(rng.normal(-2, 1)), 'position_std_mm': 9.,
+                        'rotation_std_deg': 1.5 * np.exp(rng.uniform(0, np.log(8)))})
     return records
 
 
