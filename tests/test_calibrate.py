@@ -23,7 +23,7 @@ def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
     """Faces with errors of so many times what they tell, and as many places that are none."""
     records = []
     for _ in range(count):
-        degrees, mm = np.exp(rng.uniform(np.log([1, 2]), np.log([8, 12])))
+        degrees, mm = np.exp(rng.normal(np.log([3, 5]), 0.5))
         turn, shift = rng.normal(0, rotation_error * degrees, 3), rng.normal(0, position_error * mm, 3)
         records.append({'real': True, 'found': True, 'in_view': 0.9, 'heat': sigmoid(rng.normal(2, 1)),
                         'confidence': sigmoid(rng.normal(3, 1)),
@@ -32,7 +32,7 @@ def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
                        | {f'shift_{axis}_mm': error for axis, error in zip('xyz', shift)})
         records.append({'real': False, 'found': True, 'heat': sigmoid(rng.normal(-1, 1)),
                         'confidence': sigmoid(rng.normal(-2, 1)), 'position_std_mm': 9.,
-                        'rotation_std_deg': 1.5 * np.exp(rng.uniform(0, np.log(8)))})
+                        'rotation_std_deg': np.exp(rng.normal(np.log(6), 0.5))})
     return records
 
 
