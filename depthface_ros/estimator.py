@@ -142,8 +142,8 @@ class FaceEstimator:
             return []
         poses = self._predict_poses(depth, intrinsics, heads.centres, None, lap)
         self._look_again(poses, depth, intrinsics, heads.centres, lap)
-        poses = poses._replace(confidence=self.calibration.confidence(heads.heat,
-                                                                   poses.confidence))
+        poses = poses._replace(confidence=self.calibration.confidence(
+            heads.heat, poses.confidence, poses.rotation_std))
         faces = self._accept(poses, heads.tracked)
         if not len(faces):
             return []
