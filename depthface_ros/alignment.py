@@ -2,13 +2,14 @@
 """Finer faces: predicted meshes are laid on the measured surface, as far as networks err."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.resources import files
 
 import array_api_compat
 import numpy as np
 
-from depthface_ros.camera import Intrinsics, measured_points
+from depthface_ros.camera import Intrinsics, depth_around
 from depthface_ros.rotations import compose, cross, rotation_from_vector
 from depthface_ros.settings import setting
 
@@ -24,8 +25,8 @@ class AlignmentConfig:
                          0, 20)
     noise: float = setting(0.003, 'Metres between mesh and measured surface, one sigma.',
                            1e-4, 0.1)
-    reach: float = setting(0.006, 'Metres between them at which a point counts a quarter.',
-                           1e-4, 0.1)
+    reach: float = setting(0.004, 'Metres between them, along the ray, at which a point counts a '
+                           'quarter.', 1e-4, 0.1)
     # Errors of neighbouring points are alike, so a face is worth much less than its pixels.
     independent: float = setting(300.0, 'Independent measurements that a whole face is worth.',
                                  0.0, 1e4)
@@ -70,32 +71,49 @@ class Alignment:
             return camera_from_face, vertices_face
         xp = array_api_compat.array_namespace(vertices_face)
         middle, area = self._surface(vertices_face)
-        share = self._share(camera_from_face, middle, area)
-        normal = area / _length(area).clip(1e-12)
+        size = _length(area).clip(1e-12)
+        share = self._share(camera_from_face, middle, area, size)
+        normal = area / size
         std = self._std(rotation_std, position_std)
         # how n . p changes with d / std: (N, 6 + K, T)
-        jacobian = std[..., None] * xp.concat([
+        jacobian = std * xp.concat([
             cross(middle, normal, axis=1), normal,
             sum(self._modes_middle[:, i] * normal[:, None, i] for i in range(3))], axis=1)
         jacobian_t = xp.matrix_transpose(jacobian)
         identity = xp.eye(std.shape[1], dtype=std.dtype, device=array_api_compat.device(std))
-        pose, bent, d_in_std = camera_from_face, middle, xp.zeros_like(std)[..., None]
+        pose, bent, d_in_std = camera_from_face, middle, xp.zeros_like(std)
         for _ in range(self.config.steps):
-            points = xp.matmul(pose[:, :3, :3], bent) + pose[:, :3, 3:]
-            measured = measured_points(depth, intrinsics, points)
-            gap = measured - points
-            # by the gap along the ray, not across the surface: a hand before a cheek is far off
-            weight = xp.where(measured[:, 2:] > 0, share, 0.0) / (
-                1 + xp.sum(gap * gap, axis=1, keepdims=True) / self.config.reach ** 2) ** 2
-            distance = xp.sum(xp.matmul(pose[:, :3, :3], normal) * gap, axis=1)
-            weighted = jacobian * weight
-            information = xp.matmul(weighted, jacobian_t) + identity
-            gradient = xp.matmul(weighted, distance[..., None]) - d_in_std
+            weight, distance = self._measure(depth, intrinsics, pose, bent, normal)
+            information = xp.matmul(jacobian * (share * weight), jacobian_t) + identity
+            gradient = xp.matmul(jacobian, xp.matrix_transpose(share * distance)) - d_in_std
             d_in_std = d_in_std + _solve(information, gradient)
-            d = d_in_std[..., 0] * std
-            pose = compose(camera_from_face, rotation_from_vector(d[:, :3]), d[:, 3:POSE])
-            bent = middle + xp.tensordot(d[:, POSE:], self._modes_middle, axes=1)
-        return pose, vertices_face + xp.tensordot(d[:, POSE:], self._modes, axes=1)
+            d = d_in_std * std
+            change, bend = d[:, :POSE, 0], xp.matrix_transpose(d[:, POSE:])
+            pose = compose(camera_from_face, rotation_from_vector(change[:, :3]), change[:, 3:])
+            bent = middle + _bent(bend, self._modes_middle)
+        return pose, vertices_face + _bent(bend, self._modes)
+
+    def _measure(self, depth, intrinsics, pose, middle, normal):
+        """What each triangle's surroundings say: (N, 1, T) weight, and weight times metres.
+
+        Four pixels lie around where a triangle's middle projects to. Each says how far its point is
+        from the triangle's plane, and counts by how near to it the middle projects and by how near
+        to the plane it is along the ray: a hand before a cheek is far off. So nothing is invented
+        at edges, and a face moves evenly with what moves it, never by jumps.
+        """
+        xp = array_api_compat.array_namespace(middle)
+        rotation = pose[:, :3, :3]
+        points, normal = xp.matmul(rotation, middle) + pose[:, :3, 3:], xp.matmul(rotation, normal)
+        measured, x, y, near = depth_around(depth, intrinsics, points)
+        nx, ny, nz = (normal[:, None, i:i + 1] for i in range(3))
+        slope = nx * x + ny * y + nz  # metres across the plane for a metre of depth: (N, 2, 2, T)
+        distance = slope * measured - xp.sum(normal * points, axis=1, keepdims=True)[:, None]
+        # Geman and McClure's weight of distance / slope, how far off a point is along the ray
+        square = slope * slope
+        robust = square / (square + distance * distance / self.config.reach ** 2).clip(1e-12)
+        weight = xp.where(measured > 0, near, 0.0) * robust * robust
+        return (xp.sum(weight, axis=(1, 2))[:, None],
+                xp.sum(weight * distance, axis=(1, 2))[:, None])
 
     def _surface(self, vertices_face):
         """Middles of the triangles, and normals twice as long as their areas: (N, 3, T) each."""
@@ -108,7 +126,7 @@ class Alignment:
         return [xp.take(xp.matrix_transpose(vertices), corner, axis=2)
                 for corner in self._corners]
 
-    def _share(self, camera_from_face, middle, area):
+    def _share(self, camera_from_face, middle, area, size):
         """How much each triangle counts, by its area in view: (N, 1, T), in 1 / m^2."""
         xp = array_api_compat.array_namespace(middle)
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
@@ -116,17 +134,18 @@ class Alignment:
         ray = ray / _length(ray)
         in_view = -xp.sum(area * ray, axis=1, keepdims=True)
         whole = xp.sum(in_view.clip(0), axis=-1, keepdims=True).clip(1e-12)
-        in_view = xp.where(in_view > MIN_FACING * _length(area), in_view, 0.0)
+        in_view = xp.where(in_view > MIN_FACING * size, in_view, 0.0)
         return in_view * (self.config.independent / self.config.noise ** 2 / whole)
 
     def _std(self, rotation_std, position_std):
-        """One sigma (N, 6 + K) of all that is asked for."""
+        """One sigma (N, 6 + K, 1) of all that is asked for."""
         xp = array_api_compat.array_namespace(rotation_std)
         rotation_std, position_std = (self.config.trust * std[:, None]
                                       for std in (rotation_std, position_std))
         modes = self._modes.shape[0]
-        return xp.concat([*[rotation_std] * 3, *[position_std] * 3,
-                          *[xp.full_like(rotation_std, self.config.shape_std)] * modes], axis=1)
+        shape_std = xp.full_like(rotation_std, self.config.shape_std)
+        return xp.concat([rotation_std] * 3 + [position_std] * 3 + [shape_std] * modes,
+                         axis=1)[..., None]
 
 
 def _solve(a, b):
@@ -135,6 +154,13 @@ def _solve(a, b):
     if array_api_compat.is_torch_array(a):
         return xp.linalg.solve_ex(a, b).result
     return xp.linalg.solve(a, b)
+
+
+def _bent(bend, modes):
+    """Sums (N, A, B) of modes (K, A, B), each times its number in bend (N, 1, K)."""
+    xp = array_api_compat.array_namespace(bend)
+    flat = xp.matmul(bend, xp.reshape(modes, (modes.shape[0], math.prod(modes.shape[1:]))))
+    return xp.reshape(flat, (-1, *modes.shape[1:]))
 
 
 def _length(vectors):

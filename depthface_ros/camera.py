@@ -65,9 +65,9 @@ class Intrinsics:
         # rounded up, so that crops of one camera share one map
         rays = _resident_ray_map(self, -(-height // 256) * 256, -(-width // 256) * 256, xp,
                                  array_api_compat.device(u))
-        index = xp.astype(v, xp.int64) * rays.shape[1] + xp.astype(u, xp.int64)
+        index = _index(u, v, rays.shape[1])
         found = xp.take(xp.reshape(rays, (-1, 2)), xp.reshape(index, (-1,)), axis=0)
-        found = xp.reshape(found, (*u.shape, 2))
+        found = xp.reshape(found, (*index.shape, 2))
         return found[..., 0], found[..., 1]
 
 
@@ -101,9 +101,10 @@ def measured_points(depth, intrinsics: Intrinsics, points):
     x, y, z = (points[:, i:i + 1] for i in range(3))
     # methods: the array API's clip for torch waits for the GPU
     u, v = intrinsics.project(x / z.clip(NEAREST), y / z.clip(NEAREST))
-    column, row = xp.round(u).clip(0, width - 1), xp.round(v).clip(0, height - 1)
-    inside = (xp.abs(u - column) <= 0.5) & (xp.abs(v - row) <= 0.5) & (z > NEAREST)
-    pixel = xp.astype(row, xp.int64) * width + xp.astype(column, xp.int64)
+    u, v = xp.round(u), xp.round(v)
+    column, row = u.clip(0, width - 1), v.clip(0, height - 1)
+    inside = (u == column) & (v == row) & (z > NEAREST)
+    pixel = _index(column, row, width)
     if depth.ndim == 3:
         image = xp.arange(points.shape[0], device=array_api_compat.device(points))
         pixel = pixel + (height * width) * image[:, None, None]
@@ -111,6 +112,29 @@ def measured_points(depth, intrinsics: Intrinsics, points):
     # of the pixel's own centre: the point is exact
     x, y = intrinsics.unproject(column, row, (height, width))
     return xp.concat([x * depth_m, y * depth_m, depth_m], axis=1)
+
+
+def depth_around(depth, intrinsics: Intrinsics, points):
+    """What the four pixels hold around which points project, each for itself.
+
+    :param depth: (H, W), as in :func:`depth_in_metres`.
+    :param points: (N, 3, P) float32 metres, camera frame, all finite.
+    :returns: metres (N, 2, 2, P) float32, 0 where nothing is measured; rays x (N, 1, 2, P) and
+        y (N, 2, 1, P) of the pixels, of undistorted cameras, or all (N, 2, 2, P); and how near each
+        pixel is: (N, 2, 2, P), with a sum of 1 inside the image, as in bilinear interpolation.
+    """
+    xp = array_api_compat.array_namespace(points)
+    device = array_api_compat.device(points)
+    height, width = depth.shape
+    z = points[:, 2:].clip(NEAREST)
+    u, v = intrinsics.project(points[:, :1] / z, points[:, 1:2] / z)
+    u, v = u[:, None], v[:, None]
+    pair = xp.arange(2, dtype=xp.float32, device=device)
+    column = xp.floor(u).clip(0, max(width - 2, 0)) + pair[:, None] * min(width - 1, 1)
+    row = xp.floor(v).clip(0, max(height - 2, 0)) + pair[:, None, None] * min(height - 1, 1)
+    near = (1 - xp.abs(u - column)).clip(0) * (1 - xp.abs(v - row)).clip(0)
+    depth_m = depth_in_metres(xp.reshape(depth, (-1,))[_index(column, row, width)])
+    return depth_m, *intrinsics.unproject(column, row, (height, width)), near
 
 
 def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1):
@@ -145,6 +169,14 @@ def ray_map(intrinsics: Intrinsics, height: int, width: int) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _resident_ray_map(intrinsics: Intrinsics, height: int, width: int, xp, device):
     return xp.asarray(ray_map(intrinsics, height, width), device=device)
+
+
+def _index(column, row, width: int):
+    """Places of pixels, float32 and whole, in a flat image."""
+    xp = array_api_compat.array_namespace(column)
+    # by way of 32 bits, which take a quarter of the time
+    index = xp.astype(row, xp.int32) * width + xp.astype(column, xp.int32)
+    return xp.astype(index, xp.int64)
 
 
 def _distort(x, y, distortion: tuple[float, ...], model: str):
