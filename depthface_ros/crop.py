@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import array_api_compat
 
+from depthface_ros.arrays import device_of, namespace
 from depthface_ros.camera import Intrinsics, measured_points
 from depthface_ros.rotations import cross, unit
 
@@ -42,7 +42,7 @@ def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
 
 def pose_frame(head_centre_camera, roll=None):
     """Where :func:`pose_crop` looks: camera_from_crop (N, 4, 4) of the same arguments."""
-    xp = array_api_compat.array_namespace(head_centre_camera)
+    xp = namespace(head_centre_camera)
     up = xp.zeros_like(head_centre_camera)
     up = xp.stack([up[:, 0], up[:, 1] - 1, up[:, 2]], axis=-1)  # -y is up in an optical frame
     camera_from_grid = _look_at(head_centre_camera, up)
@@ -65,8 +65,8 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     :returns: (N, 4, S, S) float32; channels 0-2 are the points in the face frame in units of half
         the crop's size, channel 3 as in :func:`pose_crop`.
     """
-    xp = array_api_compat.array_namespace(camera_from_face)
-    device = array_api_compat.device(camera_from_face)
+    xp = namespace(camera_from_face)
+    device = device_of(camera_from_face)
     rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     centre = sellion + xp.matmul(rotation, _face_centre(xp, device))[..., 0]
     camera_from_grid = _look_at(centre, rotation[:, :, 2])
@@ -76,8 +76,8 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
 
 def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_size):
     """Sample depth on a grid across the viewing ray; points come in the value frame / half_size."""
-    xp = array_api_compat.array_namespace(centre)
-    ticks = _ticks(xp, array_api_compat.device(centre))
+    xp = namespace(centre)
+    ticks = _ticks(xp, device_of(centre))
     right, down, forward = (camera_from_grid[:, :, i, None] for i in range(3))
     # Sums and products one by one, which all engines round alike, as matrix products they do not:
     # in equal frames all of them look at the same pixels.
@@ -113,14 +113,14 @@ def _ticks(xp, device):
 
 def _look_at(target, up):
     """Rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
-    xp = array_api_compat.array_namespace(target)
+    xp = namespace(target)
     forward = unit(target)
     right = unit(cross(forward, up))
     return xp.stack([right, cross(forward, right), forward], axis=-1)
 
 
 def _rotation_about_z(angle):
-    xp = array_api_compat.array_namespace(angle)
+    xp = namespace(angle)
     c, s, zero, one = xp.cos(angle), xp.sin(angle), xp.zeros_like(angle), xp.ones_like(angle)
     rows = [xp.stack(row, axis=-1) for row in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
     return xp.stack(rows, axis=-2)
@@ -128,7 +128,7 @@ def _rotation_about_z(angle):
 
 def _rigid(rotation, translation):
     """Homogeneous (N, 4, 4) of rotations (N, 3, 3) and translations (N, 3)."""
-    xp = array_api_compat.array_namespace(rotation)
+    xp = namespace(rotation)
     top = xp.concat([rotation, translation[:, :, None]], axis=2)
     bottom = xp.concat([xp.zeros_like(top[:, :1, :3]), xp.ones_like(top[:, :1, :1])], axis=2)
     return xp.concat([top, bottom], axis=1)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import array_api_compat
 import numpy as np
 
 from depthface_ros import head_finder
 from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
+from depthface_ros.arrays import namespace
 from depthface_ros.calibration import Calibration
 from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import (
@@ -32,6 +32,7 @@ MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics 
 
 ALIGNED_TRIANGLES = 6  # every so many: 600 of them say as much as all
 
+HOPELESS = 3.0  # times the largest doubt of a face: so doubtful a head is not looked at again
 # To multiples of these, far below what networks notice, goes where the pose network looks: powers
 # of 2, so that multiples are exact.
 CENTRE_STEP = 1 / 256  # m
@@ -191,7 +192,7 @@ class FaceEstimator:
         return found['heatmap'][0], found['offset'][0], points
 
     def _pose_stage(self, depth, intrinsics, camera_from_crop, lap=_ignore):
-        xp = array_api_compat.array_namespace(camera_from_crop)
+        xp = namespace(camera_from_crop)
         crops = crop_in_frame(depth, intrinsics, camera_from_crop)
         measured = xp.mean(xp.astype(crops[:, 3] > 0, xp.float32), axis=(1, 2))
         lap('pose crop')
@@ -202,7 +203,7 @@ class FaceEstimator:
 
     def _shape_stage(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
                      lap=_ignore):
-        xp = array_api_compat.array_namespace(camera_from_face)
+        xp = namespace(camera_from_face)
         crops = shape_crop(depth, intrinsics, camera_from_face)
         lap('shape crop')
         shape = self.engine.run('face_shape', crops)
@@ -235,12 +236,14 @@ class FaceEstimator:
         """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
 
         The new crop has the head in its middle and upright, if the first look was right. The
-        network tells which of the two it is surer of.
+        network tells which of the two it is surer of. Where it sees no face by far, a better crop
+        shows none either.
         """
         centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
         roll = tilt(poses.camera_from_face, centres)
         off = np.linalg.norm(centres - head_centres, axis=1)
         again = (off > self.config.recentre) | (np.abs(roll) > self.config.upright)
+        again &= poses.rotation_std <= HOPELESS * self.config.max_rotation_std
         again = np.flatnonzero(again & np.isfinite(off) & (centres[:, 2] > MIN_DEPTH))
         if not len(again):
             return
@@ -293,11 +296,12 @@ def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
 
 def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
-    forward = centres / np.linalg.norm(centres, axis=1, keepdims=True)
-    scalp = camera_from_face[:, :3, 2]
-    right = np.cross(forward, [0, -1, 0])  # the crop's axes, as long as the cosine of its pitch
-    down = np.cross(forward, right)
-    return np.arctan2((scalp * right).sum(axis=1), -(scalp * down).sum(axis=1)).astype(np.float32)
+    x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
+    a, b, c = camera_from_face[:, :3, 2].T  # to the scalp
+    # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
+    # its pitch
+    right, down = a * z - c * x, b * (x * x + z * z) - y * (a * x + c * z)
+    return np.arctan2(right, -down).astype(np.float32)
 
 
 def rounded(values: np.ndarray, step: float) -> np.ndarray:
