@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import array_api_compat
 import numpy as np
+
+from depthface_ros.arrays import device_of, namespace
 
 DISTORTION_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
 NEAREST = 1e-3  # m; a camera sees nothing nearer, nor what is behind it
@@ -60,14 +61,14 @@ class Intrinsics:
         """
         if not self.distortion:
             return (u - self.cx) / self.fx, (v - self.cy) / self.fy
-        xp = array_api_compat.array_namespace(u)
+        xp = namespace(u)
         height, width = size or (int(xp.max(v)) + 1, int(xp.max(u)) + 1)
         # rounded up, so that crops of one camera share one map
         rays = _resident_ray_map(self, -(-height // 256) * 256, -(-width // 256) * 256, xp,
-                                 array_api_compat.device(u))
-        index = xp.astype(v, xp.int64) * rays.shape[1] + xp.astype(u, xp.int64)
+                                 device_of(u))
+        index = _index(u, v, rays.shape[1])
         found = xp.take(xp.reshape(rays, (-1, 2)), xp.reshape(index, (-1,)), axis=0)
-        found = xp.reshape(found, (*u.shape, 2))
+        found = xp.reshape(found, (*index.shape, 2))
         return found[..., 0], found[..., 1]
 
 
@@ -78,7 +79,7 @@ def depth_in_metres(depth):
         not finite or <= 0), as REP-118 says. numpy or torch.
     :raises ValueError: another dtype.
     """
-    xp = array_api_compat.array_namespace(depth)
+    xp = namespace(depth)
     if depth.dtype == xp.uint16:
         return xp.astype(depth, xp.float32) * 0.001
     if depth.dtype == xp.float32:
@@ -96,16 +97,18 @@ def measured_points(depth, intrinsics: Intrinsics, points):
     :param points: (N, 3, P) float32 metres, camera frame, all finite.
     :returns: (N, 3, P) float32 metres, camera frame; 0 where nothing is measured.
     """
-    xp = array_api_compat.array_namespace(points)
+    xp = namespace(points)
     height, width = depth.shape[-2:]
     x, y, z = (points[:, i:i + 1] for i in range(3))
     # methods: the array API's clip for torch waits for the GPU
-    u, v = intrinsics.project(x / z.clip(NEAREST), y / z.clip(NEAREST))
-    column, row = xp.round(u).clip(0, width - 1), xp.round(v).clip(0, height - 1)
-    inside = (xp.abs(u - column) <= 0.5) & (xp.abs(v - row) <= 0.5) & (z > NEAREST)
-    pixel = xp.astype(row, xp.int64) * width + xp.astype(column, xp.int64)
+    before = z.clip(NEAREST)
+    u, v = intrinsics.project(x / before, y / before)
+    u, v = xp.round(u), xp.round(v)
+    column, row = u.clip(0, width - 1), v.clip(0, height - 1)
+    inside = (u == column) & (v == row) & (z == before)
+    pixel = _index(column, row, width)
     if depth.ndim == 3:
-        image = xp.arange(points.shape[0], device=array_api_compat.device(points))
+        image = xp.arange(points.shape[0], device=device_of(points))
         pixel = pixel + (height * width) * image[:, None, None]
     depth_m = depth_in_metres(xp.reshape(depth, (-1,))[pixel]) * xp.astype(inside, xp.float32)
     # of the pixel's own centre: the point is exact
@@ -113,21 +116,52 @@ def measured_points(depth, intrinsics: Intrinsics, points):
     return xp.concat([x * depth_m, y * depth_m, depth_m], axis=1)
 
 
-def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1):
+def depth_around(depth, intrinsics: Intrinsics, points):
+    """What the four pixels hold around which points project, each for itself.
+
+    :param depth: (H, W), as in :func:`depth_in_metres`.
+    :param points: (N, 3, P) float32 metres, camera frame, all finite.
+    :returns: metres (N, 2, 2, P) float32, 0 where nothing is measured; rays x (N, 1, 2, P) and
+        y (N, 2, 1, P) of the pixels, of undistorted cameras, or all (N, 2, 2, P); and how near each
+        pixel is: (N, 2, 2, P), with a sum of 1 inside the image, as in bilinear interpolation.
+    """
+    xp = namespace(points)
+    height, width = depth.shape
+    z = points[:, 2].clip(NEAREST)
+    goal = xp.stack(intrinsics.project(points[:, 0] / z, points[:, 1] / z), axis=1)[:, :, None]
+    last, steps = _last_pair(height, width, xp, device_of(points))
+    pixels = xp.minimum(xp.floor(goal).clip(0), last) + steps  # (N, 2, 2, P): u and v, of two each
+    near = (1 - xp.abs(goal - pixels)).clip(0)
+    near = near[:, 1, :, None] * near[:, 0, None]
+    column, row = pixels[:, 0, None], pixels[:, 1, :, None]
+    depth_m = depth_in_metres(xp.reshape(depth, (-1,))[_index(column, row, width)])
+    return depth_m, *intrinsics.unproject(column, row, (height, width)), near
+
+
+@lru_cache(maxsize=None)  # a few bytes a size, which CUDA graphs may hold on to
+def _last_pair(height: int, width: int, xp, device):
+    """The first of the last two pixels (2, 1, 1), u and v, and steps (2, 2, 1) from it to both."""
+    last = xp.asarray([max(width - 2, 0), max(height - 2, 0)], dtype=xp.float32, device=device)
+    steps = xp.asarray([[0, min(width - 1, 1)], [0, min(height - 1, 1)]], dtype=xp.float32,
+                       device=device)
+    return last[:, None, None], steps[..., None]
+
+
+def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1, axis: int = -1):
     """Back-project a depth image: points (H, W, 3) float32, metres, camera frame; 0 if invalid.
 
     :param depth_m: (H, W) float32 metres; where it is a strided view of a larger image, `first`
         and `stride` say which pixels of that image it holds: first + k * stride on both axes.
+    :param axis: of x, y and z in what is returned.
     """
-    xp = array_api_compat.array_namespace(depth_m)
-    device = array_api_compat.device(depth_m)
+    xp = namespace(depth_m)
+    device = device_of(depth_m)
     height, width = depth_m.shape
     columns = xp.arange(width, dtype=xp.float32, device=device) * stride + first
     rows = xp.arange(height, dtype=xp.float32, device=device) * stride + first
-    u, v = xp.broadcast_arrays(columns[None, :], rows[:, None])
     size = first + (height - 1) * stride + 1, first + (width - 1) * stride + 1
-    x, y = intrinsics.unproject(u, v, size)
-    return xp.stack([x * depth_m, y * depth_m, depth_m], axis=-1)
+    x, y = intrinsics.unproject(columns[None, :], rows[:, None], size)
+    return xp.stack([x * depth_m, y * depth_m, depth_m], axis=axis)
 
 
 @lru_cache(maxsize=8)
@@ -147,9 +181,17 @@ def _resident_ray_map(intrinsics: Intrinsics, height: int, width: int, xp, devic
     return xp.asarray(ray_map(intrinsics, height, width), device=device)
 
 
+def _index(column, row, width: int):
+    """Places of pixels, float32 and whole, in a flat image."""
+    xp = namespace(column)
+    # by way of 32 bits, which take a quarter of the time
+    index = xp.astype(row, xp.int32) * width + xp.astype(column, xp.int32)
+    return xp.astype(index, xp.int64)
+
+
 def _distort(x, y, distortion: tuple[float, ...], model: str):
     """Apply the lens model of OpenCV (calib3d, 'Detailed Description') to directions (x, y, 1)."""
-    xp = array_api_compat.array_namespace(x)
+    xp = namespace(x)
     r2 = x * x + y * y
     if model == 'equidistant':
         k1, k2, k3, k4 = (*distortion, 0, 0, 0, 0)[:4]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import array_api_compat
 
+from depthface_ros.arrays import device_of, namespace
 from depthface_ros.camera import Intrinsics, measured_points
 from depthface_ros.rotations import cross, unit
 
@@ -36,16 +36,25 @@ def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
         of half the crop's size; channel 3 tells a measured point (1) from a hole (0) and from a
         measurement that lies far in front of or behind the head (-1).
     """
-    xp = array_api_compat.array_namespace(head_centre_camera)
+    camera_from_crop = pose_frame(head_centre_camera, roll)
+    return crop_in_frame(depth, intrinsics, camera_from_crop), camera_from_crop
+
+
+def pose_frame(head_centre_camera, roll=None):
+    """Where :func:`pose_crop` looks: camera_from_crop (N, 4, 4) of the same arguments."""
+    xp = namespace(head_centre_camera)
     up = xp.zeros_like(head_centre_camera)
     up = xp.stack([up[:, 0], up[:, 1] - 1, up[:, 2]], axis=-1)  # -y is up in an optical frame
     camera_from_grid = _look_at(head_centre_camera, up)
     if roll is not None:
         camera_from_grid = xp.matmul(camera_from_grid, _rotation_about_z(roll))
-    camera_from_crop = _rigid(camera_from_grid, head_centre_camera)
-    crops = _crop(depth, intrinsics, camera_from_grid, head_centre_camera, camera_from_crop,
-                  POSE_CROP_SIZE / 2)
-    return crops, camera_from_crop
+    return _rigid(camera_from_grid, head_centre_camera)
+
+
+def crop_in_frame(depth, intrinsics: Intrinsics, camera_from_crop):
+    """The crops (N, 4, S, S) of :func:`pose_crop` of frames that are known."""
+    return _crop(depth, intrinsics, camera_from_crop[:, :3, :3], camera_from_crop[:, :3, 3],
+                 camera_from_crop, POSE_CROP_SIZE / 2)
 
 
 def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
@@ -56,8 +65,8 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     :returns: (N, 4, S, S) float32; channels 0-2 are the points in the face frame in units of half
         the crop's size, channel 3 as in :func:`pose_crop`.
     """
-    xp = array_api_compat.array_namespace(camera_from_face)
-    device = array_api_compat.device(camera_from_face)
+    xp = namespace(camera_from_face)
+    device = device_of(camera_from_face)
     rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     centre = sellion + xp.matmul(rotation, _face_centre(xp, device))[..., 0]
     camera_from_grid = _look_at(centre, rotation[:, :, 2])
@@ -67,22 +76,27 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
 
 def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_size):
     """Sample depth on a grid across the viewing ray; points come in the value frame / half_size."""
-    xp = array_api_compat.array_namespace(centre)
-    right, down, forward = (camera_from_grid[:, :, i] for i in range(3))
-    plane = xp.stack([right * half_size, down * half_size, centre], axis=-1)
-    grid = xp.matmul(plane, _grid(xp, array_api_compat.device(centre)))
-    points = measured_points(depth, intrinsics, grid)
+    xp = namespace(centre)
+    ticks = _ticks(xp, device_of(centre))
+    right, down, forward = (camera_from_grid[:, :, i, None] for i in range(3))
+    # Sums and products one by one, which all engines round alike, as matrix products they do not:
+    # in equal frames all of them look at the same pixels.
+    rows = centre[:, :, None] + half_size * down * ticks
+    points = rows[..., None] + (half_size * right * ticks)[:, :, None, :]
+    points = measured_points(depth, intrinsics, xp.reshape(points, (-1, 3, CROP_PIXELS ** 2)))
 
     # one product takes points to values and to their distance from the grid's plane
     value_from_camera = xp.matrix_transpose(camera_from_value[:, :3, :3]) / half_size
-    across = forward[:, None, :] / (DEPTH_LIMIT * half_size)
+    across = xp.matrix_transpose(forward) / (DEPTH_LIMIT * half_size)
     linear = xp.concat([value_from_camera, across], axis=1)
     origin = xp.concat([xp.matmul(value_from_camera, camera_from_value[:, :3, 3:]),
                         xp.matmul(across, centre[:, :, None])], axis=1)
-    values = xp.matmul(linear, points) - origin
+    crops = xp.matmul(linear, points)
+    crops -= origin
     measured = points[:, 2:] > 0
-    near = xp.astype(measured & (xp.abs(values[:, 3:]) < 1), xp.float32)
-    crops = xp.concat([values[:, :3] * near, 2 * near - xp.astype(measured, xp.float32)], axis=1)
+    near = xp.astype(measured & (xp.abs(crops[:, 3:]) < 1), xp.float32)
+    crops[:, :3] *= near
+    crops[:, 3:] = 2 * near - xp.astype(measured, xp.float32)
     return xp.reshape(crops, (-1, 4, CROP_PIXELS, CROP_PIXELS))
 
 
@@ -92,23 +106,21 @@ def _face_centre(xp, device):
 
 
 @lru_cache(maxsize=8)
-def _grid(xp, device):
-    """Pixels of a crop, row by row: (3, S * S) of right and down in -1..1, and 1."""
-    ticks = (xp.arange(CROP_PIXELS, dtype=xp.float32, device=device) + 0.5) * (2 / CROP_PIXELS) - 1
-    right, down = xp.broadcast_arrays(ticks[None, :], ticks[:, None])
-    return xp.reshape(xp.stack([right, down, xp.ones_like(right)]), (3, -1))
+def _ticks(xp, device):
+    """Where the middles of a crop's pixels lie, in -1..1."""
+    return (xp.arange(CROP_PIXELS, dtype=xp.float32, device=device) + 0.5) * (2 / CROP_PIXELS) - 1
 
 
 def _look_at(target, up):
     """Rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
-    xp = array_api_compat.array_namespace(target)
+    xp = namespace(target)
     forward = unit(target)
     right = unit(cross(forward, up))
     return xp.stack([right, cross(forward, right), forward], axis=-1)
 
 
 def _rotation_about_z(angle):
-    xp = array_api_compat.array_namespace(angle)
+    xp = namespace(angle)
     c, s, zero, one = xp.cos(angle), xp.sin(angle), xp.zeros_like(angle), xp.ones_like(angle)
     rows = [xp.stack(row, axis=-1) for row in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
     return xp.stack(rows, axis=-2)
@@ -116,7 +128,7 @@ def _rotation_about_z(angle):
 
 def _rigid(rotation, translation):
     """Homogeneous (N, 4, 4) of rotations (N, 3, 3) and translations (N, 3)."""
-    xp = array_api_compat.array_namespace(rotation)
+    xp = namespace(rotation)
     top = xp.concat([rotation, translation[:, :, None]], axis=2)
     bottom = xp.concat([xp.zeros_like(top[:, :1, :3]), xp.ones_like(top[:, :1, :1])], axis=2)
     return xp.concat([top, bottom], axis=1)

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import array_api_compat
 import numpy as np
 
 from depthface_ros import head_finder
 from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
+from depthface_ros.arrays import namespace
 from depthface_ros.calibration import Calibration
 from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import (
     FACE_CENTRE_FACE,
     HEAD_CENTRE_FACE,
     POSE_CROP_SIZE,
-    pose_crop,
+    crop_in_frame,
+    pose_frame,
     shape_crop,
 )
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
@@ -30,6 +31,12 @@ from depthface_ros.settings import setting
 MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
 
 ALIGNED_TRIANGLES = 6  # every so many: 600 of them say as much as all
+
+HOPELESS = 3.0  # times the largest doubt of a face: so doubtful a head is not looked at again
+# To multiples of these, far below what networks notice, goes where the pose network looks: powers
+# of 2, so that multiples are exact.
+CENTRE_STEP = 1 / 256  # m
+ROLL_STEP = 1 / 64  # rad
 
 
 @dataclass(frozen=True)
@@ -184,9 +191,9 @@ class FaceEstimator:
         found = self.engine.run('head_finder', points[None])
         return found['heatmap'][0], found['offset'][0], points
 
-    def _pose_stage(self, depth, intrinsics, head_centres, *roll, lap=_ignore):
-        xp = array_api_compat.array_namespace(head_centres)
-        crops, camera_from_crop = pose_crop(depth, intrinsics, head_centres, *roll)
+    def _pose_stage(self, depth, intrinsics, camera_from_crop, lap=_ignore):
+        xp = namespace(camera_from_crop)
+        crops = crop_in_frame(depth, intrinsics, camera_from_crop)
         measured = xp.mean(xp.astype(crops[:, 3] > 0, xp.float32), axis=(1, 2))
         lap('pose crop')
         answer = self.engine.run('head_pose', crops)
@@ -196,7 +203,7 @@ class FaceEstimator:
 
     def _shape_stage(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
                      lap=_ignore):
-        xp = array_api_compat.array_namespace(camera_from_face)
+        xp = namespace(camera_from_face)
         crops = shape_crop(depth, intrinsics, camera_from_face)
         lap('shape crop')
         shape = self.engine.run('face_shape', crops)
@@ -212,10 +219,15 @@ class FaceEstimator:
                 shape['expression'])
 
     def _predict_poses(self, depth, intrinsics, head_centres, roll, lap) -> Poses:
-        """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is."""
+        """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is.
+
+        Where to crop is rounded, and worked out on the host: engines whose networks differ in the
+        last digits go on from the same pixels.
+        """
+        camera_from_crop = pose_frame(rounded(head_centres, CENTRE_STEP),
+                                      None if roll is None else rounded(roll, ROLL_STEP))
         camera_from_face, measured, confidence, log_variance = self._compute(
-            self._pose_stage, depth, intrinsics,
-            (head_centres,) if roll is None else (head_centres, roll), lap)
+            self._pose_stage, depth, intrinsics, (camera_from_crop,), lap)
         lap('pose network')
         confidence = np.where(measured >= self.config.min_measured, confidence, np.nan)
         return Poses(camera_from_face, confidence, *np.exp(0.5 * log_variance).T.copy())
@@ -224,12 +236,14 @@ class FaceEstimator:
         """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
 
         The new crop has the head in its middle and upright, if the first look was right. The
-        network tells which of the two it is surer of.
+        network tells which of the two it is surer of. Where it sees no face by far, a better crop
+        shows none either.
         """
         centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
         roll = tilt(poses.camera_from_face, centres)
         off = np.linalg.norm(centres - head_centres, axis=1)
         again = (off > self.config.recentre) | (np.abs(roll) > self.config.upright)
+        again &= poses.rotation_std <= HOPELESS * self.config.max_rotation_std
         again = np.flatnonzero(again & np.isfinite(off) & (centres[:, 2] > MIN_DEPTH))
         if not len(again):
             return
@@ -282,11 +296,17 @@ def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
 
 def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
-    forward = centres / np.linalg.norm(centres, axis=1, keepdims=True)
-    scalp = camera_from_face[:, :3, 2]
-    right = np.cross(forward, [0, -1, 0])  # the crop's axes, as long as the cosine of its pitch
-    down = np.cross(forward, right)
-    return np.arctan2((scalp * right).sum(axis=1), -(scalp * down).sum(axis=1)).astype(np.float32)
+    x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
+    a, b, c = camera_from_face[:, :3, 2].T  # to the scalp
+    # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
+    # its pitch
+    right, down = a * z - c * x, b * (x * x + z * z) - y * (a * x + c * z)
+    return np.arctan2(right, -down).astype(np.float32)
+
+
+def rounded(values: np.ndarray, step: float) -> np.ndarray:
+    """The nearest multiples of a step."""
+    return np.round(values * np.float32(1 / step)) * np.float32(step)
 
 
 def _checked(heads: Heads) -> Heads:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import array_api_compat
 import numpy as np
 
+from depthface_ros.arrays import device_of, namespace
 from depthface_ros.camera import Intrinsics, depth_in_metres, point_map
 from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.settings import setting
@@ -41,17 +41,16 @@ def finder_input(depth, intrinsics: Intrinsics):
 
     :param depth: (H, W) uint16 millimetres or float32 metres; numpy or torch.
     """
-    xp = array_api_compat.array_namespace(depth)
+    xp = namespace(depth)
     stride = finder_stride(*depth.shape, intrinsics.fx)
     sampled = depth_in_metres(depth[stride // 2::stride, stride // 2::stride])
     height, width = sampled.shape
     canvas = xp.zeros((4, FINDER_HEIGHT, next(w for w in FINDER_WIDTHS if w >= width)),
-                      dtype=xp.float32, device=array_api_compat.device(depth))
+                      dtype=xp.float32, device=device_of(depth))
     if height and width:
         valid = (sampled > 0) & (sampled < MAX_DEPTH)
         sampled = xp.where(valid, sampled, xp.zeros_like(sampled))
-        points = point_map(sampled, intrinsics, stride // 2, stride)
-        canvas[:3, :height, :width] = xp.permute_dims(points, (2, 0, 1))
+        canvas[:3, :height, :width] = point_map(sampled, intrinsics, stride // 2, stride, axis=0)
         canvas[3, :height, :width] = xp.astype(valid, xp.float32)
     return canvas
 
@@ -74,29 +73,28 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
     :param offset: (3, 30, W / 4) metres.
     :param points: (4, 120, W) what :func:`finder_input` gave.
     """
-    rows, columns = heatmap.shape
-    blocks = points.reshape(4, rows, FINDER_CELL, columns, FINDER_CELL)
-    blocks = blocks.transpose(0, 1, 3, 2, 4).reshape(4, rows, columns, FINDER_CELL ** 2)
-    depths = np.where(blocks[3] > 0, blocks[2], np.inf)
-    nearest = np.argmin(depths, axis=-1)[None, :, :, None]
-    reference = np.take_along_axis(blocks[:3], nearest, axis=-1)[..., 0]
+    padded = np.full([size + 2 for size in heatmap.shape], -np.inf, np.float32)
+    padded[1:-1, 1:-1] = heatmap
+    highest = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])  # of three rows
+    highest = np.maximum(np.maximum(highest[:, :-2], highest[:, 1:-1]), highest[:, 2:])
 
-    around = np.pad(heatmap, 1, constant_values=-np.inf)
-    highest = np.max([around[i:i + rows, j:j + columns]
-                      for i in range(3) for j in range(3)], axis=0)
-    peaks = (heatmap == highest) & (heatmap > config.threshold) & np.isfinite(depths).any(axis=-1)
-    votes = reference + offset
-    centres, scores = votes[:, peaks].T, heatmap[peaks]
+    row, column = np.nonzero(heatmap > VOTE_SHARE * config.threshold)  # no other cell is asked
+    blocks = points.reshape(4, heatmap.shape[0], FINDER_CELL, heatmap.shape[1], FINDER_CELL)
+    blocks = blocks[:, row, :, column].reshape(-1, 4, FINDER_CELL ** 2)
+    depths = np.where(blocks[:, 3] > 0, blocks[:, 2], np.inf)
+    nearest = np.argmin(depths, axis=1)
+    votes = blocks[np.arange(len(blocks)), :3, nearest] + offset[:, row, column].T
+    measured = np.isfinite(depths).any(axis=1) & np.isfinite(votes).all(axis=1)
+    row, column, votes = row[measured], column[measured], votes[measured]
+    heat = heatmap[row, column]
 
-    plausible = np.isfinite(centres).all(axis=-1) & (centres[:, 2] > MIN_DEPTH)
-    centres, scores = centres[plausible], scores[plausible]
+    peaks = ((heat == highest[row, column]) & (heat > config.threshold)
+             & (votes[:, 2] > MIN_DEPTH))
+    centres, scores = votes[peaks], heat[peaks]
     order = np.argsort(-scores, kind='stable')
+    order = order[separate(centres[order], config.separation)[:config.max_heads]]
     centres, scores = centres[order], scores[order]
-    kept = separate(centres, config.separation)[:config.max_heads]
-    centres, scores = centres[kept], scores[kept]
 
-    measured = np.isfinite(depths).any(axis=-1) & np.isfinite(votes).all(axis=0)
-    votes, heat = votes[:, measured].T, heatmap[measured]
     weights = np.where(heat > VOTE_SHARE * scores[:, None], heat, 0)
     for radius in VOTE_RADII:
         near = np.linalg.norm(votes[None] - centres[:, None], axis=-1) < radius
@@ -107,6 +105,8 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
 
 def separate(positions: np.ndarray, distance: float) -> np.ndarray:
     """Indices of the positions (N, 3), best first, that stay: each silences worse ones near it."""
+    if len(positions) < 2:
+        return np.arange(len(positions))
     near = np.linalg.norm(positions[:, None] - positions[None], axis=-1) < distance
     alive = np.ones(len(positions), bool)
     for i in range(len(positions)):

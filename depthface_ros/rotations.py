@@ -2,7 +2,9 @@
 """Rotations out of what networks predict and into what messages want; numpy or torch."""
 from __future__ import annotations
 
-import array_api_compat
+from functools import lru_cache
+
+from depthface_ros.arrays import device_of, namespace
 
 
 def rotation_from_6d(columns):
@@ -11,7 +13,7 @@ def rotation_from_6d(columns):
     Gram-Schmidt as in Zhou et al. 2019, 'On the Continuity of Rotation Representations in Neural
     Networks', equation 15: the first three numbers are the first column.
     """
-    xp = array_api_compat.array_namespace(columns)
+    xp = namespace(columns)
     first = unit(columns[..., :3])
     second = columns[..., 3:]
     second = unit(second - first * xp.sum(first * second, axis=-1, keepdims=True))
@@ -23,17 +25,39 @@ def rotation_from_vector(vectors):
 
     Rodrigues' formula, I + sin(a)/a K + (1 - cos(a))/a^2 K^2 with K the cross-product matrix.
     """
-    xp = array_api_compat.array_namespace(vectors)
+    xp = namespace(vectors)
     square = xp.sum(vectors * vectors, axis=-1)[..., None, None]
     half = 0.5 * xp.sqrt(square).clip(1e-12)  # below, the sine is the angle
     sinc = xp.sin(half) / half  # sin(a)/a is sinc cos(a/2), and (1 - cos(a))/a^2 is sinc^2 / 2
-    x, y, z = (vectors[..., i] for i in range(3))
-    zero = xp.zeros_like(x)
-    cross_product = xp.reshape(xp.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1),
-                               (*vectors.shape, 3))
-    identity = xp.eye(3, dtype=vectors.dtype, device=array_api_compat.device(vectors))
-    return (identity + sinc * xp.cos(half) * cross_product
-            + sinc ** 2 / 2 * xp.matmul(cross_product, cross_product))
+    identity, product = _identity_and_product(vectors)
+    return (identity + sinc * xp.cos(half) * product
+            + sinc ** 2 / 2 * xp.matmul(product, product))
+
+
+def small_rotation(vectors):
+    """As :func:`rotation_from_vector`, but by 2 atan(a / 2) for an angle a: (..., 3).
+
+    Cayley's map. For angles so small that this is the same it takes half the time.
+    """
+    xp = namespace(vectors)
+    identity, product = _identity_and_product(0.5 * vectors)
+    scale = 2 / (1 + 0.25 * xp.sum(vectors * vectors, axis=-1))
+    return identity + scale[..., None, None] * (product + xp.matmul(product, product))
+
+
+def _identity_and_product(vectors):
+    """The identity, and the matrices by which vectors (..., 3) multiply in cross products."""
+    xp = namespace(vectors)
+    identity, products = _identity_and_axes(vectors.dtype, xp, device_of(vectors))
+    return identity, xp.reshape(xp.matmul(vectors, products), (*vectors.shape, 3))
+
+
+@lru_cache(maxsize=8)
+def _identity_and_axes(dtype, xp, device):
+    """The identity (3, 3), and cross products by each of its rows: (3, 9)."""
+    identity = xp.eye(3, dtype=dtype, device=device)
+    products = [cross(row[None], identity, axis=-1) for row in identity]
+    return identity, xp.reshape(xp.stack([xp.matrix_transpose(p) for p in products]), (3, 9))
 
 
 def quaternion_from_rotation(rotation):
@@ -42,7 +66,7 @@ def quaternion_from_rotation(rotation):
     Each row of the matrix below is the quaternion times four times one of its own elements
     (Shepperd 1978); the longest row loses the least to rounding.
     """
-    xp = array_api_compat.array_namespace(rotation)
+    xp = namespace(rotation)
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (
         tuple(rotation[..., i, j] for j in range(3)) for i in range(3))
     rows = xp.stack([xp.stack(row, axis=-1) for row in (
@@ -63,7 +87,7 @@ def vector_from_rotation(rotation):
     Near half a turn that is too little to go by; there the quaternion's part is the axis times the
     sine of half the angle.
     """
-    xp = array_api_compat.array_namespace(rotation)
+    xp = namespace(rotation)
     r, factor = rotation, 1
     axis = xp.stack([r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0],
                      r[..., 1, 0] - r[..., 0, 1]], axis=-1)
@@ -77,7 +101,7 @@ def vector_from_rotation(rotation):
 
 def compose(a_from_b, rotation, translation):
     """a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
-    xp = array_api_compat.array_namespace(a_from_b)
+    xp = namespace(a_from_b)
     turned = xp.matmul(a_from_b[:, :3, :3], rotation)
     moved = xp.matmul(a_from_b[:, :3, :3], translation[:, :, None]) + a_from_b[:, :3, 3:]
     return xp.concat([xp.concat([turned, moved], axis=2), a_from_b[:, 3:]], axis=1)
@@ -89,7 +113,7 @@ def yaw_pitch_roll(camera_from_face):
     Yaw turns it to its own left, pitch down, roll tilts the scalp to its own right; in that order
     about axes that turn with the face (z, y, x of the face frame).
     """
-    xp = array_api_compat.array_namespace(camera_from_face)
+    xp = namespace(camera_from_face)
     # rows of the rotation in the frame of a face that looks into the camera: x = -z, y = x, z = -y
     forward, left, up = (-camera_from_face[..., 2, :3], camera_from_face[..., 0, :3],
                          -camera_from_face[..., 1, :3])
@@ -101,15 +125,17 @@ def yaw_pitch_roll(camera_from_face):
 def cross(a, b, axis=-1):
     """Cross products of vectors along an axis of length 3.
 
-    As the array API's own, which takes four times as long for few vectors.
+    As the array API's own, which takes far longer for few vectors.
     """
-    xp = array_api_compat.array_namespace(a, b)
+    xp = namespace(a)
     before = (slice(None),) * (axis % a.ndim)
-    (ax, ay, az), (bx, by, bz) = ([vectors[(*before, i)] for i in range(3)] for vectors in (a, b))
-    return xp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=axis)
+    (a_yzx, a_zxy), (b_yzx, b_zxy) = (
+        [twice[(*before, slice(i, i + 3))] for i in (1, 2)]
+        for twice in (xp.concat([vectors, vectors], axis=axis) for vectors in (a, b)))
+    return a_yzx * b_zxy - a_zxy * b_yzx
 
 
 def unit(vectors):
     """Vectors (..., 3) made one long; those without length stay."""
-    xp = array_api_compat.array_namespace(vectors)
+    xp = namespace(vectors)
     return vectors / xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True)).clip(1e-12)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthface_ros.camera import Intrinsics, depth_in_metres, point_map
+from depthface_ros.camera import Intrinsics, depth_around, depth_in_metres, point_map
 
 DISTORTIONS = {
     'none': ((), 'plumb_bob'),
@@ -98,3 +98,30 @@ def test_torch_and_numpy_agree():
     expected = point_map(depth, camera('rational_polynomial'), 2, 3)
     found = point_map(torch.from_numpy(depth), camera('rational_polynomial'), 2, 3)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', DISTORTIONS)
+def test_the_pixels_around_a_point_lie_around_it(name):
+    intrinsics = camera(name)
+    v, u = np.mgrid[:576, :640]
+    depth = (2 + 0.001 * u + 0.002 * v).astype(np.float32)
+    points = np.random.default_rng(3).uniform((-0.5, -0.5, 1), (0.5, 0.5, 1), (1, 50, 3)).transpose(0, 2, 1)
+    depth_m, x, y, near = depth_around(depth, intrinsics, points.astype(np.float32))
+    np.testing.assert_allclose(near.sum(axis=(1, 2)), 1, atol=1e-5)
+    u, v = intrinsics.project(points[:, 0], points[:, 1])
+    np.testing.assert_allclose((near * depth_m).sum(axis=(1, 2)), 2 + 0.001 * u + 0.002 * v, atol=1e-5)
+    for rays, expected in ((x, points[:, 0]), (y, points[:, 1])):
+        np.testing.assert_allclose((near * rays).sum(axis=(1, 2)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('height, width', [(1, 1), (1, 5), (5, 1), (4, 6)])
+def test_beyond_the_image_there_is_nothing_around_a_point(height, width):
+    intrinsics = Intrinsics(1., 1., 0., 0.)
+    pixels = np.random.default_rng(4).uniform(-3, 9, (2, 200))
+    points = np.stack([*pixels, np.ones(200)])[None].astype(np.float32)
+    _, _, _, near = depth_around(np.ones((height, width), np.float32), intrinsics, points)
+    outside = [np.maximum(0 - pixel, pixel - (size - 1)).clip(0, 1) for pixel, size in zip(pixels, (width, height))]
+    expected = (1 - outside[0]) * (1 - outside[1])
+    if min(height, width) > 1:
+        np.testing.assert_allclose(near.sum(axis=(1, 2))[0], expected, atol=1e-5)
+    assert (near.sum(axis=(1, 2))[0][expected == 0] == 0).all()

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import (
-    CROP_PIXELS, FACE_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE, pose_crop, shape_crop)
+    CROP_PIXELS, FACE_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE, crop_in_frame, pose_crop, pose_frame, shape_crop)
 
 CAMERA = Intrinsics(575.0, 570.0, 318.0, 243.0)
 RADIUS = 0.1
@@ -149,3 +149,15 @@ def test_torch_and_numpy_agree_and_each_crop_may_have_its_image():
         expected, expected_pose = pose_crop(depth[i], CAMERA, centre[i:i + 1])
         np.testing.assert_allclose(crops[i].numpy(), expected[0], atol=1e-5)
         np.testing.assert_allclose(poses[i].numpy(), expected_pose[0], atol=1e-6)
+
+
+def test_in_equal_frames_torch_and_numpy_look_at_the_very_same_pixels():
+    torch = pytest.importorskip('torch')
+    rng = np.random.default_rng(0)
+    depth = rng.integers(900, 1100, (480, 640)).astype(np.uint16)  # no pixel is like its neighbour
+    count = 64
+    centres = rng.uniform((-0.4, -0.3, 0.9), (0.4, 0.3, 1.1), (count, 3)).astype(np.float32)
+    frames = pose_frame(centres, rng.uniform(-3, 3, count).astype(np.float32))
+    expected = crop_in_frame(depth, CAMERA, frames)
+    found = crop_in_frame(torch.from_numpy(depth), CAMERA, torch.from_numpy(frames)).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-5)

@@ -150,14 +150,12 @@ class Pretended:
 def test_no_stage_makes_a_gpu_wait_or_mixes_devices(on_device, camera):
     estimator = FaceEstimator(Pretended(on_device.engine))
     depth = torch.empty((480, 640), device='meta')
-    centres, roll = torch.empty((3, 3), device='meta'), torch.empty(3, device='meta')
-    poses = torch.empty((3, 4, 4), device='meta')
+    poses, std = torch.empty((3, 4, 4), device='meta'), torch.empty(3, device='meta')
 
     def all_stages():
         estimator._finder_stage(depth, camera)
-        estimator._pose_stage(depth, camera, centres)
-        estimator._pose_stage(depth, camera, centres, roll)
-        return estimator._shape_stage(depth, camera, poses, roll, roll)
+        estimator._pose_stage(depth, camera, poses)
+        return estimator._shape_stage(depth, camera, poses, std, std)
 
     all_stages()  # fills caches, as calls before a capture do
     with NeverWaits() as watch, NothingFromTheHost():

@@ -9,6 +9,7 @@ from depthface_ros.rotations import (
     quaternion_from_rotation,
     rotation_from_6d,
     rotation_from_vector,
+    small_rotation,
     vector_from_rotation,
     yaw_pitch_roll,
 )
@@ -26,6 +27,14 @@ def test_vectors_and_quaternions_agree_with_scipy():
     np.testing.assert_allclose(quaternion_from_rotation(truth.as_matrix()), truth.as_quat(canonical=True),
                                atol=1e-7)
     np.testing.assert_allclose(vector_from_rotation(truth.as_matrix()), truth.as_rotvec(), atol=1e-7)
+
+
+def test_small_rotations_are_rotations_and_nearly_those_of_their_vectors():
+    axis = np.array([2, -3, 6]) / 7
+    for angle in (0, 1e-8, 0.01, 0.2, 3):
+        found = small_rotation(angle * axis)
+        np.testing.assert_allclose(found, rotation_from_vector(2 * np.arctan(angle / 2) * axis), atol=1e-12)
+    np.testing.assert_allclose(small_rotation(0.1 * axis), rotation_from_vector(0.1 * axis), atol=1e-4)
 
 
 @pytest.mark.parametrize('angle', [0, 1e-8, 9e-5, 1.1e-4, 1e-3, np.pi - 1e-6, np.pi])
