@@ -32,6 +32,8 @@ MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics 
 
 ALIGNED_TRIANGLES = 6  # every so many: 600 of them say as much as all
 
+MOST_LOOKS = 4  # at a head; more than two only while the pose network is not
+SURE = 0.9  # that there is a face
 HOPELESS = 3.0  # times the largest doubt of a face: so doubtful a head is not looked at again
 # To multiples of these, far below what networks notice, goes where the pose network looks: powers
 # of 2, so that multiples are exact.
@@ -235,22 +237,29 @@ class FaceEstimator:
     def _look_again(self, poses: Poses, depth, intrinsics, head_centres, lap) -> None:
         """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
 
-        The new crop has the head in its middle and upright, if the first look was right. The
-        network tells which of the two it is surer of. Where it sees no face by far, a better crop
-        shows none either.
+        The new crop has the head in its middle and upright, if the last look was right; the network
+        tells which of the two it is surer of. Heads in doubt are followed for some looks more. Where
+        it sees no face by far, a better crop shows none either.
         """
-        centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
-        roll = tilt(poses.camera_from_face, centres)
-        off = np.linalg.norm(centres - head_centres, axis=1)
-        again = (off > self.config.recentre) | (np.abs(roll) > self.config.upright)
-        again &= poses.rotation_std <= HOPELESS * self.config.max_rotation_std
-        again = np.flatnonzero(again & np.isfinite(off) & (centres[:, 2] > MIN_DEPTH))
-        if not len(again):
-            return
-        new = self._predict_poses(depth, intrinsics, centres[again], roll[again], lap)
-        surer = new.rotation_std < poses.rotation_std[again]
-        for of_all, of_these in zip(poses, new):
-            of_all[again[surer]] = of_these[surer]
+        middle, roll_seen = head_centres, np.zeros(len(head_centres), np.float32)
+        for look in range(MOST_LOOKS - 1):
+            centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
+            roll = tilt(poses.camera_from_face, centres)
+            off = np.linalg.norm(centres - middle, axis=1)
+            again = (off > self.config.recentre) | (np.abs(roll - roll_seen) > self.config.upright)
+            again &= poses.rotation_std <= HOPELESS * self.config.max_rotation_std
+            again &= np.isfinite(off) & (centres[:, 2] > MIN_DEPTH)
+            if look:
+                again &= poses.confidence < SURE
+            again = np.flatnonzero(again)
+            if not len(again):
+                return
+            new = self._predict_poses(depth, intrinsics, centres[again], roll[again], lap)
+            surer = new.rotation_std < poses.rotation_std[again]
+            for of_all, of_these in zip(poses, new):
+                of_all[again[surer]] = of_these[surer]
+            middle, roll_seen = middle.copy(), roll_seen.copy()
+            middle[again], roll_seen[again] = centres[again], roll[again]
 
     def _accept(self, poses: Poses, tracked: np.ndarray) -> np.ndarray:
         """Indices of the poses that are faces, most confident first, each face once."""

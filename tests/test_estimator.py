@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.calibration import Calibration
-from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop
+from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, pose_frame
 from depthface_ros.estimator import CENTRE_STEP, EstimatorConfig, Heads, rounded, tilt
 from depthface_ros.rotations import rotation_from_vector, yaw_pitch_roll
 
@@ -180,6 +180,36 @@ def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
     face, = estimator(depth, CAMERA, Heads(off))
     np.testing.assert_allclose(face.camera_from_face, pose, atol=1e-4)
     assert estimator.engine.ran.count('head_pose') == 2
+
+
+@pytest.mark.parametrize('confidence, found', [(0.3, True), (0.95, False)])
+def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, found):
+    """A network that sees a head, ten centimetres off, only 35 mm nearer than it is.
+
+    Where it is sure that what it sees is a face, two looks are all.
+    """
+    pose, frames = head_pose(0.05, 0, 1, yaw=0.5), []
+    estimator, depth = estimator_of([pose])
+    monkeypatch.setattr('depthface_ros.estimator.pose_frame',
+                        lambda *arguments: frames.append(pose_frame(*arguments)) or frames[-1])
+
+    def head_pose_network(crops):
+        camera_from_crop = frames[-1][0].astype(np.float64)
+        way = head_centre(pose) - camera_from_crop[:3, 3]
+        left = max(0.0, np.linalg.norm(way) - 0.035)
+        seen = pose.astype(np.float64)
+        seen[:3, 3] -= way * left / max(np.linalg.norm(way), 1e-9)
+        crop_from_face = np.linalg.inv(camera_from_crop) @ seen
+        return {'rotation': crop_from_face[:3, :2].T.reshape(1, 6).astype(np.float32),
+                'sellion': (crop_from_face[None, :3, 3] / (POSE_CROP_SIZE / 2)).astype(np.float32),
+                'log_variance': np.full((1, 2), 2 * np.log(0.02 + left), np.float32),
+                'confidence': np.array([[confidence if left > 0.01 else 0.99]], np.float32)}
+
+    estimator.engine.head_pose = head_pose_network
+    off = head_centre(pose) + np.array([0.0, 0.10, 0.0], np.float32)
+    face, = estimator(depth, CAMERA, Heads(off[None], tracked=True))
+    assert (np.linalg.norm(face.camera_from_face[:3, 3] - pose[:3, 3]) < 0.005) == found
+    assert len(frames) == (3 if found else 2)
 
 
 def test_heads_that_differ_in_the_last_digits_give_the_same_faces():
