@@ -5,7 +5,7 @@ Everything works on numpy arrays and on torch tensors alike, through the array A
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from depthface_ros.arrays import device_of, namespace
 
 DISTORTION_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
 NEAREST = 1e-3  # m; a camera sees nothing nearer, nor what is behind it
+MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
 FARTHEST = 1e3  # m; no camera measures as far, and sums of squares stay finite
 
 
@@ -205,3 +206,24 @@ def _distort(x, y, distortion: tuple[float, ...], model: str):
     radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
             y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)
+
+
+def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
+    """Raise ValueError unless this is one image, and these can be the intrinsics of its camera.
+
+    :returns: the same numbers as Python floats, for numpy's would turn float32 arrays to float64.
+    """
+    if getattr(depth, 'ndim', None) != 2 or 0 in depth.shape:
+        raise ValueError(f'depth image of shape {np.shape(depth)}: expected (height, width), both '
+                         'at least 1')
+    intrinsics.check()
+    height, width = depth.shape
+    slopes = (intrinsics.cx / intrinsics.fx, (width - intrinsics.cx) / intrinsics.fx,
+              intrinsics.cy / intrinsics.fy, (height - intrinsics.cy) / intrinsics.fy)
+    if max(map(abs, slopes)) > MAX_SLOPE:
+        raise ValueError(
+            f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
+            f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
+            'those of the depth camera, in pixels of this image')
+    return replace(intrinsics, **{name: float(getattr(intrinsics, name))
+                                  for name in ('fx', 'fy', 'cx', 'cy')})

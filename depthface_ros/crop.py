@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 
 from depthface_ros.arrays import device_of, namespace
 from depthface_ros.camera import Intrinsics, measured_points
@@ -72,6 +73,22 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     camera_from_grid = _look_at(centre, rotation[:, :, 2])
     return _crop(depth, intrinsics, camera_from_grid, centre, camera_from_face,
                  SHAPE_CROP_SIZE / 2)
+
+
+def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
+    """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
+    rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
+    return rotation @ np.array(point_face, np.float32) + origin
+
+
+def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
+    x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
+    a, b, c = camera_from_face[:, :3, 2].T  # to the scalp
+    # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
+    # its pitch
+    right, down = a * z - c * x, b * (x * x + z * z) - y * (a * x + c * z)
+    return np.arctan2(right, -down).astype(np.float32)
 
 
 def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_size):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,22 +13,22 @@ from depthface_ros import head_finder
 from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
 from depthface_ros.arrays import namespace
 from depthface_ros.calibration import Calibration
-from depthface_ros.camera import Intrinsics
+from depthface_ros.camera import Intrinsics, check_camera
 from depthface_ros.crop import (
     FACE_CENTRE_FACE,
     HEAD_CENTRE_FACE,
     POSE_CROP_SIZE,
     crop_in_frame,
+    points_camera,
     pose_frame,
     shape_crop,
+    tilt,
 )
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
 from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
 from depthface_ros.settings import setting
-
-MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
 
 ALIGNED_TRIANGLES = 6  # every so many: 600 of them say as much as all
 
@@ -274,43 +274,6 @@ class FaceEstimator:
         order = order[good[order]]
         sellions = poses.camera_from_face[order, :3, 3]
         return order[head_finder.separate(sellions, self.config.separation)]
-
-
-def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
-    """Raise ValueError unless this is one image, and these can be the intrinsics of its camera.
-
-    :returns: the same numbers as Python floats, for numpy's would turn float32 arrays to float64.
-    """
-    if getattr(depth, 'ndim', None) != 2 or 0 in depth.shape:
-        raise ValueError(f'depth image of shape {np.shape(depth)}: expected (height, width), both '
-                         'at least 1')
-    intrinsics.check()
-    height, width = depth.shape
-    slopes = (intrinsics.cx / intrinsics.fx, (width - intrinsics.cx) / intrinsics.fx,
-              intrinsics.cy / intrinsics.fy, (height - intrinsics.cy) / intrinsics.fy)
-    if max(map(abs, slopes)) > MAX_SLOPE:
-        raise ValueError(
-            f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
-            f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
-            'those of the depth camera, in pixels of this image')
-    return replace(intrinsics, **{name: float(getattr(intrinsics, name))
-                                  for name in ('fx', 'fy', 'cx', 'cy')})
-
-
-def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
-    """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
-    rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
-    return rotation @ np.array(point_face, np.float32) + origin
-
-
-def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
-    x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
-    a, b, c = camera_from_face[:, :3, 2].T  # to the scalp
-    # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
-    # its pitch
-    right, down = a * z - c * x, b * (x * x + z * z) - y * (a * x + c * z)
-    return np.arctan2(right, -down).astype(np.float32)
 
 
 def rounded(values: np.ndarray, step: float) -> np.ndarray:

@@ -8,7 +8,6 @@ steady speed lags by at most 1 / (2 pi gain) of its unit, whatever the speed.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import pi
 

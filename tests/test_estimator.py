@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.calibration import Calibration
-from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, pose_frame
-from depthface_ros.estimator import CENTRE_STEP, EstimatorConfig, Heads, rounded, tilt
+from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, pose_frame, tilt
+from depthface_ros.estimator import CENTRE_STEP, EstimatorConfig, Heads, rounded
 from depthface_ros.rotations import rotation_from_vector, yaw_pitch_roll
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
