@@ -23,7 +23,7 @@ MIN_FACING = 0.2
 class AlignmentConfig:
     """How far the measured surface may move and bend a mesh."""
 
-    steps: int = setting(3, 'Gauss-Newton steps; 0 leaves faces as the networks predict them.',
+    steps: int = setting(2, 'Gauss-Newton steps; 0 leaves faces as the networks predict them.',
                          0, 20)
     noise: float = setting(0.003, 'Metres between mesh and measured surface, one sigma.',
                            1e-4, 0.1)

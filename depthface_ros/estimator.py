@@ -284,8 +284,10 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
             f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
             f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
             'those of the depth camera, in pixels of this image')
-    return replace(intrinsics, **{name: float(getattr(intrinsics, name))
-                                  for name in ('fx', 'fy', 'cx', 'cy')})
+    numbers = {name: getattr(intrinsics, name) for name in ('fx', 'fy', 'cx', 'cy')}
+    if all(type(number) is float for number in numbers.values()):
+        return intrinsics
+    return replace(intrinsics, **{name: float(number) for name, number in numbers.items()})
 
 
 def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
@@ -315,5 +317,4 @@ def _checked(heads: Heads) -> Heads:
     if centres.ndim != 2 or centres.shape[1] != 3 or not np.isfinite(centres).all():
         raise ValueError(f'head centres of shape {centres.shape}: expected (N, 3), all finite')
     inside = (centres[:, 2] > MIN_DEPTH) & (centres[:, 2] < MAX_DEPTH)
-    return Heads(centres[inside], *(np.broadcast_to(part, len(centres))[inside]
-                                    for part in heads[1:]))
+    return Heads(centres[inside], *(np.full(len(centres), part)[inside] for part in heads[1:]))
