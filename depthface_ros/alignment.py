@@ -15,14 +15,15 @@ from depthface_ros.rotations import compose, cross, small_rotation
 from depthface_ros.settings import setting
 
 POSE = 6  # numbers: rotation vector and translation
-MIN_FACING = 0.3  # cosine to the viewing ray below which a triangle says too little
+# Cosine to the viewing ray below which a triangle says too little; from twice that on it says all.
+MIN_FACING = 0.2
 
 
 @dataclass(frozen=True)
 class AlignmentConfig:
     """How far the measured surface may move and bend a mesh."""
 
-    steps: int = setting(3, 'Gauss-Newton steps; 0 leaves faces as the networks predict them.',
+    steps: int = setting(2, 'Gauss-Newton steps; 0 leaves faces as the networks predict them.',
                          0, 20)
     noise: float = setting(0.003, 'Metres between mesh and measured surface, one sigma.',
                            1e-4, 0.1)
@@ -93,8 +94,7 @@ class Alignment:
             gradient = xp.matmul(jacobian, xp.matrix_transpose(share * distance)) - d_in_std
             d_in_std = d_in_std + _solve(information, gradient)
             d = d_in_std * std
-            turn, move, bend = d[:, :3, 0], d[:, 3:POSE], xp.matrix_transpose(d[:, POSE:])
-            turn = small_rotation(turn)
+            turn, move, bend = small_rotation(d[:, :3, 0]), d[:, 3:POSE], d[:, POSE:, 0]
             turned, moved = xp.matmul(rotation, turn), xp.matmul(rotation, move) + origin
             bent = middle + _bent(bend, self._modes_middle)
         return (compose(camera_from_face, turn, move[..., 0]),
@@ -140,7 +140,7 @@ class Alignment:
         xp = namespace(ray)
         in_view = -xp.sum(area * ray, axis=1, keepdims=True) / _length(ray)
         whole = xp.sum(in_view.clip(0), axis=-1, keepdims=True).clip(1e-12)
-        facing = xp.astype(in_view > MIN_FACING * size, xp.float32)
+        facing = (in_view / size / MIN_FACING - 1).clip(0, 1)
         return in_view * facing * (self.config.independent / self.config.noise ** 2 / whole)
 
     def _std(self, rotation_std, position_std):
@@ -161,7 +161,7 @@ def _solve(a, b):
 
 
 def _bent(bend, modes):
-    """Sums (N, A, B) of modes (K, A, B), each times its number in bend (N, 1, K)."""
+    """Sums (N, A, B) of modes (K, A, B), each times its number in bend (N, K)."""
     xp = namespace(bend)
     flat = xp.matmul(bend, xp.reshape(modes, (modes.shape[0], math.prod(modes.shape[1:]))))
     return xp.reshape(flat, (-1, *modes.shape[1:]))

@@ -225,5 +225,7 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
             f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
             f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
             'those of the depth camera, in pixels of this image')
-    return replace(intrinsics, **{name: float(getattr(intrinsics, name))
-                                  for name in ('fx', 'fy', 'cx', 'cy')})
+    numbers = {name: getattr(intrinsics, name) for name in ('fx', 'fy', 'cx', 'cy')}
+    if all(type(number) is float for number in numbers.values()):
+        return intrinsics
+    return replace(intrinsics, **{name: float(number) for name, number in numbers.items()})

@@ -287,5 +287,4 @@ def _checked(heads: Heads) -> Heads:
     if centres.ndim != 2 or centres.shape[1] != 3 or not np.isfinite(centres).all():
         raise ValueError(f'head centres of shape {centres.shape}: expected (N, 3), all finite')
     inside = (centres[:, 2] > MIN_DEPTH) & (centres[:, 2] < MAX_DEPTH)
-    return Heads(centres[inside], *(np.broadcast_to(part, len(centres))[inside]
-                                    for part in heads[1:]))
+    return Heads(centres[inside], *(np.full(len(centres), part)[inside] for part in heads[1:]))

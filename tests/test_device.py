@@ -36,17 +36,21 @@ def on_device():
                          calibration=Calibration.load(MODELS_FOLDER))
 
 
+# a fraction of what is promised, which is 0.1 degrees and 0.2 mm
+NEAR = {'degrees': 0.03, 'millimetres': 0.05}
+
+
 @pytest.fixture(scope='module')
 def frames():
     pytest.importorskip('rosbags')
-    return sample_frames(every=16)
+    return sample_frames(every=8)
 
 
 def test_faces_of_a_recording_are_the_same(on_numpy, on_device, frames):
     seen = 0
     for depth, camera in frames:
         expected = on_numpy(depth, camera)
-        assert_same_faces(on_device(depth, camera), expected)
+        assert_same_faces(on_device(depth, camera), expected, **NEAR)
         seen += len(expected)
     assert seen >= len(frames)
 
@@ -54,11 +58,11 @@ def test_faces_of_a_recording_are_the_same(on_numpy, on_device, frames):
 def test_so_they_are_of_images_in_metres_and_through_a_lens(on_numpy, on_device, frames):
     depth, camera = frames[0]
     metres = np.where(depth, depth * np.float32(0.001), np.nan).astype(np.float32)
-    assert_same_faces(on_device(metres, camera), on_numpy(metres, camera))
+    assert_same_faces(on_device(metres, camera), on_numpy(metres, camera), **NEAR)
     lens = Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, DISTORTED.distortion)
     expected = on_numpy(depth, lens)
     assert expected
-    assert_same_faces(on_device(depth, lens), expected)
+    assert_same_faces(on_device(depth, lens), expected, **NEAR)
 
 
 def test_known_heads_are_not_searched_for(on_numpy, on_device, frames):
@@ -66,7 +70,7 @@ def test_known_heads_are_not_searched_for(on_numpy, on_device, frames):
     heads = on_numpy.find_heads(depth, camera)
     found = on_device.find_heads(depth, camera)
     np.testing.assert_allclose(found.centres, heads.centres, atol=1e-4)
-    assert_same_faces(on_device(depth, camera, heads), on_numpy(depth, camera, heads))
+    assert_same_faces(on_device(depth, camera, heads), on_numpy(depth, camera, heads), **NEAR)
 
 
 def test_faces_stay_what_they_were_when_the_next_image_comes(on_device, frames):

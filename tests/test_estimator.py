@@ -212,6 +212,23 @@ def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, fou
     assert len(frames) == (3 if found else 2)
 
 
+def test_a_head_of_which_the_network_knows_nothing_is_not_looked_at_again():
+    pose = head_pose(0.05, 0, 1)
+    estimator, depth = estimator_of([pose])
+    in_the_middle = estimator.engine.head_pose
+
+    def head_pose_network(crops):
+        answer = in_the_middle(crops)
+        return answer | {'sellion': answer['sellion'] + np.float32(0.2),
+                         'log_variance': np.full((len(crops), 2), 2 * np.log(std), np.float32)}
+
+    estimator.engine.head_pose = head_pose_network
+    for std, looks in ((1.0, 1), (0.3, 2)):
+        estimator.engine.ran.clear()
+        assert estimator(depth, CAMERA, Heads(head_centre(pose)[None])) == []
+        assert estimator.engine.ran.count('head_pose') == looks
+
+
 def test_heads_that_differ_in_the_last_digits_give_the_same_faces():
     """So engines do whose networks differ in them."""
     rng = np.random.default_rng(0)
