@@ -32,7 +32,7 @@ class AlignmentConfig:
     # Errors of neighbouring points are alike, so a face is worth much less than its pixels.
     independent: float = setting(300.0, 'Independent measurements that a whole face is worth.',
                                  0.0, 1e4)
-    trust: float = setting(1.0, 'What the networks say of their errors is multiplied by this.',
+    trust: float = setting(1.3, 'What the networks say of their errors is multiplied by this.',
                            1e-3, 100.0)
     shape_std: float = setting(0.8, 'Error of predicted shapes, as a share of the variety of '
                                'faces; 0 leaves shapes as they are.', 0.0, 10.0)

@@ -26,7 +26,7 @@ MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
 class FinderConfig:
     """What counts as a head."""
 
-    threshold: float = setting(0.2, 'Heat map value from which on a head is looked at closely; '
+    threshold: float = setting(0.05, 'Heat map value from which on a head is looked at closely; '
                                'the confidence of its pose helps to decide.', 0.0, 1.0)
     separation: float = setting(0.15, 'Metres between two head centres, at least.', 0.0, 1.0)
     max_heads: int = setting(8, 'Heads looked at per image, at most.', 1, 64)
