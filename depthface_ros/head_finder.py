@@ -29,7 +29,7 @@ class FinderConfig:
     threshold: float = setting(0.05, 'Heat map value from which on a head is looked at closely; '
                                'the confidence of its pose helps to decide.', 0.0, 1.0)
     separation: float = setting(0.15, 'Metres between two head centres, at least.', 0.0, 1.0)
-    max_heads: int = setting(8, 'Heads looked at per image, at most.', 1, 64)
+    max_heads: int = setting(16, 'Heads looked at per image, at most.', 1, 64)
 
 
 def finder_input(depth, intrinsics: Intrinsics):
