@@ -101,7 +101,7 @@ def test_neighbouring_heads_stay_apart():
 def test_what_cannot_be_a_head_is_none(case):
     heat, offset = empty_answer()
     points = wall()
-    heat[3, 4] = 0.1 if case == 'low' else 0.9
+    heat[3, 4] = 0.9 * FinderConfig().threshold if case == 'low' else 0.9
     if case == 'nothing measured':
         points[:, 12:16, 16:20] = 0
     if case == 'behind the camera':
