@@ -30,6 +30,7 @@ def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
                    other_sensors: bool = True, width: int = FINDER_WIDTHS[-1]) -> dict[str, Tensor]:
     """Frames `index` (B,) as sensors see them, half of them mirrored, some rolled, as input and targets.
 
+    :param other_sensors: for training: sensors are drawn anew, and some frames rolled.
     :param width: W of the input, at least that of the frames.
     :returns: point_map (B, 4, 120, W); reference (B, 3, 30, W / 4) the point each cell's offset
         starts from; offset (B, 3, 30, W / 4) m; heat (B, 30, W / 4) in 0..1; offset_weight and
