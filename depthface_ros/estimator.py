@@ -241,7 +241,7 @@ class FaceEstimator:
         tells which of the two it is surer of. Heads in doubt are followed for some looks more. Where
         it sees no face by far, a better crop shows none either.
         """
-        middle, roll_seen = head_centres, np.zeros(len(head_centres), np.float32)
+        middle, roll_seen = head_centres.copy(), np.zeros(len(head_centres), np.float32)
         for look in range(MOST_LOOKS - 1):
             centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
             roll = tilt(poses.camera_from_face, centres)
@@ -258,7 +258,6 @@ class FaceEstimator:
             surer = new.rotation_std < poses.rotation_std[again]
             for of_all, of_these in zip(poses, new):
                 of_all[again[surer]] = of_these[surer]
-            middle, roll_seen = middle.copy(), roll_seen.copy()
             middle[again], roll_seen[again] = centres[again], roll[again]
 
     def _accept(self, poses: Poses, tracked: np.ndarray) -> np.ndarray:
