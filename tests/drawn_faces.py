@@ -17,8 +17,10 @@ from training.augment import shape_batch
 from training.export import export
 from training.frames import cut_window
 from training.networks import FaceShapeNet
+from training.pool import DEPTH_STEP
 from training.synthesis.renderer import render_depth
 from training.synthesis.scene import facing_pose
+from training.synthesis.sensors import Sensor
 from training.target import observation
 
 MODEL = FaceModel.load()
@@ -67,3 +69,24 @@ def write_models(folder):
     settle(network, crops_at(*range(-40, 41, 10)))
     export(network, 'face_shape', folder / 'face_shape.onnx')
     return folder
+
+
+def write_pool(pools, split, copies=1):
+    """A pool of a few drawn faces, as `python -m training render` would write it."""
+    folder = pools / f'windows-{split}'
+    folder.mkdir()
+    faces = [face_at(yaw=yaw, position=(0, 0, 0.7)) for yaw in range(-35, 36, 10)]
+    cut = [cut_window(frame_of(face), face.head_centre) for face in faces] * copies
+    faces = faces * copies
+    count = len(faces)
+    np.savez(folder / 'shard_00000.npz',
+             depth_steps=np.array([depth / DEPTH_STEP for depth, _ in cut]).round().astype('u2'),
+             hair_mask=np.zeros((count, 160, 160), bool),
+             intrinsics=np.array([camera for _, camera in cut], np.float32),
+             fx_native=np.full(count, 300, np.float32), pixel_scale=np.ones(count, np.float32),
+             family=np.zeros(count, np.int8),
+             sensor=np.tile(np.float32(tuple(Sensor())), (count, 1)),
+             camera_from_face=np.stack([face.camera_from_face for face in faces]),
+             offsets=np.zeros((count, *MODEL.template.shape), np.float16),
+             expression=np.zeros((count, 52), np.float16), is_face=np.ones(count, bool))
+    return pools

@@ -15,7 +15,7 @@ cv2 = pytest.importorskip('cv2')
 from depthface_ros import FaceEstimator, Intrinsics  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
 from depthface_ros.recordings import open_recording  # noqa: E402
-from drawn_faces import MODEL, face_at, frame_of, write_models  # noqa: E402
+from drawn_faces import MODEL, face_at, frame_of, write_models, write_pool  # noqa: E402
 from training.__main__ import main  # noqa: E402
 from training.frames import cut_window  # noqa: E402
 from training.from_onnx import load_onnx  # noqa: E402
@@ -34,23 +34,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def pools(tmp_path_factory):
-    """A pool of a few drawn faces, as `python -m training render` would write it."""
-    folder = tmp_path_factory.mktemp('pools') / 'windows-train'
-    folder.mkdir()
-    faces = [face_at(yaw=yaw, position=(0, 0, 0.7)) for yaw in range(-35, 36, 10)]
-    cut = [cut_window(frame_of(face), face.head_centre) for face in faces]
-    count = len(faces)
-    np.savez(folder / 'shard_00000.npz',
-             depth_steps=np.array([depth / DEPTH_STEP for depth, _ in cut]).round().astype('u2'),
-             hair_mask=np.zeros((count, 160, 160), bool),
-             intrinsics=np.array([camera for _, camera in cut], np.float32),
-             fx_native=np.full(count, 300, np.float32), pixel_scale=np.ones(count, np.float32),
-             family=np.zeros(count, np.int8),
-             sensor=np.tile(np.float32(tuple(Sensor())), (count, 1)),
-             camera_from_face=np.stack([face.camera_from_face for face in faces]),
-             offsets=np.zeros((count, *MODEL.template.shape), np.float16),
-             expression=np.zeros((count, 52), np.float16), is_face=np.ones(count, bool))
-    return folder.parent
+    return write_pool(tmp_path_factory.mktemp('pools'), 'train')
 
 
 def write_camera(folder, camera):

@@ -24,6 +24,7 @@ COMMANDS = {
     'adapt': ('training.adapt', 'adapt the networks to a recording of your own camera'),
     'adapt-study': ('training.adapt_study', 'compare ways to adapt on a simulated camera'),
     'adapt-people': ('training.adapt_people', 'adapt to real people and judge on others, without labels'),
+    'ablate': ('training.ablations', 'train variants of a network briefly, to see which choices pay'),
     'all': ('training.everything', 'everything above, from nothing to the shipped weights'),
 }
 

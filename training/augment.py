@@ -83,11 +83,15 @@ def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 
             'sellion': crop_from_face[:, :3, 3] / (POSE_CROP_SIZE / 2), 'is_face': seen.is_face}
 
 
-def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: float = 0.035,
-                translation_m: float = 0.003) -> dict[str, Tensor]:
-    """What the shape network gets after a pose that errs by about this much (one sigma per axis)."""
+def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: float = 0.05,
+                translation_m: float = 0.005) -> dict[str, Tensor]:
+    """What the shape network gets after a pose that errs by about this much (one sigma per axis).
+
+    As widely as the pose network does: a network that has only seen small errors takes large ones for
+    small, and leaves much of them.
+    """
     count = len(seen.is_face)
-    scale = torch.exp(0.6 * torch.randn((count, 1), generator=generator))
+    scale = torch.exp(0.8 * torch.randn((count, 1), generator=generator))
     noise = torch.randn((count, 6), generator=generator) * scale
     residual = torch.cat([noise[:, :3] * rotation_rad, noise[:, 3:] * translation_m], dim=1)
     camera_from_predicted = seen.camera_from_face @ rigid_inverse(rigid(residual))

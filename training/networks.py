@@ -75,21 +75,21 @@ class SurfaceNormals(nn.Module):
 class CropEncoder(nn.Module):
     """A crop (B, 4, S, S) to features (B, F). Position matters, so a 3x3 grid is kept to the end."""
 
-    def __init__(self, features: int = 256):
+    def __init__(self, features: int = 256, widths: tuple[int, ...] = WIDTHS):
         super().__init__()
         self.normals = SurfaceNormals()
-        self.stem = convolution(4, WIDTHS[0] // 2, stride=2)
+        self.stem = convolution(4, widths[0] // 2, stride=2)
         # one convolution of both would be the same, but of 19 channels, which runtimes are slow at
-        self.of_points = nn.Sequential(*convolution(WIDTHS[0] // 2, WIDTHS[0], stride=2)[:2])
-        self.of_normals = nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False)
+        self.of_points = nn.Sequential(*convolution(widths[0] // 2, widths[0], stride=2)[:2])
+        self.of_normals = nn.Conv2d(3, widths[0], 3, 2, 1, bias=False)
         layers = []
-        for i, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS)):
+        for i, (width, blocks) in enumerate(zip(widths, BLOCKS)):
             if i:
-                layers.append(convolution(WIDTHS[i - 1], width, stride=2))
+                layers.append(convolution(widths[i - 1], width, stride=2))
             layers += [Residual(width) for _ in range(blocks)]
-        layers.append(convolution(WIDTHS[-1], 64, kernel=1))
+        layers.append(convolution(widths[-1], 64, kernel=1))
         self.layers = nn.Sequential(*layers)
-        grid = CROP_PIXELS // 4 // 2 ** (len(WIDTHS) - 1)
+        grid = CROP_PIXELS // 4 // 2 ** (len(widths) - 1)
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(64 * grid * grid, features), nn.ReLU())
 
     def forward(self, crop: Tensor) -> Tensor:

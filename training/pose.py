@@ -28,12 +28,13 @@ def rotation_from_6d(six: Tensor) -> Tensor:
     return special_gramschmidt(six.float().reshape(-1, 2, 3).mT)
 
 
-def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor],
+              likelihood_alone: bool = False) -> dict[str, Tensor]:
     """Robust pose errors, likelihoods of their size, and the confidence.
 
     The variances are fitted to the errors but do not weight them: a network that may call a
     sample hard stops learning from it (Seitzer et al. 2022, 'On the pitfalls of heteroscedastic
-    uncertainty estimation').
+    uncertainty estimation'). `likelihood_alone`: they do, and nothing else trains the pose.
     """
     six, sellion, log_variance, logit = (out.float() for out in model(batch['crop'].contiguous(
         memory_format=torch.channels_last)))
@@ -45,11 +46,14 @@ def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor]) -> dict[str, Tensor]
     shift = (sellion - batch['sellion']) * HALF_CROP_MM
     distance = torch.sqrt(shift.square().sum(1) + 1e-2)  # mm
 
-    squared = torch.stack([chord.detach() / 2, (shift / 1000).detach().square().sum(1)], dim=1)
+    squared = torch.stack([chord / 2, (shift / 1000).square().sum(1)], dim=1)
+    if not likelihood_alone:
+        squared = squared.detach()
     log_variance = log_variance.clamp(-16, 2)
     likelihood = 0.5 * (squared * torch.exp(-log_variance) + 3 * log_variance)  # 3 axes each
-    return {'rotation': (face * rotation).sum() / count * 10,
-            'sellion': (face * distance).sum() / count * 0.05,
+    reported = '_' if likelihood_alone else ''
+    return {f'{reported}rotation': (face * rotation).sum() / count * 10,
+            f'{reported}sellion': (face * distance).sum() / count * 0.05,
             'likelihood': (face[:, None] * likelihood).sum() / count * 0.02,
             'confidence': 0.5 * F.binary_cross_entropy_with_logits(logit[:, 0], face)}
 
