@@ -33,7 +33,7 @@ from training.target import find_faces
 
 HELD_OUT = 0.2  # share of a recording, at its end, that only the report looks at
 TYPICAL = 128  # crops that tell the statistics of normalisation
-PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 5e-4, 'shards': 24},
+PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 2e-4, 'shards': 24},
            'gpu': {'steps': 4000, 'batch': 256, 'learning_rate': 1e-3, 'shards': None}}
 
 

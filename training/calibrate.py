@@ -29,6 +29,7 @@ from training.pool import VISIBLE_FACE, add_people_arguments
 from training.synthesis.scene import Head
 
 EVERYTHING = EstimatorConfig(min_confidence=0.0, max_rotation_std=np.inf)
+LEAST = EstimatorConfig().min_confidence  # of what the pipeline takes for a face
 HIDDEN = 0.1  # share of a face in view up to which it is none; up to VISIBLE_FACE nobody can say
 FEWEST_FACES, FEWEST_OTHERS = 40, 5  # to fit to; good networks take little else for a face
 # Errors of faces of one sigma are no normal distribution: the tails of this one are as heavy.
@@ -50,7 +51,7 @@ def fit_calibration(records: list[Record]) -> Calibration:
                          f'found: expected {FEWEST_FACES} and {FEWEST_OTHERS}; take more '
                          '--frames, or train the networks')
     weights = fit_agreement(*said(places), np.arange(len(places)) < len(faces))
-    accepted = weights.confidence(*said(faces)) > 0.5
+    accepted = weights.confidence(*said(faces)) >= LEAST
     faces = [record for record, good in zip(faces, accepted) if good]
     rotation = fit_std(np.radians(column(faces, 'rotation_std_deg')),
                        np.radians([column(faces, f'turn_{axis}_deg') for axis in AXES]).T)
@@ -148,11 +149,11 @@ def print_gain(records: list[Record], calibration: Calibration) -> None:
     found = [record for record in records if record['found']]
     for title, told in (('before', found), ('after', [told_anew(record, calibration)
                                                       for record in found])):
-        taken = [record for record in told if record['confidence'] > 0.5]
+        taken = [record for record in told if record['confidence'] >= LEAST]
         faces = [record for record in taken if is_face(record)]
         shares = np.array([[share[0] for share in row.values()]
                            for row in within_sigma(faces).values()])
         print(f'{title}: {len(faces)} of {sum(map(is_face, found))} faces and '
               f'{sum(map(is_none, taken))} of {sum(map(is_none, found))} other places have a '
-              f'confidence above 0.5; errors within one sigma {shares[:, 0].mean():.1f} %, '
+              f'confidence of {LEAST:.2g} or more; errors within one sigma {shares[:, 0].mean():.1f} %, '
               f'within two {shares[:, 1].mean():.1f} %')
