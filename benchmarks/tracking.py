@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument('--scenes', type=int, default=50)
     parser.add_argument('--seed', type=int, default=123)
     parser.add_argument('--hair', type=Path)
-    parser.add_argument('--keep', type=float, nargs='*', default=[0.1, 0.25, EstimatorConfig().min_confidence],
+    parser.add_argument('--keep', type=float, nargs='*', default=[0.05, 0.1, 0.25, EstimatorConfig().min_confidence],
                         help='values of estimator.keep_confidence')
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -48,7 +48,7 @@ class EstimatorConfig:
     finder: FinderConfig = field(default_factory=FinderConfig)
     min_confidence: float = setting(0.8, 'Confidence from which on a head counts as a face.',
                                     0.0, 1.0)
-    keep_confidence: float = setting(0.25, 'Confidence from which on a tracked head stays one: '
+    keep_confidence: float = setting(0.1, 'Confidence from which on a tracked head stays one: '
                                      'less than it took to become one, so nothing flickers.',
                                      0.0, 1.0)
     max_rotation_std: float = setting(0.25, 'Radians; a pose that the network is less sure of '
