@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='networks to start from')
     parser.add_argument('--out', type=Path, default=Path('adapted_models'))
     parser.add_argument('--methods', nargs='+', choices=sorted(set(METHODS) - {'labels'}),
-                        default=['holes'], help='default: what was best in docs/adaptation.md')
+                        default=['consistency', 'holes'], help='default: what was best in docs/adaptation.md')
     parser.add_argument('--frames', type=int, default=1500,
                         help='of the recording to learn from, at most')
     parser.add_argument('--report-frames', type=int, default=150,

@@ -50,6 +50,7 @@ ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial
         'mean teacher': ('mean-teacher',), 'mesh to points': ('surface',),
         'adversarial and mesh to points': ('adversarial', 'surface'),
         'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
+        'rigid-motion consistency and borrowed holes': ('consistency', 'holes'),
         'oracle': ('labels',)}
 PRESETS = {  # `cpu`: about a quarter of an hour of one core
     'cpu': {'steps': 120, 'batch': 24, 'shards': 24, 'seeds': 3, 'learning_rate': 5e-4},
