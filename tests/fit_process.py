@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from training import fit as training_fit
+from training import parallel
 from training.fit import FitSettings, fit
 
 STEPS = 40
@@ -35,3 +36,4 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     training_fit.SAVE_EVERY_SECONDS = 0.  # after each step
     train(sys.argv[1], 0.1 if '--slowly' in sys.argv else 0.)
+    parallel.leave(0)

@@ -42,4 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    status = main()
+    if 'training.parallel' in sys.modules:
+        sys.modules['training.parallel'].leave(status)
+    sys.exit(status)
