@@ -15,14 +15,11 @@ cv2 = pytest.importorskip('cv2')
 from depthface_ros import FaceEstimator, Intrinsics  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
 from depthface_ros.recordings import open_recording  # noqa: E402
-from drawn_faces import MODEL, face_at, frame_of, write_models, write_pool  # noqa: E402
+from drawn_faces import face_at, write_models, write_pool  # noqa: E402
 from training.__main__ import main  # noqa: E402
-from training.frames import cut_window  # noqa: E402
 from training.from_onnx import load_onnx  # noqa: E402
-from training.pool import DEPTH_STEP  # noqa: E402
 from training.pose_finetuning import constant_offset  # noqa: E402
 from training.synthesis.scene import facing_pose  # noqa: E402
-from training.synthesis.sensors import Sensor  # noqa: E402
 
 SAMPLE = Path(__file__).parents[1] / 'demo' / 'sample.mcap'
 
