@@ -11,12 +11,14 @@ from array_api_compat import is_torch_array
 
 from depthface_ros.arrays import device_of, namespace
 from depthface_ros.camera import Intrinsics, depth_around
+from depthface_ros.expected_errors import POSE, ExpectedErrors
+from depthface_ros.face_model import FaceModel
 from depthface_ros.rotations import compose, cross, small_rotation
 from depthface_ros.settings import setting
 
-POSE = 6  # numbers: rotation vector and translation
 # Cosine to the viewing ray below which a triangle says too little; from twice that on it says all.
 MIN_FACING = 0.2
+IN_FRONT = 0.7  # of the reach: what lies before a face is more often something else
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class AlignmentConfig:
     reach: float = setting(0.004, 'Metres between them, along the ray, at which a point counts a '
                            'quarter.', 1e-4, 0.1)
     # Errors of neighbouring points are alike, so a face is worth much less than its pixels.
-    independent: float = setting(300.0, 'Independent measurements that a whole face is worth.',
+    independent: float = setting(1000.0, 'Independent measurements that a whole face is worth.',
                                  0.0, 1e4)
-    trust: float = setting(1.3, 'What the networks say of their errors is multiplied by this.',
+    trust: float = setting(1.2, 'Errors expected of the networks are multiplied by this.',
                            1e-3, 100.0)
-    shape_std: float = setting(0.8, 'Error of predicted shapes, as a share of the variety of '
-                               'faces; 0 leaves shapes as they are.', 0.0, 10.0)
+    modes: int = setting(30, 'Modes of shape that may change, of 30; 0 leaves shapes as they are.',
+                         0, 30)
 
 
 def face_modes() -> np.ndarray:
@@ -44,26 +46,40 @@ def face_modes() -> np.ndarray:
         return np.load(file)['modes'].astype(np.float32)
 
 
+def aligned_triangles(model: FaceModel) -> np.ndarray:
+    """The triangles (T, 3) of a face that are laid on its surface: 600 say as much as all."""
+    return model.triangles[::6]
+
+
 class Alignment:
     """Lays meshes of one topology on depth images; numpy or torch, as the modes are."""
 
-    def __init__(self, triangles, modes, config: AlignmentConfig = AlignmentConfig()):
+    def __init__(self, triangles, modes, config: AlignmentConfig = AlignmentConfig(),
+                 expected: ExpectedErrors | None = None):
         """Prepare for meshes with triangles (T, 3) that may bend by modes (K, V, 3), metres."""
         self.config = config
         xp = namespace(triangles)
         self._corners = xp.reshape(xp.matrix_transpose(triangles), (-1,))
-        self._modes = modes if config.shape_std else modes[:0]
+        expected = expected or ExpectedErrors.independent(len(modes), len(triangles))
+        self._modes = modes[:config.modes]
         self._modes_middle = sum(self._at_corners(self._modes)) / 3  # (K, 3, T)
+        asked = POSE + len(self._modes)
+        self._mixing, self._of_surface, self._share_of = (
+            xp.asarray(array, device=device_of(triangles))
+            for array in (config.trust * expected.of_predictions[:asked, :asked],
+                          expected.of_surface, expected.share))
 
     def __call__(self, depth, intrinsics: Intrinsics, camera_from_face, rotation_std, position_std,
                  vertices_face):
         """Weigh the measured surface against predictions: better poses (N, 4, 4) and vertices.
 
-        Minimises sum_i w_i (n_i . (q_i - p_i))^2 / noise^2 + |d / std|^2 over d: the six numbers
-        (rotation vector, translation) by which a pose moves in its face frame, and the modes by
-        which its shape changes. p_i are the middles of triangles, n_i their normals and q_i what
-        the depth image holds where p_i projects to. The weights are the areas in view, less where
-        mesh and surface are far apart (Geman and McClure's), as at a hand before the face.
+        Minimises sum_i w_i (n_i . (q_i - p_i) - g_i)^2 / noise^2 + |z|^2 over independent numbers
+        z. Some of them mix to what is wanted: the six numbers (rotation vector, translation) by
+        which a pose moves in its face frame, and the modes by which its shape changes. The others
+        make g_i, what lies on the face. p_i are the middles of triangles, n_i their normals and
+        q_i what the depth image holds where p_i projects to. The weights are the areas in view,
+        less where mesh and surface are far apart (Geman and McClure's), as at a hand before the
+        face.
 
         :param depth: (H, W) uint16 millimetres or float32 metres.
         :param rotation_std: (N,) radians, one sigma per axis of the predicted rotations.
@@ -74,26 +90,27 @@ class Alignment:
             return camera_from_face, vertices_face
         xp = namespace(vertices_face)
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
-        middle, area = self._surface(vertices_face)
-        size = _length(area).clip(1e-12)
-        normal = area / size
-        camera = xp.matmul(xp.matrix_transpose(rotation), -origin)  # in the face frame
-        share = self._share(middle - camera, area, size)
-        std = self._std(rotation_std, position_std)
-        # how n . p changes with d / std: (N, 6 + K, T)
+        middle, normal, share = self._triangles(rotation, origin, vertices_face)
+        unit = self._unit(rotation_std, position_std)
+        # how n . p changes with what is asked for, and n . p + g with z: (N, 6 + K + F, T)
         jacobian = xp.concat([cross(middle, normal, axis=1), normal,
                               xp.einsum('kit,nit->nkt', self._modes_middle, normal)], axis=1)
-        jacobian *= std
+        jacobian = xp.concat(
+            [xp.matmul(xp.matrix_transpose(self._mixing), unit * jacobian),
+             xp.broadcast_to(self._of_surface, (len(normal), *self._of_surface.shape))], axis=1)
         jacobian_t = xp.matrix_transpose(jacobian)
-        identity = xp.eye(std.shape[1], dtype=std.dtype, device=device_of(std))
-        turned, moved, bent, d_in_std = rotation, origin, middle, xp.zeros_like(std)
+        asked = unit.shape[1]
+        identity = xp.eye(jacobian.shape[1], dtype=unit.dtype, device=device_of(unit))
+        turned, moved, bent, z = rotation, origin, middle, xp.zeros_like(jacobian[..., :1])
         for _ in range(self.config.steps):
             weight, distance = self._measure(
                 depth, intrinsics, xp.matmul(turned, bent) + moved, xp.matmul(turned, normal))
+            on_face = xp.matmul(jacobian_t[..., asked:], z[:, asked:])
+            distance = distance - weight * xp.matrix_transpose(on_face)
             information = xp.matmul(jacobian * (share * weight), jacobian_t) + identity
-            gradient = xp.matmul(jacobian, xp.matrix_transpose(share * distance)) - d_in_std
-            d_in_std = d_in_std + _solve(information, gradient)
-            d = d_in_std * std
+            gradient = xp.matmul(jacobian, xp.matrix_transpose(share * distance)) - z
+            z = z + _solve(information, gradient)
+            d = unit * xp.matmul(self._mixing, z[:, :asked])
             turn, move, bend = small_rotation(d[:, :3, 0]), d[:, 3:POSE], d[:, POSE:, 0]
             turned, moved = xp.matmul(rotation, turn), xp.matmul(rotation, move) + origin
             bent = middle + _bent(bend, self._modes_middle)
@@ -115,15 +132,34 @@ class Alignment:
         distance = slope * measured - xp.sum(normal * middle, axis=1)[:, None, None]
         # Geman and McClure's weight of distance / slope, how far off a point is along the ray
         square = slope * slope
-        robust = square / (square + distance * distance / self.config.reach ** 2).clip(1e-12)
+        off = xp.where(distance > 0, distance / IN_FRONT, distance) / self.config.reach
+        robust = square / (square + off * off).clip(1e-12)
         weight = near * xp.astype(measured > 0, xp.float32) * robust * robust
         return (xp.sum(weight, axis=(1, 2))[:, None],
                 xp.sum(weight * distance, axis=(1, 2))[:, None])
 
-    def _surface(self, vertices_face):
-        """Middles of the triangles, and normals twice as long as their areas: (N, 3, T) each."""
+    def gaps(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face):
+        """How far a measured surface stands off meshes, and how much each triangle tells of that.
+
+        :returns: (N, T) metres along the normals, outwards, and (N, T) weights in 0..1. For the
+            arguments see a call.
+        """
+        xp = namespace(vertices_face)
+        rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
+        middle, normal, share = self._triangles(rotation, origin, vertices_face)
+        weight, distance = self._measure(depth, intrinsics, xp.matmul(rotation, middle) + origin,
+                                         xp.matmul(rotation, normal))
+        seen = xp.astype(share > 0, xp.float32)
+        return (distance / weight.clip(1e-9))[:, 0], (weight * seen)[:, 0]
+
+    def _triangles(self, rotation, origin, vertices_face):
+        """Middles and unit normals (N, 3, T) of triangles, and how much each tells (N, 1, T)."""
+        xp = namespace(vertices_face)
         a, b, c = self._at_corners(vertices_face)
-        return (a + b + c) / 3, cross(b - a, c - a, axis=1)
+        middle, area = (a + b + c) / 3, cross(b - a, c - a, axis=1)  # twice the area
+        size = _length(area).clip(1e-12)
+        camera = xp.matmul(xp.matrix_transpose(rotation), -origin)  # in the face frame
+        return middle, area / size, self._share(middle - camera, area, size)
 
     def _at_corners(self, vertices):
         """Vertices (N, V, 3) at the three corners of each triangle: (N, 3, T) each."""
@@ -141,16 +177,15 @@ class Alignment:
         in_view = -xp.sum(area * ray, axis=1, keepdims=True) / _length(ray)
         whole = xp.sum(in_view.clip(0), axis=-1, keepdims=True).clip(1e-12)
         facing = (in_view / size / MIN_FACING - 1).clip(0, 1)
-        return in_view * facing * (self.config.independent / self.config.noise ** 2 / whole)
+        return in_view * facing * self._share_of * (
+            self.config.independent / self.config.noise ** 2 / whole)
 
-    def _std(self, rotation_std, position_std):
-        """One sigma (N, 6 + K, 1) of all that is asked for."""
+    def _unit(self, rotation_std, position_std):
+        """In what errors are counted, (N, 6 + K, 1): the sigmas of poses, and modes as they are."""
         xp = namespace(rotation_std)
-        rotation_std, position_std = (self.config.trust * std[:, None]
-                                      for std in (rotation_std, position_std))
-        modes = self._modes.shape[0]
-        shape_std = xp.full_like(rotation_std, self.config.shape_std)
-        return xp.concat([rotation_std] * 3 + [position_std] * 3 + [shape_std] * modes,
+        rotation_std, position_std = rotation_std[:, None], position_std[:, None]
+        mode = xp.ones_like(rotation_std)
+        return xp.concat([rotation_std] * 3 + [position_std] * 3 + [mode] * len(self._modes),
                          axis=1)[..., None]
 
 

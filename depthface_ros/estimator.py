@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depthface_ros import head_finder
-from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
+from depthface_ros.alignment import Alignment, AlignmentConfig, aligned_triangles, face_modes
 from depthface_ros.arrays import namespace
 from depthface_ros.calibration import Calibration
 from depthface_ros.camera import Intrinsics, check_camera
@@ -25,12 +25,11 @@ from depthface_ros.crop import (
     tilt,
 )
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
+from depthface_ros.expected_errors import ExpectedErrors
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
 from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
 from depthface_ros.settings import setting
-
-ALIGNED_TRIANGLES = 6  # every so many: 600 of them say as much as all
 
 MOST_LOOKS = 4  # at a head; more than two only while the pose network is not
 SURE = 0.9  # that there is a face
@@ -123,8 +122,10 @@ class FaceEstimator:
         # where the engine computes
         self._constant = constant = engine.constant if self._on_device else np.asarray
         self._template = constant(self.face_model.template)
-        self._align = Alignment(constant(self.face_model.triangles[::ALIGNED_TRIANGLES]),
-                                constant(face_modes()), config.alignment)
+        triangles, modes = aligned_triangles(self.face_model), face_modes()
+        self._align = Alignment(
+            constant(triangles), constant(modes), config.alignment,
+            ExpectedErrors.load(models_folder, len(modes), len(triangles)))
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
                  heads: Heads | None = None,

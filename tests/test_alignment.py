@@ -2,11 +2,14 @@
 """Meshes are laid on the surface that was measured, and hands before it do not pull them off."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
 from depthface_ros.camera import Intrinsics
+from depthface_ros.expected_errors import ExpectedErrors
 from depthface_ros.face_model import FaceModel
 from depthface_ros.rotations import rotation_from_vector
 
@@ -33,11 +36,11 @@ def posed(vector=(0.4, 0.3, -0.2), position=(0.05, -0.02, 0.9)):
     return pose
 
 
-def draw(pose):
+def draw(pose, radii=RADII):
     """The exact depth image (480, 640) of the ellipsoid before a wall."""
     v, u = np.mgrid[:480, :640]
-    rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1) @ pose[:3, :3] / RADII
-    centre = pose[:3, 3] @ pose[:3, :3] / RADII
+    rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1) @ pose[:3, :3] / radii
+    centre = pose[:3, 3] @ pose[:3, :3] / radii
     a, b, c = (rays ** 2).sum(-1), rays @ centre, centre @ centre - 1
     root = b * b - a * c
     return np.where(root > 0, (b - np.sqrt(np.maximum(root, 0))) / a, 2.0).astype(np.float32)
@@ -56,11 +59,12 @@ def errors(found, truth):
             np.linalg.norm(found[:3, 3] - truth[:3, 3]))
 
 
-def lay(depth, poses, meshes, triangles, config=SURE_OF_THE_SURFACE, std=(0.2, 0.02), modes=None):
+def lay(depth, poses, meshes, triangles, config=SURE_OF_THE_SURFACE, std=(0.2, 0.02), modes=None,
+        expected=None):
     """Poses and meshes after alignment."""
     stds = (np.full(len(poses), value, np.float32) for value in std)
     modes = np.zeros((0, *meshes.shape[1:]), np.float32) if modes is None else modes
-    return Alignment(triangles, modes, config)(depth, CAMERA, poses, *stds, meshes)
+    return Alignment(triangles, modes, config, expected)(depth, CAMERA, poses, *stds, meshes)
 
 
 def test_a_pose_that_is_a_little_off_comes_back():
@@ -138,9 +142,65 @@ def test_a_mesh_that_is_too_narrow_is_widened_by_the_mode_that_does_it():
     poses, meshes = lay(draw(truth), moved(truth)[None], narrow, triangles, modes=modes)
     assert np.linalg.norm(meshes[0] - vertices, axis=1).mean() < 0.0005
     assert errors(poses[0], truth)[1] < 0.001
-    rigid = AlignmentConfig(shape_std=0.0)
+    rigid = AlignmentConfig(modes=0)
     _, meshes = lay(draw(truth), moved(truth)[None], narrow, triangles, rigid, modes=modes)
     np.testing.assert_array_equal(meshes, narrow)
+
+
+def expecting(modes, triangles, **known):
+    return replace(ExpectedErrors.independent(len(modes), len(triangles)), **known)
+
+
+def test_a_turn_that_cannot_be_seen_is_known_from_the_shape_it_goes_with():
+    vertices, triangles = ellipsoid()
+    vertices[:, 0] *= RADII[1] / RADII[0]  # round: no image tells how far it is turned
+    wider = 1.05 * vertices
+    wider[:, 2] = vertices[:, 2]
+    upright = np.eye(4, dtype=np.float32)
+    upright[:3, :3], upright[:3, 3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]], (0.05, -0.02, 0.9)
+    depth = draw(upright, RADII[[1, 1, 2]] * [1.05, 1.05, 1])
+    modes = 2 * (wider - vertices)[None]
+    mixing = np.eye(7, dtype=np.float32)
+    mixing[6, 2], mixing[6, 6] = 0.5, 0.01  # half a mode goes with one sigma of turning
+    for turned, known in ((0.0, {}), (0.1, {'of_predictions': mixing})):
+        (found,), (mesh,) = lay(depth, upright[None], vertices[None], triangles, std=(0.1, 0.02),
+                                modes=modes, expected=expecting(modes, triangles, **known))
+        assert np.linalg.norm(mesh - wider, axis=1).mean() < 0.001
+        turn = upright[:3, :3].T @ found[:3, :3]
+        assert np.arctan2(turn[1, 0], turn[0, 0]) == pytest.approx(turned, abs=0.02)
+
+
+def test_hair_that_is_expected_does_not_pull_the_mesh_out():
+    truth = posed()
+    vertices, triangles = ellipsoid()
+    depth = draw(truth)
+    v, u = np.nonzero(depth < 1.5)
+    ray = np.stack([*CAMERA.unproject(u, v), np.ones(len(u))], axis=1) @ truth[:3, :3]
+    points = ray * depth[v, u, None] - truth[:3, 3] @ truth[:3, :3]
+    normal = points / RADII ** 2
+    slope = -(normal * ray).sum(axis=1) / np.linalg.norm(normal, axis=1)
+    depth[v, u] -= np.where(points[:, 1] > 0.02, 0.002 / slope.clip(0.3), 0)  # 2 mm thick
+    side = vertices[triangles].mean(axis=1)[:, 1] > 0.02
+    hair = np.where(side, np.float32(0.002), np.float32(0))[None]
+    bald, hairy = (
+        errors(lay(depth, truth[None], vertices[None], triangles, replace(
+            SURE_OF_THE_SURFACE, reach=0.05), expected=expecting((), triangles, **known))[0][0],
+               truth) for known in ({}, {'of_surface': hair}))
+    assert hairy[0] < bald[0] / 3 and hairy[1] < bald[1] / 3
+
+
+def test_gaps_tell_how_far_a_surface_stands_off():
+    truth = posed()
+    vertices, triangles = ellipsoid()
+    aligned = Alignment(triangles, np.zeros((0, *vertices.shape), np.float32))
+    smaller = (0.98 * vertices).astype(np.float32)
+    (gap,), (weight,) = aligned.gaps(draw(truth), CAMERA, truth[None], smaller[None])
+    seen = weight > 0.1
+    assert 0.2 < seen.mean() < 0.5  # what looks away from the camera tells nothing
+    middle = vertices[triangles].mean(axis=1)
+    normal = middle / RADII ** 2
+    apart = 0.02 * (middle * normal).sum(axis=1) / np.linalg.norm(normal, axis=1)
+    np.testing.assert_allclose(gap[seen], apart[seen], atol=2e-4)
 
 
 def test_torch_and_numpy_agree():

@@ -2,8 +2,8 @@
 """Set right what the networks say of their own errors, and agree on what is a face.
 
 New frames of the people and cameras of training are looked at, so that an evaluation stays one of
-strangers. What is fitted is the whole pipeline: shape network and alignment make poses better than
-the pose network knows.
+strangers. First for what the alignment has to expect of the networks; then, with that, for what the
+whole pipeline gets wrong: shape network and alignment make poses better than the pose network knows.
 """
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import t as student_t
 
+from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.calibration import Calibration, log_odds
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.estimator import EstimatorConfig, Face
+from depthface_ros.expected_errors import EXPECTED_ERRORS_FILE
 from training.evaluation.errors import AXES, Record, own_words, pose_errors
 from training.evaluation.figures import within_sigma
 from training.evaluation.frames import SyntheticFrames, Trial
 from training.evaluation.groups import column
+from training.expected_errors import fit_expected_errors, networks_alone
 from training.pool import VISIBLE_FACE, add_people_arguments
 from training.synthesis.scene import Head
 
 EVERYTHING = EstimatorConfig(min_confidence=0.0, max_rotation_std=np.inf)
+UNALIGNED = replace(EVERYTHING, alignment=AlignmentConfig(steps=0))
 LEAST = EstimatorConfig().min_confidence  # of what the pipeline takes for a face
 HIDDEN = 0.1  # share of a face in view up to which it is none; up to VISIBLE_FACE nobody can say
 FEWEST_FACES, FEWEST_OTHERS = 40, 5  # to fit to; good networks take little else for a face
@@ -51,14 +55,19 @@ def fit_calibration(records: list[Record]) -> Calibration:
                          f'found: expected {FEWEST_FACES} and {FEWEST_OTHERS}; take more '
                          '--frames, or train the networks')
     weights = fit_agreement(*said(places), np.arange(len(places)) < len(faces))
-    accepted = weights.confidence(*said(faces)) >= LEAST
-    faces = [record for record, good in zip(faces, accepted) if good]
+    faces = accepted(faces, weights)
     rotation = fit_std(np.radians(column(faces, 'rotation_std_deg')),
                        np.radians([column(faces, f'turn_{axis}_deg') for axis in AXES]).T)
     position = fit_std(column(faces, 'position_std_mm') / 1000,
                        np.array([column(faces, f'shift_{axis}_mm') for axis in AXES]).T / 1000)
     return replace(weights, rotation_scale=rotation[0], rotation_power=rotation[1],
                    position_scale=position[0], position_power=position[1])
+
+
+def accepted(faces: list[Record], calibration: Calibration) -> list[Record]:
+    """The faces that the pipeline takes for some."""
+    sure = calibration.confidence(*said(faces)) >= LEAST
+    return [face for face, good in zip(faces, sure) if good]
 
 
 def said(records: list[Record]) -> tuple[np.ndarray, ...]:
@@ -119,21 +128,28 @@ def told_anew(record: Record, calibration: Calibration) -> Record:
                      'confidence': confidence}
 
 
-def pose_only(face: Face, head: Head) -> Record:
+def pose_only(face: Face, head: Head, *image) -> Record:
     return pose_errors(face.camera_from_face, head.camera_from_face) | own_words(face)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_people_arguments(parser)
-    parser.add_argument('--frames', type=int, default=250)
+    parser.add_argument('--frames', type=int, default=1000)
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
-                        help='folder of networks; calibration.json is written there')
+                        help='folder of networks; calibration.json and expected_errors.npz are '
+                        'written there')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
 
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
+    (options.models / EXPECTED_ERRORS_FILE).unlink(missing_ok=True)  # of earlier networks
+    trial = Trial(frames, options.models, UNALIGNED, Calibration(), networks_alone)
+    records = trial.records(options.frames, options.workers)
+    faces = [record for record in records if record['found'] and is_face(record)]
+    fit_expected_errors(accepted(faces, fit_calibration(records))).save(options.models)
+
     trial = Trial(frames, options.models, EVERYTHING, Calibration(), pose_only)
     records = trial.records(options.frames, options.workers)
     calibration = fit_calibration(records)

@@ -43,7 +43,7 @@ def describe(scene: Scene, head: Head, face_visible: float, head_visible: float)
             'in_view': face_visible * float(in_image) if facing > 0 else 0.}
 
 
-def errors(face: Face, head: Head) -> Record:
+def errors(face: Face, head: Head, *image) -> Record:
     """Errors of a found face in degrees and millimetres, and what it says of itself."""
     return (pose_errors(face.camera_from_face, head.camera_from_face)
             | mesh_errors(face.vertices, head.vertices_camera)

@@ -29,6 +29,10 @@ FAR_OFF = 0.01  # what noise adds, as a share of the distance
 FRAMES_PER_TASK = 20
 
 
+# of a face that was found at a head, in a depth image (H, W) uint16 mm
+Errors = Callable[[Face, Head, np.ndarray, Intrinsics], Record]
+
+
 @dataclass(frozen=True)
 class SyntheticFrames:
     """Endless frames of a split; a frame depends on these and on its number alone."""
@@ -57,7 +61,7 @@ class Trial:
     models: Path = MODELS_FOLDER
     config: EstimatorConfig = EstimatorConfig()
     calibration: Calibration | None = None  # None: the one in `models`
-    errors: Callable[[Face, Head], Record] = errors  # what to know of a found face
+    errors: Errors = errors  # what to know of a found face
 
     def records(self, count: int, workers: int = 1) -> list[Record]:
         """Records of all faces and of all false faces in the first `count` frames."""
@@ -78,16 +82,16 @@ def intrinsics_of(scene: Scene) -> Intrinsics:
 
 def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
                   faces: Sequence[Face],
-                  errors: Callable[[Face, Head], Record] = errors) -> list[Record]:
+                  errors: Errors = errors) -> list[Record]:
     """A record for each head, found or not, and for each face that is at no head."""
-    of_head = match(faces, scene.heads)
+    of_head, camera = match(faces, scene.heads), intrinsics_of(scene)
     records = []
     for k, head in enumerate(scene.heads):
         record = describe(scene, head, float(view.face_visible[k]), float(view.head_visible[k]))
         found = k in of_head
         record['measured'] = measured_share(view, depth, head)
         records.append({'frame': number, 'head': k, 'real': True, 'found': found} | record
-                       | (errors(faces[of_head[k]], head) if found else {}))
+                       | (errors(faces[of_head[k]], head, depth, camera) if found else {}))
     return records + [
         {'frame': number, 'real': False, 'found': True, 'camera': scene.camera.name,
          'family': scene.camera.family, 'distance_m': float(face.camera_from_face[2, 3])}
