@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree  # noqa: E402
 
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE  # noqa: E402
 from depthface_ros.face_model import FaceModel  # noqa: E402
+from training import cascade  # noqa: E402
 from training.augment import (  # noqa: E402
     observe, pose_batch, rigid, rigid_inverse, shape_batch, transform)
 from training.finder import rolled, targets  # noqa: E402
@@ -101,6 +102,49 @@ def test_shape_crops_are_in_the_frame_of_the_wrong_pose_that_the_residual_mends(
         face = torch.tensor(MODEL.template) + batch['offsets'][i]
         label = transform(rigid(batch['residual'][i:i + 1]), face[None])[0]
         assert np.percentile(gaps(points, label.numpy()), 95) < GAP
+
+
+class Mistaken(torch.nn.Module):
+    """Knows the pose of every crop, and tells it turned and shifted in the frame of the face."""
+
+    def __init__(self, pose_from_truth):
+        super().__init__()
+        self.pose_from_truth, self.truth = pose_from_truth, None
+
+    def forward(self, crop):
+        told = self.truth @ rigid_inverse(self.pose_from_truth)
+        half = POSE_CROP_SIZE / 2
+        six = told[:, :3, :2].mT.reshape(-1, 6)
+        return six, told[:, :3, 3] / half, torch.zeros(len(crop), 2), torch.zeros(len(crop), 1)
+
+
+@pytest.mark.parametrize('turn, is_kept', [(0.15, True), (0.8, False)])
+def test_shape_crops_are_taken_where_a_pose_network_errs(windows, monkeypatch, turn, is_kept):
+    seen, _ = seen_both_ways(windows)
+    mistake = torch.tensor([[turn, 0, 0, 0.004, -0.003, 0.01]]).expand(len(seen.is_face), 6)
+    network = Mistaken(rigid(mistake))
+
+    def remembered(*arguments, **options):
+        batch = pose_batch(*arguments, **options)
+        origin = batch['sellion'] * POSE_CROP_SIZE / 2
+        network.truth = rigid(torch.cat([torch.zeros_like(origin), origin], dim=1))
+        network.truth[:, :3, :3] = batch['rotation']
+        return batch
+
+    monkeypatch.setattr(cascade, 'pose_batch', remembered)
+    batch = cascade.cascaded_shape_batch(seen, torch.Generator().manual_seed(4), network)
+    if is_kept:
+        left = batch['residual'].norm(dim=1, keepdim=True) / mistake.norm(dim=1, keepdim=True)
+        torch.testing.assert_close(batch['residual'], left * mistake, atol=1e-4, rtol=0)
+        whole = (left - 1).abs() < 1e-3  # the others are as after alignment
+        assert whole.any() and (whole | (left < 0.61)).all() and not whole.all()
+    else:  # no pipeline goes on from there, so errors by chance take its place
+        assert batch['residual'][:, :3].norm(dim=1).median() < 0.4
+    crop = batch['crop'][0].numpy()
+    points = crop[:3, crop[3] > 0].T * SHAPE_CROP_SIZE / 2
+    face = torch.tensor(MODEL.template) + batch['offsets'][0]
+    label = transform(rigid(batch['residual'][:1]), face[None])[0]
+    assert np.percentile(gaps(points, label.numpy()), 95) < GAP
 
 
 def test_rigid_motions_invert():

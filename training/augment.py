@@ -65,8 +65,11 @@ def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.
 
 
 def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 0.010,
-               roll_rad: float = 0.5) -> dict[str, Tensor]:
-    """What the pose network gets from a finder that errs by `jitter_m` (one sigma per axis)."""
+               roll_rad: float = 0.5, any_roll: float = 0.15) -> dict[str, Tensor]:
+    """What the pose network gets from a finder that errs by `jitter_m` (one sigma per axis).
+
+    :param any_roll: share of crops that are rolled by any angle, the others by up to `roll_rad`.
+    """
     count = len(seen.is_face)
     centre_face = seen.camera_from_face.new_tensor(HEAD_CENTRE_FACE)
     centre = transform(seen.camera_from_face, centre_face.expand(count, 1, 3))[:, 0]
@@ -75,7 +78,7 @@ def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 
     scale = scale * torch.where(torch.rand((count, 1), generator=generator) < 0.16, 4.0, 1.0)
     centre = centre + scale * torch.randn((count, 3), generator=generator)
     # some are on their side or their head, however few cameras are
-    limit = torch.where(torch.rand(count, generator=generator) < 0.15, torch.pi, roll_rad)
+    limit = torch.where(torch.rand(count, generator=generator) < any_roll, torch.pi, roll_rad)
     roll = limit * (2 * torch.rand(count, generator=generator) - 1)
     crops, camera_from_crop = pose_crop(seen.depth_m, seen.intrinsics, centre, roll)
     crop_from_face = rigid_inverse(camera_from_crop) @ seen.camera_from_face
@@ -90,10 +93,19 @@ def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: flo
     As widely as the pose network does: a network that has only seen small errors takes large ones for
     small, and leaves much of them.
     """
-    count = len(seen.is_face)
+    return placed_shape_batch(seen, drawn_residual(len(seen.is_face), generator, rotation_rad, translation_m))
+
+
+def drawn_residual(count: int, generator: torch.Generator, rotation_rad: float = 0.05,
+                   translation_m: float = 0.005) -> Tensor:
+    """Errors of poses (B, 6), rotation vector and translation, by chance and with heavy tails."""
     scale = torch.exp(0.8 * torch.randn((count, 1), generator=generator))
     noise = torch.randn((count, 6), generator=generator) * scale
-    residual = torch.cat([noise[:, :3] * rotation_rad, noise[:, 3:] * translation_m], dim=1)
+    return torch.cat([noise[:, :3] * rotation_rad, noise[:, 3:] * translation_m], dim=1)
+
+
+def placed_shape_batch(seen: Observation, residual: Tensor) -> dict[str, Tensor]:
+    """What the shape network gets after poses that `residual` (B, 6) would set right."""
     camera_from_predicted = seen.camera_from_face @ rigid_inverse(rigid(residual))
     return {'crop': shape_crop(seen.depth_m, seen.intrinsics, camera_from_predicted),
             'offsets': seen.offsets, 'expression': seen.expression, 'residual': residual}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from depthface_ros.face_model import FaceModel
 from training.augment import observe, rigid, rigid_inverse, several, shape_batch, transform
+from training.cascade import cascaded_shape_batch, pose_network
 from training.fit import CHECKPOINT, fit
 from training.from_onnx import first_weights
 from training.networks import FaceShapeNet
@@ -18,6 +20,7 @@ from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
 
 CROPS = 4  # of every window in a batch
+CASCADED = 2  # of them, where there is a pose network to place them
 
 
 class ShapeLoss:
@@ -84,13 +87,19 @@ def run(options: argparse.Namespace) -> None:
     training = Windows.load(options.pools / 'windows-train')
     validation = Windows.load(options.pools / 'windows-validation')
     faces = torch.nonzero(training.is_face)[:, 0]
+    before = pose_network(Path(options.runs))
     fixed = torch.Generator().manual_seed(1)
     held_out_index = torch.nonzero(validation.is_face)[:512, 0]
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         index = training.draw(faces, options.batch // settings.parts // CROPS, generator)
-        return several(shape_batch, observe(training, index, model, generator), generator, CROPS)
+        seen = observe(training, index, model, generator)
+        by_chance = several(shape_batch, seen, generator, CROPS - CASCADED if before else CROPS)
+        if not before:
+            return by_chance
+        placed = several(partial(cascaded_shape_batch, network=before), seen, generator, CASCADED)
+        return {name: torch.cat([part, placed[name]]) for name, part in by_chance.items()}
 
     network = first_weights('face_shape', options.start,
                             lambda: make_batch(torch.Generator().manual_seed(options.seed))['crop'])
