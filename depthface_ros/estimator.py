@@ -207,16 +207,20 @@ class FaceEstimator:
     def _shape_stage(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
                      lap=_ignore):
         xp = namespace(camera_from_face)
-        crops = shape_crop(depth, intrinsics, camera_from_face)
-        lap('shape crop')
-        shape = self.engine.run('face_shape', crops)
-        residual = shape['residual']  # rotation vector and translation
-        camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
-                                   residual[:, 3:])
-        vertices_face = self._template + shape['offsets']
-        lap('shape network')
-        camera_from_face, vertices_face = self._align(
-            depth, intrinsics, camera_from_face, rotation_std, position_std, vertices_face)
+        config = self.config.alignment
+        for look in range(config.looks if config.steps else 1):
+            if look:
+                lap('alignment')
+            crops = shape_crop(depth, intrinsics, camera_from_face)
+            lap('shape crop')
+            shape = self.engine.run('face_shape', crops)
+            residual = shape['residual']  # rotation vector and translation
+            camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
+                                       residual[:, 3:])
+            lap('shape network')
+            camera_from_face, vertices_face = self._align(
+                depth, intrinsics, camera_from_face, rotation_std, position_std,
+                self._template + shape['offsets'])
         vertices = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
         return (camera_from_face, vertices + camera_from_face[:, None, :3, 3],
                 shape['expression'])

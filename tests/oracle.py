@@ -85,9 +85,9 @@ class Oracle:
         return np.linalg.inv(own[best][1][0].astype(np.float64)) @ self.poses[best]
 
 
-def estimator_of(poses, **answers):
+def estimator_of(poses, alignment=AlignmentConfig(steps=0), **answers):
     oracle = Oracle(poses, **answers)
     # the heads here are spheres, so there is nothing to lay a face's mesh on
-    estimator = FaceEstimator(oracle, EstimatorConfig(alignment=AlignmentConfig(steps=0)))
+    estimator = FaceEstimator(oracle, EstimatorConfig(alignment=alignment))
     oracle.template, oracle.depth = estimator.face_model.template, draw_heads(poses)
     return estimator, oracle.depth
