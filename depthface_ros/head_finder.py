@@ -19,6 +19,7 @@ MAX_FOCAL = 180.0
 # something before the head err the most, so the first mean is taken of more votes than the last.
 VOTE_RADII = (0.15, 0.10)
 VOTE_SHARE = 0.3  # of the peak's heat that a cell must have to be asked
+BESIDE_PEAK = 2.0  # times the threshold: as hot must a cell be that is no local maximum
 MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
 
 
@@ -66,8 +67,9 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
     """Head centres (N, 3) float32 in metres, camera frame, and their scores (N,); best first.
 
     Each cell votes for a head centre: the nearest point measured in the cell, plus the cell's
-    offset. Local maxima of the heat map stand, of two that mean the same head the stronger; then
-    the votes around each are averaged, twice, which errs less than the strongest vote alone.
+    offset. Local maxima of the heat map stand, and hot cells beside them that vote for another
+    place: a maximum may look at a hand before the head. Of those that mean the same head the
+    hottest stays; then the votes around each are averaged, twice, which errs less than one alone.
 
     :param heatmap: (30, W / 4) in 0..1.
     :param offset: (3, 30, W / 4) metres.
@@ -88,9 +90,9 @@ def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
     row, column, votes = row[measured], column[measured], votes[measured]
     heat = heatmap[row, column]
 
-    peaks = ((heat == highest[row, column]) & (heat > config.threshold)
-             & (votes[:, 2] > MIN_DEPTH))
-    centres, scores = votes[peaks], heat[peaks]
+    least = config.threshold * np.where(heat == highest[row, column], 1, BESIDE_PEAK)
+    stands = (heat > least) & (votes[:, 2] > MIN_DEPTH)
+    centres, scores = votes[stands], heat[stands]
     order = np.argsort(-scores, kind='stable')
     order = order[separate(centres[order], config.separation)[:config.max_heads]]
     centres, scores = centres[order], scores[order]

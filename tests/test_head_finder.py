@@ -91,6 +91,19 @@ def test_the_votes_of_the_cells_around_a_peak_are_averaged_and_others_are_not():
     np.testing.assert_allclose(centre, goal + [0.01, -0.005, 0], atol=1e-5)
 
 
+def test_a_head_behind_what_the_peak_looks_at_stands_as_well():
+    depth = np.full((480, 640), 1.5, np.float32)
+    depth[4 * 40:4 * 44, 4 * 60:4 * 64] = 1.1  # a hand, in the cell (10, 15)
+    heat, offset = empty_answer()
+    heat[10, 14:17] = 0.4, 0.5, 0.4
+    offset[2, 10, 14:17] = 0.1
+    centres, scores = decode(heat, offset, finder_input(depth, CAMERA))
+    np.testing.assert_allclose(centres[:, 2], [1.2, 1.6], atol=1e-6)
+    np.testing.assert_allclose(scores, [0.5, 0.4])
+    heat[10, 14:17] = 0.08, 0.09, 0.08  # hardly worth a look, the less so two
+    assert len(decode(heat, offset, finder_input(depth, CAMERA))[0]) == 1
+
+
 def test_neighbouring_heads_stay_apart():
     heat, offset = empty_answer()
     heat[15, 15] = heat[15, 18] = 0.9  # 12 cells of 1/500 rad at 2 m: 0.19 m
