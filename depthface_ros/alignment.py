@@ -27,8 +27,6 @@ class AlignmentConfig:
 
     steps: int = setting(2, 'Gauss-Newton steps; 0 leaves faces as the networks predict them.',
                          0, 20)
-    looks: int = setting(2, 'Times that the shape network looks at a face, from where alignment '
-                         'left it; once if nothing is aligned.', 1, 4)
     noise: float = setting(0.003, 'Metres between mesh and measured surface, one sigma.',
                            1e-4, 0.1)
     reach: float = setting(0.004, 'Metres between them, along the ray, at which a point counts a '

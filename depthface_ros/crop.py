@@ -23,6 +23,10 @@ HEAD_CENTRE_FACE = (-0.08, 0.0, -0.01)
 FACE_CENTRE_FACE = (-0.04, 0.0, -0.025)
 # Points further than this from the crop's plane, in units of half its size, are not of the head.
 DEPTH_LIMIT = 1.25
+# To multiples of these goes where the shape network looks, much less than its pixels: engines whose
+# poses differ in the last digits look at the same ones. Powers of 2, so that multiples are exact.
+FACE_STEP = 1 / 1024  # m
+UP_STEP = 1 / 256  # of a unit vector
 
 
 def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
@@ -70,9 +74,15 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     device = device_of(camera_from_face)
     rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     centre = sellion + xp.matmul(rotation, _face_centre(xp, device))[..., 0]
-    camera_from_grid = _look_at(centre, rotation[:, :, 2])
+    centre = rounded(centre, FACE_STEP)
+    camera_from_grid = _look_at(centre, rounded(rotation[:, :, 2], UP_STEP))
     return _crop(depth, intrinsics, camera_from_grid, centre, camera_from_face,
                  SHAPE_CROP_SIZE / 2)
+
+
+def rounded(values, step: float):
+    """The nearest multiples of a step."""
+    return namespace(values).round(values / step) * step
 
 
 def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:

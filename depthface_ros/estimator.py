@@ -21,6 +21,7 @@ from depthface_ros.crop import (
     crop_in_frame,
     points_camera,
     pose_frame,
+    rounded,
     shape_crop,
     tilt,
 )
@@ -59,6 +60,8 @@ class EstimatorConfig:
                               'which it is cropped anew.', 0.0, 1.0)
     upright: float = setting(0.15, 'Radians of roll, beyond which a head is cropped anew, '
                              'upright.', 0.0, 3.2)
+    shape_looks: int = setting(2, 'Times that the shape network looks at a face, each time from '
+                               'the pose that it corrected before.', 1, 4)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
 
 
@@ -207,10 +210,7 @@ class FaceEstimator:
     def _shape_stage(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
                      lap=_ignore):
         xp = namespace(camera_from_face)
-        config = self.config.alignment
-        for look in range(config.looks if config.steps else 1):
-            if look:
-                lap('alignment')
+        for _ in range(self.config.shape_looks):
             crops = shape_crop(depth, intrinsics, camera_from_face)
             lap('shape crop')
             shape = self.engine.run('face_shape', crops)
@@ -218,9 +218,9 @@ class FaceEstimator:
             camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
                                        residual[:, 3:])
             lap('shape network')
-            camera_from_face, vertices_face = self._align(
-                depth, intrinsics, camera_from_face, rotation_std, position_std,
-                self._template + shape['offsets'])
+        camera_from_face, vertices_face = self._align(
+            depth, intrinsics, camera_from_face, rotation_std, position_std,
+            self._template + shape['offsets'])
         vertices = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
         return (camera_from_face, vertices + camera_from_face[:, None, :3, 3],
                 shape['expression'])
@@ -278,11 +278,6 @@ class FaceEstimator:
         order = order[good[order]]
         sellions = poses.camera_from_face[order, :3, 3]
         return order[head_finder.separate(sellions, self.config.separation)]
-
-
-def rounded(values: np.ndarray, step: float) -> np.ndarray:
-    """The nearest multiples of a step."""
-    return np.round(values * np.float32(1 / step)) * np.float32(step)
 
 
 def _checked(heads: Heads) -> Heads:

@@ -6,8 +6,8 @@ import numpy as np
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.alignment import AlignmentConfig
-from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop
-from depthface_ros.estimator import CENTRE_STEP, EstimatorConfig, rounded
+from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, rounded
+from depthface_ros.estimator import CENTRE_STEP, EstimatorConfig
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
 FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)  # a face that looks into the camera
@@ -85,9 +85,10 @@ class Oracle:
         return np.linalg.inv(own[best][1][0].astype(np.float64)) @ self.poses[best]
 
 
-def estimator_of(poses, alignment=AlignmentConfig(steps=0), **answers):
+def estimator_of(poses, shape_looks=1, **answers):
     oracle = Oracle(poses, **answers)
     # the heads here are spheres, so there is nothing to lay a face's mesh on
-    estimator = FaceEstimator(oracle, EstimatorConfig(alignment=alignment))
+    estimator = FaceEstimator(oracle, EstimatorConfig(shape_looks=shape_looks,
+                                                      alignment=AlignmentConfig(steps=0)))
     oracle.template, oracle.depth = estimator.face_model.template, draw_heads(poses)
     return estimator, oracle.depth

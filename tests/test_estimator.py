@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.calibration import Calibration
 from depthface_ros.estimator import EstimatorConfig, Heads
 from oracle import CAMERA, estimator_of, head_centre, head_pose
@@ -47,15 +46,14 @@ def test_the_shape_networks_correction_follows_the_predicted_pose():
 
 
 @pytest.mark.parametrize('looks', [1, 3])
-def test_each_look_of_the_shape_network_starts_from_where_alignment_left_the_face(looks):
+def test_each_look_of_the_shape_network_starts_from_the_pose_that_the_last_one_corrected(looks):
     pose, shift = head_pose(0.0, 0.0, 0.9), np.array([0.003, -0.002, 0.001])
-    estimator, depth = estimator_of([pose], AlignmentConfig(looks=looks, independent=0.0),
-                                    residual=np.array([0, 0, 0, *shift]))
+    estimator, depth = estimator_of([pose], looks, residual=np.array([0, 0, 0, *shift]))
     stages = []
     face, = estimator(depth, CAMERA, lap=stages.append)
     np.testing.assert_allclose(face.camera_from_face[:3, 3],
                                pose[:3, 3] + looks * pose[:3, :3] @ shift, atol=2e-5)
-    assert stages[3:] == looks * ['shape crop', 'shape network', 'alignment']
+    assert stages[3:] == looks * ['shape crop', 'shape network'] + ['alignment']
 
 
 def test_millimetres_and_metres_mean_the_same():

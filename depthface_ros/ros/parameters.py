@@ -23,7 +23,8 @@ from depthface_ros.tracking import TrackerConfig
 
 # Read when the node is made, and whenever it is configured; all others can change at any time.
 READ_ONLY = ('autostart', 'first_id')
-READ_AT_CONFIGURE = ('engine', 'image_transport', 'rectified', 'estimator.alignment.')
+READ_AT_CONFIGURE = ('engine', 'image_transport', 'rectified', 'estimator.shape_looks',
+                     'estimator.alignment.')
 
 
 @dataclass(frozen=True)
