@@ -2,6 +2,8 @@
 """The figures of a run as Markdown."""
 from __future__ import annotations
 
+from depthface_ros.estimator import EstimatorConfig
+
 # stage -> network
 STAGES = {'find heads': 'head_finder', 'pose network': 'head_pose', 'shape network': 'face_shape'}
 
@@ -57,10 +59,12 @@ def roofline(result: dict) -> str:
             if (stage == 'find heads') != (way == 'searched') or (way == 'searched' and heads > 1):
                 continue
             work, copies = result['networks'][network], 1 if stage == 'find heads' else heads
-            moved = work['mbytes'] / (4 if in_bytes else 1)
-            floor = max(copies * work['mflop'] / speed, moved / limits['copy_gb_s'])
+            looks = EstimatorConfig().shape_looks if stage == 'shape network' else 1
+            operations = looks * copies * work['mflop']
+            moved = looks * work['mbytes'] / (4 if in_bytes else 1)
+            floor = max(operations / speed, moved / limits['copy_gb_s'])
             took = case['stages_cpu_ms'][stage][0]
-            rows.append([who, heads, stage, f'{copies * work["mflop"]:.0f}', f'{moved:.1f}',
+            rows.append([who, heads, stage, f'{operations:.0f}', f'{moved:.1f}',
                          f'{floor:.2f}', f'{took:.2f}', f'{100 * floor / took:.0f} %'])
     text = (f'Limits of one core, measured: {limits["gflops_fp32"]:.0f} GFLOP/s in floats, '
             f'{limits["gops_int8"]:.0f} Gop/s in bytes, {limits["copy_gb_s"]:.0f} GB/s copied.')
