@@ -13,7 +13,7 @@ import numpy as np
 
 from depthface_ros.arrays import device_of, namespace
 from depthface_ros.camera import Intrinsics, measured_points
-from depthface_ros.rotations import cross, unit
+from depthface_ros.rotations import cross, homogeneous, unit
 
 CROP_PIXELS = 96
 POSE_CROP_SIZE = 0.30  # m
@@ -53,7 +53,7 @@ def pose_frame(head_centre_camera, roll=None):
     camera_from_grid = _look_at(head_centre_camera, up)
     if roll is not None:
         camera_from_grid = xp.matmul(camera_from_grid, _rotation_about_z(roll))
-    return _rigid(camera_from_grid, head_centre_camera)
+    return homogeneous(camera_from_grid, head_centre_camera)
 
 
 def crop_in_frame(depth, intrinsics: Intrinsics, camera_from_crop):
@@ -151,11 +151,3 @@ def _rotation_about_z(angle):
     c, s, zero, one = xp.cos(angle), xp.sin(angle), xp.zeros_like(angle), xp.ones_like(angle)
     rows = [xp.stack(row, axis=-1) for row in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
     return xp.stack(rows, axis=-2)
-
-
-def _rigid(rotation, translation):
-    """Homogeneous (N, 4, 4) of rotations (N, 3, 3) and translations (N, 3)."""
-    xp = namespace(rotation)
-    top = xp.concat([rotation, translation[:, :, None]], axis=2)
-    bottom = xp.concat([xp.zeros_like(top[:, :1, :3]), xp.ones_like(top[:, :1, :1])], axis=2)
-    return xp.concat([top, bottom], axis=1)

@@ -111,6 +111,7 @@ class FaceEstimator:
                  models_folder: Path = MODELS_FOLDER, calibration: Calibration | None = None):
         """Load the networks; see :func:`depthface_ros.engines.open_engine` for errors raised.
 
+        :param models_folder: of the networks; for an engine, too, what errors to expect of them.
         :param calibration: by default the one in the folder of the networks; none for an engine.
         """
         self.config = config

@@ -99,12 +99,25 @@ def vector_from_rotation(rotation):
     return axis * (factor * xp.atan2(sine, cosine) / sine)
 
 
+def homogeneous(rotation, translation):
+    """Rigid motions (N, 4, 4) of rotations (N, 3, 3) and translations (N, 3)."""
+    xp = namespace(rotation)
+    top = xp.concat([rotation, translation[:, :, None]], axis=2)
+    bottom = xp.concat([xp.zeros_like(top[:, :1, :3]), xp.ones_like(top[:, :1, :1])], axis=2)
+    return xp.concat([top, bottom], axis=1)
+
+
 def compose(a_from_b, rotation, translation):
     """a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
     xp = namespace(a_from_b)
     turned = xp.matmul(a_from_b[:, :3, :3], rotation)
     moved = xp.matmul(a_from_b[:, :3, :3], translation[:, :, None]) + a_from_b[:, :3, 3:]
     return xp.concat([xp.concat([turned, moved], axis=2), a_from_b[:, 3:]], axis=1)
+
+
+def in_frame(points_a, a_from_b):
+    """Points (V, 3) of frame a in frame b, by the rigid motion (4, 4)."""
+    return (points_a - a_from_b[:3, 3]) @ a_from_b[:3, :3]
 
 
 def yaw_pitch_roll(camera_from_face):

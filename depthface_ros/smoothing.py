@@ -14,7 +14,7 @@ from math import pi
 import numpy as np
 
 from depthface_ros.estimator import Face
-from depthface_ros.rotations import rotation_from_vector, vector_from_rotation
+from depthface_ros.rotations import in_frame, rotation_from_vector, vector_from_rotation
 from depthface_ros.settings import setting
 
 
@@ -72,7 +72,7 @@ class FaceSmoother:
             OneEuro(config.cutoff, gain, config.speed_cutoff) for gain in (
                 config.position_gain, config.rotation_gain, config.shape_gain,
                 config.expression_gain))
-        self._shape_face = _shape_face(face)
+        self._shape_face = in_frame(face.vertices, face.camera_from_face)
 
     def update(self, face: Face, stamp_ns: int) -> Face:
         """The face of the next image, smoothed; stamps count, not when this is called."""
@@ -88,16 +88,10 @@ class FaceSmoother:
         pose[:3, 3] = before[:3, 3] + self._position.step(pose[:3, 3] - before[:3, 3], seconds)
         # The shape in the face's own frame: in the smoothed pose, it cannot disagree with it.
         self._shape_face = self._shape_face + self._shape.step(
-            _shape_face(face) - self._shape_face, seconds)
+            in_frame(face.vertices, face.camera_from_face) - self._shape_face, seconds)
         off = (face.expression - self.face.expression)[:, None]
         expression = self.face.expression + self._expression.step(off, seconds)[:, 0]
         vertices = self._shape_face @ pose[:3, :3].T + pose[:3, 3]
         self._stamp_ns = stamp_ns
         self.face = replace(face, camera_from_face=pose, vertices=vertices, expression=expression)
         return self.face
-
-
-def _shape_face(face: Face) -> np.ndarray:
-    """The vertices (V, 3) in the face frame, m."""
-    pose = face.camera_from_face
-    return (face.vertices - pose[:3, 3]) @ pose[:3, :3]

@@ -136,7 +136,7 @@ def test_shape_crops_are_taken_where_a_pose_network_errs(windows, monkeypatch, t
     if is_kept:
         left = batch['residual'].norm(dim=1, keepdim=True) / mistake.norm(dim=1, keepdim=True)
         torch.testing.assert_close(batch['residual'], left * mistake, atol=1e-4, rtol=0)
-        whole = (left - 1).abs() < 1e-3  # the others are as after alignment
+        whole = (left - 1).abs() < 1e-3  # the others are as in a second look
         assert whole.any() and (whole | (left < 0.61)).all() and not whole.all()
     else:  # no pipeline goes on from there, so errors by chance take its place
         assert batch['residual'][:, :3].norm(dim=1).median() < 0.4

@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from depthface_ros.crop import POSE_CROP_SIZE
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.face_model import FaceModel
 from training.adapt import typical_crops
 from training.adaptation import settle
-from training.augment import Observation, pose_batch, rigid, rigid_inverse, shape_batch, transform
+from training.augment import (
+    Observation, crop_from_face, pose_batch, rigid, rigid_inverse, shape_batch, transform)
 from training.fit import FitSettings
 from training.from_onnx import load_onnx
 from training.networks import FaceShapeNet, HeadPoseNet
@@ -78,16 +78,10 @@ def predicted_poses(network: HeadPoseNet, seen: Observation,
     batch = pose_batch(seen, generator, roll_rad=0.)
     six, sellion, log_variance, logit = (torch.cat(parts) for parts in zip(*(
         network(part) for part in batch['crop'].split(64))))
-    crop_from_face, crop_from_predicted = (_rigid(rotation, position) for rotation, position in (
+    crop_from_true, crop_from_predicted = (crop_from_face(*pose) for pose in (
         (batch['rotation'], batch['sellion']), (rotation_from_6d(six), sellion)))
-    pose = seen.camera_from_face @ rigid_inverse(crop_from_face) @ crop_from_predicted
+    pose = seen.camera_from_face @ rigid_inverse(crop_from_true) @ crop_from_predicted
     return pose, (logit[:, 0] > 0) & (log_variance[:, 0] < 2 * math.log(0.25))
-
-
-def _rigid(rotation: Tensor, half_crops: Tensor) -> Tensor:
-    matrix = torch.eye(4).repeat(len(rotation), 1, 1)
-    matrix[:, :3, :3], matrix[:, :3, 3] = rotation, half_crops * POSE_CROP_SIZE / 2
-    return matrix
 
 
 @torch.no_grad()

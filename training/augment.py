@@ -16,6 +16,7 @@ from torch import Tensor
 from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, shape_crop
 from depthface_ros.face_model import FaceModel
+from depthface_ros.rotations import homogeneous
 from training.pool import Windows
 from training.synthesis.sensors import simulate
 
@@ -86,6 +87,11 @@ def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 
             'sellion': crop_from_face[:, :3, 3] / (POSE_CROP_SIZE / 2), 'is_face': seen.is_face}
 
 
+def crop_from_face(rotation: Tensor, sellion: Tensor) -> Tensor:
+    """Poses (B, 4, 4) in pose crops, m, of rotations (B, 3, 3) and sellions (B, 3) in half crops."""
+    return homogeneous(rotation, sellion * (POSE_CROP_SIZE / 2))
+
+
 def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: float = 0.05,
                 translation_m: float = 0.005) -> dict[str, Tensor]:
     """What the shape network gets after a pose that errs by about this much (one sigma per axis).
@@ -114,24 +120,23 @@ def placed_shape_batch(seen: Observation, residual: Tensor) -> dict[str, Tensor]
 def several(make_batch: Callable[..., dict[str, Tensor]], seen: Observation, generator: torch.Generator,
             crops: int) -> dict[str, Tensor]:
     """A batch with `crops` different crops of every window: noise costs more to draw than a crop."""
-    parts = [make_batch(seen, generator) for _ in range(crops)]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return joined([make_batch(seen, generator) for _ in range(crops)])
+
+
+def joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """One batch of several."""
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def rigid(twist: Tensor) -> Tensor:
     """Rotation vector (rad) and translation (m), (B, 6), to homogeneous (B, 4, 4)."""
-    matrix = torch.eye(4, device=twist.device).repeat(len(twist), 1, 1)
-    matrix[:, :3, :3] = rotvec_to_rotmat(twist[:, :3])
-    matrix[:, :3, 3] = twist[:, 3:]
-    return matrix
+    return homogeneous(rotvec_to_rotmat(twist[:, :3]), twist[:, 3:])
 
 
 def rigid_inverse(a_from_b: Tensor) -> Tensor:
     """b_from_a of rigid motions (B, 4, 4)."""
-    inverse = torch.eye(4, device=a_from_b.device, dtype=a_from_b.dtype).repeat(len(a_from_b), 1, 1)
-    inverse[:, :3, :3] = a_from_b[:, :3, :3].mT
-    inverse[:, :3, 3:] = -a_from_b[:, :3, :3].mT @ a_from_b[:, :3, 3:]
-    return inverse
+    inverse = a_from_b[:, :3, :3].mT
+    return homogeneous(inverse, (-inverse @ a_from_b[:, :3, 3:])[:, :, 0])
 
 
 def transform(a_from_b: Tensor, points_b: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from depthface_ros.camera import Intrinsics
 from depthface_ros.estimator import Face
 from depthface_ros.expected_errors import POSE, ExpectedErrors
 from depthface_ros.face_model import FaceModel
+from depthface_ros.rotations import in_frame
 from training.evaluation.errors import Record, own_words, pose_errors
 from training.synthesis.scene import Head
 
@@ -30,19 +31,15 @@ def networks_alone(face: Face, head: Head, depth: np.ndarray, intrinsics: Intrin
     """What a face without alignment gets wrong, and the gaps between the true face and the image."""
     pose, truth = face.camera_from_face.astype(float), head.camera_from_face.astype(np.float32)
     left_over = np.linalg.inv(pose) @ truth
-    off = in_face_frame(head.vertices_camera, truth) - in_face_frame(face.vertices, pose)
-    gaps, weights = _alignment().gaps(depth, intrinsics, truth[None], in_face_frame(
-        head.vertices_camera, truth)[None].astype(np.float32))
+    vertices_face = in_frame(head.vertices_camera, truth)
+    off = vertices_face - in_frame(face.vertices, pose)
+    gaps, weights = _alignment().gaps(depth, intrinsics, truth[None],
+                                      vertices_face[None].astype(np.float32))
     unit = np.repeat([face.rotation_std, face.position_std], 3)
     return pose_errors(pose, truth) | own_words(face) | {
         'of_pose': np.r_[Rotation.from_matrix(left_over[:3, :3]).as_rotvec(),
                          left_over[:3, 3]] / unit,
         'of_shape': _onto_modes() @ off.ravel(), 'gaps': gaps[0], 'weights': weights[0]}
-
-
-def in_face_frame(vertices_camera: np.ndarray, camera_from_face: np.ndarray) -> np.ndarray:
-    """Vertices (V, 3) of the camera frame in that of the face."""
-    return (vertices_camera - camera_from_face[:3, 3]) @ camera_from_face[:3, :3]
 
 
 def fit_expected_errors(records: list[Record]) -> ExpectedErrors:

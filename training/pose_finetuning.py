@@ -16,7 +16,7 @@ from depthface_ros import FaceEstimator
 from depthface_ros.face_model import FaceModel
 from depthface_ros.progress import progress
 from training.adapt import settings, typical_crops, write_models
-from training.augment import Observation, observe, pose_batch, several
+from training.augment import Observation, joined, observe, pose_batch, several
 from training.datasets import Dataset, open_dataset
 from training.fit import fit
 from training.frames import cut_window, rectified
@@ -153,8 +153,7 @@ def finetune_pose(network: HeadPoseNet, source: Windows, labelled: Observation,
         rendered = observe(source, source.draw(everything, windows, generator), model, generator)
         real = take(labelled, torch.randint(len(labelled.is_face), (windows,),
                                             generator=generator))
-        parts = [several(pose_batch, seen, generator, CROPS) for seen in (rendered, real)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return joined([several(pose_batch, seen, generator, CROPS) for seen in (rendered, real)])
 
     return fit(network, make_batch, pose_loss, lambda model: {}, settings(options),
                options.out / 'run-pose', torch.device(options.device)).cpu()

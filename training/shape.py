@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthface_ros.face_model import FaceModel
-from training.augment import observe, rigid, rigid_inverse, several, shape_batch, transform
+from training.augment import joined, observe, rigid, rigid_inverse, several, shape_batch, transform
 from training.cascade import cascaded_shape_batch, pose_network
 from training.fit import CHECKPOINT, fit
 from training.from_onnx import first_weights
@@ -87,7 +87,10 @@ def run(options: argparse.Namespace) -> None:
     training = Windows.load(options.pools / 'windows-train')
     validation = Windows.load(options.pools / 'windows-validation')
     faces = torch.nonzero(training.is_face)[:, 0]
+    makers = [(shape_batch, CROPS)]
     before = pose_network(Path(options.runs))
+    if before:
+        makers = [(shape_batch, CROPS - CASCADED), (partial(cascaded_shape_batch, network=before), CASCADED)]
     fixed = torch.Generator().manual_seed(1)
     held_out_index = torch.nonzero(validation.is_face)[:512, 0]
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
@@ -95,11 +98,7 @@ def run(options: argparse.Namespace) -> None:
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         index = training.draw(faces, options.batch // settings.parts // CROPS, generator)
         seen = observe(training, index, model, generator)
-        by_chance = several(shape_batch, seen, generator, CROPS - CASCADED if before else CROPS)
-        if not before:
-            return by_chance
-        placed = several(partial(cascaded_shape_batch, network=before), seen, generator, CASCADED)
-        return {name: torch.cat([part, placed[name]]) for name, part in by_chance.items()}
+        return joined([several(make, seen, generator, crops) for make, crops in makers])
 
     network = first_weights('face_shape', options.start,
                             lambda: make_batch(torch.Generator().manual_seed(options.seed))['crop'])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.recordings import Frame
-from training.augment import Observation, rigid, rigid_inverse, shape_batch
+from training.augment import Observation, rigid, rigid_inverse, several, shape_batch
 from training.frames import cut_window
 
 VIEWS = 2  # of every face in a batch
@@ -68,8 +68,7 @@ def view_batch(seen: Observation, generator: torch.Generator) -> dict[str, Tenso
     :returns: what :func:`shape_batch` gives; the `pose` (VIEWS B, 4, 4) that each crop was taken
         with; and once for each window its `depth` and `camera` (B, 4).
     """
-    parts = [shape_batch(seen, generator) for _ in range(VIEWS)]
-    batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    batch = several(shape_batch, seen, generator, VIEWS)
     poses = seen.camera_from_face.repeat(VIEWS, 1, 1)
     return batch | {'pose': poses @ rigid_inverse(rigid(batch['residual'])),
                     'depth': seen.depth_m, 'camera': numbers_of(seen.intrinsics)}
