@@ -61,10 +61,15 @@ class Calibration:
         odds = (self.bias + self.heat_weight * log_odds(heat)
                 + self.confidence_weight * log_odds(confidence)
                 - self.doubt_weight * np.log(rotation_std))
-        return 1 / (1 + np.exp(-odds))
+        return probability(odds)
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:
     """Of a probability, which need not be sharper than SMALLEST."""
     probability = np.clip(probability, SMALLEST, 1 - SMALLEST)
     return np.log(probability / (1 - probability))
+
+
+def probability(log_odds: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`log_odds`."""
+    return 1 / (1 + np.exp(-log_odds))

@@ -29,11 +29,14 @@ from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engi
 from depthface_ros.expected_errors import ExpectedErrors
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
+from depthface_ros.poses import Poses, averaged
 from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
 from depthface_ros.settings import setting
 
 MOST_LOOKS = 4  # at a head; more than two only while the pose network is not
 SURE = 0.9  # that there is a face
+# A second opinion on a head: rolled by so much (rad), and the mirror image or not.
+OTHER_VIEWS = ((0.25, False), (-0.25, False), (0.25, True), (-0.25, True))
 HOPELESS = 3.0  # times the largest doubt of a face: so doubtful a head is not looked at again
 # To multiples of these, far below what networks notice, goes where the pose network looks: powers
 # of 2, so that multiples are exact.
@@ -51,6 +54,8 @@ class EstimatorConfig:
     keep_confidence: float = setting(0.1, 'Confidence from which on a tracked head stays one: '
                                      'less than it took to become one, so nothing flickers.',
                                      0.0, 1.0)
+    sure_confidence: float = setting(0.98, 'Confidence below which a head is looked at from other '
+                                     'sides before it counts as a face; 0: none is.', 0.0, 1.0)
     max_rotation_std: float = setting(0.25, 'Radians; a pose that the network is less sure of '
                                       'counts as none.', 0.0, 10.0)
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
@@ -89,15 +94,6 @@ class Heads(NamedTuple):
     centres: np.ndarray  # (N, 3) float32, metres, camera frame
     heat: np.ndarray | float = 0.5  # (N,) 0..1, of the head finder; 0.5: it was not asked
     tracked: np.ndarray | bool = False  # (N,) whether there was a face a moment ago
-
-
-class Poses(NamedTuple):
-    """What the pose network says of N crops."""
-
-    camera_from_face: np.ndarray  # (N, 4, 4)
-    confidence: np.ndarray  # (N,) 0..1
-    rotation_std: np.ndarray  # (N,) rad
-    position_std: np.ndarray  # (N,) m
 
 
 def _ignore(stage: str) -> None:
@@ -156,12 +152,12 @@ class FaceEstimator:
             return []
         poses = self._predict_poses(depth, intrinsics, heads.centres, None, lap)
         self._look_again(poses, depth, intrinsics, heads.centres, lap)
-        poses = poses._replace(confidence=self.calibration.confidence(
-            heads.heat, poses.confidence, poses.rotation_std))
+        self._ask_for_second_opinions(poses, depth, intrinsics, heads, lap)
+        poses = poses._replace(confidence=self._confidence(poses, heads))
         faces = self._accept(poses, heads.tracked)
         if not len(faces):
             return []
-        camera_from_face, confidence, rotation_std, position_std = (part[faces] for part in poses)
+        camera_from_face, confidence, rotation_std, position_std = poses.of(faces)
         camera_from_face, vertices, expression = self._compute(
             self._shape_stage, depth, intrinsics, (camera_from_face, rotation_std, position_std),
             lap)
@@ -226,16 +222,23 @@ class FaceEstimator:
         return (camera_from_face, vertices + camera_from_face[:, None, :3, 3],
                 shape['expression'])
 
-    def _predict_poses(self, depth, intrinsics, head_centres, roll, lap) -> Poses:
+    def _predict_poses(self, depth, intrinsics, head_centres, roll, lap,
+                       mirrored: bool = False) -> Poses:
         """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is.
 
         Where to crop is rounded, and worked out on the host: engines whose networks differ in the
         last digits go on from the same pixels.
+
+        :param mirrored: show the network the mirror image.
         """
         camera_from_crop = pose_frame(rounded(head_centres, CENTRE_STEP),
                                       None if roll is None else rounded(roll, ROLL_STEP))
+        if mirrored:
+            camera_from_crop[:, :3, 0] *= -1  # what a left-handed frame holds is mirrored
         camera_from_face, measured, confidence, log_variance = self._compute(
             self._pose_stage, depth, intrinsics, (camera_from_crop,), lap)
+        if mirrored:
+            camera_from_face[:, :3, 1] *= -1  # so left and right of the face are swapped
         lap('pose network')
         confidence = np.where(measured >= self.config.min_measured, confidence, np.nan)
         return Poses(camera_from_face, confidence, *np.exp(0.5 * log_variance).T.copy())
@@ -262,17 +265,42 @@ class FaceEstimator:
                 return
             new = self._predict_poses(depth, intrinsics, centres[again], roll[again], lap)
             surer = new.rotation_std < poses.rotation_std[again]
-            for of_all, of_these in zip(poses, new):
-                of_all[again[surer]] = of_these[surer]
+            poses.replace(again[surer], new.of(surer))
             middle[again], roll_seen[again] = centres[again], roll[again]
+
+    def _ask_for_second_opinions(self, poses: Poses, depth, intrinsics, heads: Heads, lap) -> None:
+        """Average several looks at the heads, in place, that may or may not be faces.
+
+        What is a face looks like one from all sides; and poses of faces that are hard to tell, half
+        hidden ones and profiles, err less together.
+        """
+        confidence = self._confidence(poses, heads)
+        centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
+        doubtful = np.flatnonzero((confidence >= self._least(True))
+                                  & (confidence < self.config.sure_confidence)
+                                  & (centres[:, 2] > MIN_DEPTH))
+        if not len(doubtful):
+            return
+        first, centres = poses.of(doubtful), centres[doubtful]
+        roll = tilt(first.camera_from_face, centres)
+        looks = [self._predict_poses(depth, intrinsics, centres, roll + turn, lap, mirrored)
+                 for turn, mirrored in OTHER_VIEWS]
+        poses.replace(doubtful, averaged([first] + [look for look in looks if look.finite]))
+
+    def _confidence(self, poses: Poses, heads: Heads) -> np.ndarray:
+        """That there are faces, (N,)."""
+        return self.calibration.confidence(heads.heat, poses.confidence, poses.rotation_std)
+
+    def _least(self, tracked: np.ndarray | bool) -> np.ndarray:
+        """The confidence that it takes to count as a face, for heads that are tracked or not."""
+        least = self.config.min_confidence
+        return np.where(tracked, min(least, self.config.keep_confidence), least)
 
     def _accept(self, poses: Poses, tracked: np.ndarray) -> np.ndarray:
         """Indices of the poses that are faces, most confident first, each face once."""
         face_centres = points_camera(poses.camera_from_face, FACE_CENTRE_FACE)
-        least = self.config.min_confidence
         good = (np.isfinite(poses.camera_from_face).all(axis=(1, 2))
-                & (poses.confidence >= np.where(tracked, min(least, self.config.keep_confidence),
-                                                least))
+                & (poses.confidence >= self._least(tracked))
                 & (poses.rotation_std <= self.config.max_rotation_std)
                 & (face_centres[:, 2] > MIN_DEPTH))
         order = np.argsort(-poses.confidence, kind='stable')

@@ -60,6 +60,14 @@ def _identity_and_axes(dtype, xp, device):
     return identity, xp.reshape(xp.stack([xp.matrix_transpose(p) for p in products]), (3, 9))
 
 
+def nearest_rotation(matrices):
+    """The rotations nearest to matrices (..., 3, 3), by Frobenius' norm: Kabsch's u d v."""
+    xp = namespace(matrices)
+    u, _, v = xp.linalg.svd(matrices)
+    handed = xp.linalg.det(u) * xp.linalg.det(v)
+    return xp.matmul(xp.concat([u[..., :2], u[..., 2:] * handed[..., None, None]], axis=-1), v)
+
+
 def quaternion_from_rotation(rotation):
     """Unit quaternions xyzw with w >= 0 of rotation matrices: (..., 3, 3) to (..., 4).
 

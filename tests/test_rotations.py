@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from depthface_ros.rotations import (
+    nearest_rotation,
     quaternion_from_rotation,
     rotation_from_6d,
     rotation_from_vector,
@@ -53,6 +54,16 @@ def test_six_numbers_become_the_rotation_whose_columns_they_nearly_are():
     np.testing.assert_allclose(rotation_from_6d(columns), truth, atol=1e-5)
 
 
+@pytest.mark.parametrize('seed', range(5))
+def test_the_rotation_nearest_to_a_weighted_sum_is_scipys_mean(seed):
+    rotation = pytest.importorskip('scipy.spatial.transform').Rotation
+    some, weights = rotation.random(4, random_state=seed), np.random.default_rng(seed).uniform(0.1, 1, 4)
+    total = (weights[:, None, None] * some.as_matrix()).sum(0)
+    np.testing.assert_allclose(nearest_rotation(total), some.mean(weights).as_matrix(), atol=1e-9)
+    reflected = nearest_rotation(np.diag([1, 1, -1e-3]) @ total[None])
+    np.testing.assert_allclose(np.linalg.det(reflected), [1], atol=1e-9)
+
+
 @pytest.mark.parametrize('axis, angle, expected', [
     ('z', 30, (30, 0, 0)), ('y', 30, (0, 30, 0)), ('x', 30, (0, 0, 30)), ('z', 170, (170, 0, 0))])
 def test_yaw_pitch_and_roll_are_turns_about_the_axes_of_a_face(axis, angle, expected):
@@ -71,6 +82,6 @@ def test_the_same_code_runs_on_torch():
     vectors = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     rotation = rotation_from_vector(vectors)
     np.testing.assert_allclose(rotation.numpy(), rotation_from_vector(vectors.numpy()))
-    for function in (quaternion_from_rotation, vector_from_rotation, yaw_pitch_roll):
+    for function in (quaternion_from_rotation, vector_from_rotation, yaw_pitch_roll, nearest_rotation):
         np.testing.assert_allclose(function(rotation).numpy(), function(rotation.numpy()))
     np.testing.assert_allclose(rotation_from_6d(rotation.mT.reshape(7, 9)[:, :6]).numpy(), rotation.numpy())

@@ -31,7 +31,7 @@ from training.expected_errors import fit_expected_errors, networks_alone
 from training.pool import VISIBLE_FACE, add_people_arguments
 from training.synthesis.scene import Head
 
-EVERYTHING = EstimatorConfig(min_confidence=0.0, max_rotation_std=np.inf)
+EVERYTHING = EstimatorConfig(min_confidence=0.0, sure_confidence=1.0, max_rotation_std=np.inf)
 UNALIGNED = replace(EVERYTHING, alignment=AlignmentConfig(steps=0))
 LEAST = EstimatorConfig().min_confidence  # of what the pipeline takes for a face
 HIDDEN = 0.1  # share of a face in view up to which it is none; up to VISIBLE_FACE nobody can say
