@@ -112,7 +112,9 @@ def measure_node(log: Path, seconds: float = 6.0) -> dict:
                 camera.show(heads, (640, 480))
                 result['faces'][heads] = played(camera, process, seconds)
             result['resident_mb'] = process.status()['VmRSS'] / 1024
+        start = time.monotonic()
         with answering(camera, NodeProcess(IMAGE, INFO, log, program=(RELAY,))) as process:
+            result['start_to_first_answer_s'] = time.monotonic() - start  # most of it: DDS's discovery
             result['relay'] = played(camera, process, seconds)
     finally:
         camera.close()

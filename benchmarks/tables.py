@@ -76,7 +76,8 @@ def node(figures: dict) -> str:
     """The node over DDS."""
     text = (f'The node on 640x480 at {figures["rate_hz"]:.0f} Hz: first face '
             f'{figures["start_to_first_face_s"]:.1f} s after its start '
-            f'({figures["start_to_first_face_cpu_s"]:.1f} s of processor time), '
+            f'({figures["start_to_first_face_cpu_s"]:.1f} s of processor time; a node that only '
+            f'answers needs {figures["start_to_first_answer_s"]:.1f} s), '
             f'{figures["resident_mb"]:.0f} MB, {figures["idle_percent"]:.1f} % of a core without '
             'images.')
     rows = [[heads, f'{row["faces"]:.0f}', *_node_row(row)]
