@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,21 +24,16 @@ from depthface_ros.crop import (
     pose_frame,
     rounded,
     shape_crop,
-    tilt,
 )
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.expected_errors import ExpectedErrors
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
-from depthface_ros.poses import Poses, averaged
+from depthface_ros.looks import ask_for_second_opinions, look_again
+from depthface_ros.poses import Poses
 from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
 from depthface_ros.settings import setting
 
-MOST_LOOKS = 4  # at a head; more than two only while the pose network is not
-SURE = 0.9  # that there is a face
-# A second opinion on a head: rolled by so much (rad), and the mirror image or not.
-OTHER_VIEWS = ((0.25, False), (-0.25, False), (0.25, True), (-0.25, True))
-HOPELESS = 3.0  # times the largest doubt of a face: so doubtful a head is not looked at again
 # To multiples of these, far below what networks notice, goes where the pose network looks: powers
 # of 2, so that multiples are exact.
 CENTRE_STEP = 1 / 256  # m
@@ -150,10 +146,7 @@ class FaceEstimator:
 
         if not len(heads.centres):
             return []
-        poses = self._predict_poses(depth, intrinsics, heads.centres, None, lap)
-        self._look_again(poses, depth, intrinsics, heads.centres, lap)
-        self._ask_for_second_opinions(poses, depth, intrinsics, heads, lap)
-        poses = poses._replace(confidence=self._confidence(poses, heads))
+        poses = self._seek_poses(depth, intrinsics, heads, lap)
         faces = self._accept(poses, heads.tracked)
         if not len(faces):
             return []
@@ -222,7 +215,18 @@ class FaceEstimator:
         return (camera_from_face, vertices + camera_from_face[:, None, :3, 3],
                 shape['expression'])
 
-    def _predict_poses(self, depth, intrinsics, head_centres, roll, lap,
+    def _seek_poses(self, depth, intrinsics, heads: Heads, lap) -> Poses:
+        """The poses of heads, after as many looks as each of them takes, with calibrated confidence."""
+        look, config = partial(self._predict_poses, depth, intrinsics, lap), self.config
+        poses = look(heads.centres)
+        look_again(look, poses, heads.centres, config.recentre, config.upright,
+                   config.max_rotation_std)
+        confidence = self._confidence(poses, heads)
+        ask_for_second_opinions(look, poses, (confidence >= self._least(tracked=True))
+                                & (confidence < config.sure_confidence))
+        return poses._replace(confidence=self._confidence(poses, heads))
+
+    def _predict_poses(self, depth, intrinsics, lap, head_centres, roll=None,
                        mirrored: bool = False) -> Poses:
         """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is.
 
@@ -242,50 +246,6 @@ class FaceEstimator:
         lap('pose network')
         confidence = np.where(measured >= self.config.min_measured, confidence, np.nan)
         return Poses(camera_from_face, confidence, *np.exp(0.5 * log_variance).T.copy())
-
-    def _look_again(self, poses: Poses, depth, intrinsics, head_centres, lap) -> None:
-        """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
-
-        The new crop has the head in its middle and upright, if the last look was right; the network
-        tells which of the two it is surer of. Heads in doubt are followed for some looks more. Where
-        it sees no face by far, a better crop shows none either.
-        """
-        middle, roll_seen = head_centres.copy(), np.zeros(len(head_centres), np.float32)
-        for look in range(MOST_LOOKS - 1):
-            centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
-            roll = tilt(poses.camera_from_face, centres)
-            off = np.linalg.norm(centres - middle, axis=1)
-            again = (off > self.config.recentre) | (np.abs(roll - roll_seen) > self.config.upright)
-            again &= poses.rotation_std <= HOPELESS * self.config.max_rotation_std
-            again &= np.isfinite(off) & (centres[:, 2] > MIN_DEPTH)
-            if look:
-                again &= poses.confidence < SURE
-            again = np.flatnonzero(again)
-            if not len(again):
-                return
-            new = self._predict_poses(depth, intrinsics, centres[again], roll[again], lap)
-            surer = new.rotation_std < poses.rotation_std[again]
-            poses.replace(again[surer], new.of(surer))
-            middle[again], roll_seen[again] = centres[again], roll[again]
-
-    def _ask_for_second_opinions(self, poses: Poses, depth, intrinsics, heads: Heads, lap) -> None:
-        """Average several looks at the heads, in place, that may or may not be faces.
-
-        What is a face looks like one from all sides; and poses of faces that are hard to tell, half
-        hidden ones and profiles, err less together.
-        """
-        confidence = self._confidence(poses, heads)
-        centres = points_camera(poses.camera_from_face, HEAD_CENTRE_FACE)
-        doubtful = np.flatnonzero((confidence >= self._least(True))
-                                  & (confidence < self.config.sure_confidence)
-                                  & (centres[:, 2] > MIN_DEPTH))
-        if not len(doubtful):
-            return
-        first, centres = poses.of(doubtful), centres[doubtful]
-        roll = tilt(first.camera_from_face, centres)
-        looks = [self._predict_poses(depth, intrinsics, centres, roll + turn, lap, mirrored)
-                 for turn, mirrored in OTHER_VIEWS]
-        poses.replace(doubtful, averaged([first] + [look for look in looks if look.finite]))
 
     def _confidence(self, poses: Poses, heads: Heads) -> np.ndarray:
         """That there are faces, (N,)."""

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from depthface_ros.calibration import probability
 from depthface_ros.camera import Intrinsics
 from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.head_finder import decode
@@ -140,7 +141,7 @@ def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, 
     device = next(model.parameters()).device
     outputs = [model(chunk.to(device)) for chunk in batch['point_map'].split(32)]
     heat, offset = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs))
-    heat = 1 / (1 + np.exp(-heat))
+    heat = probability(heat)
     asked = missed = false = 0
     errors = []
     for i, points in enumerate(batch['point_map'].numpy()):

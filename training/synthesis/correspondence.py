@@ -7,6 +7,8 @@ import numpy as np
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import splu
 
+from depthface_ros.rotations import nearest_rotation
+
 from .meshes import boundary_loops, directed_edges, vertex_normals
 from .surface_points import SurfacePoints, closest_points
 
@@ -25,10 +27,8 @@ def similarity(source: np.ndarray, target: np.ndarray, scale: bool = True,
     """
     source_mean, target_mean = source.mean(0), target.mean(0)
     a, b = source - source_mean, target - target_mean
-    u, singular, vt = np.linalg.svd(b.T @ a)
-    sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * sign) @ vt
-    factor = float((singular * sign).sum() / (a * a).sum()) if scale else 1.0
+    rotation = nearest_rotation(b.T @ a)
+    factor = float((b * (a @ rotation.T)).sum() / (a * a).sum()) if scale else 1.0
     return factor, rotation, target_mean - factor * rotation @ source_mean
 
 
