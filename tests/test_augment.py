@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training batches: labels still fit the depth after mirroring, rolling, cropping and changes of pose."""
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -12,8 +15,10 @@ from depthface_ros.face_model import FaceModel  # noqa: E402
 from training import cascade  # noqa: E402
 from training.augment import (  # noqa: E402
     observe, pose_batch, rigid, rigid_inverse, shape_batch, transform)
+from training.cascade import cascaded_shape_batch  # noqa: E402
 from training.finder import rolled, targets  # noqa: E402
 from training.pool import DEPTH_STEP, Windows  # noqa: E402
+from training.synthesis import sensors  # noqa: E402
 from training.synthesis.renderer import render_depth  # noqa: E402
 from training.synthesis.scene import facing_pose  # noqa: E402
 from training.synthesis.sensors import Sensor  # noqa: E402
@@ -195,3 +200,29 @@ def test_rolled_frames_are_what_a_rolled_camera_sees(quarters):
     assert torch.dot(turned[0, 0, :2], torch.tensor(above)) > 0.99 * centres[0, 0, :2].norm()
     # the second head, near an end of the long side, is beside the square
     assert visible.tolist() == [[1.0, pytest.approx(0.9 if quarters == 2 else 0.0), 0.0]]
+
+
+def test_six_in_ten_of_what_is_drawn_are_faces(windows):
+    one = torch.zeros(100, dtype=torch.int64)
+    pool = replace(windows, is_face=torch.arange(100) < 10, camera_from_face=windows.camera_from_face[one])
+    drawn = pool.draw(torch.arange(100), 4000, torch.Generator().manual_seed(0))
+    assert float(pool.is_face[drawn].float().mean()) == pytest.approx(0.6, abs=0.04)
+    faces = pool.draw(torch.arange(10), 50, torch.Generator().manual_seed(0))
+    assert int(faces.max()) < 10 and len(faces.unique()) > 5  # where all are faces, all are alike
+
+
+def test_a_gpu_draws_its_batches_without_a_tensor_from_elsewhere(windows, monkeypatch):
+    """On PyTorch's device without numbers: as on a GPU, its tensors refuse those of the CPU."""
+    gpu = torch.device('meta')
+    generator = SimpleNamespace(device=gpu)  # a real one needs a GPU
+    for name in ('rand', 'randn', 'randint', 'multinomial'):
+        def draw(*shape, _draw=getattr(torch, name), generator=None, **options):
+            return _draw(*shape, **options)
+        monkeypatch.setattr(torch, name, draw)
+    monkeypatch.setattr(sensors, '_fatten', lambda z, radius, random: z + 0 * random.smooth(16))  # asks for numbers
+    pool = windows.to(gpu)
+    seen = observe(pool, pool.draw(torch.zeros(8, dtype=torch.int64, device=gpu), 4, generator), MODEL, generator)
+    for batch in (pose_batch(seen, generator), shape_batch(seen, generator),
+                  cascaded_shape_batch(seen, generator, lambda crops: (crops[:, 0, 0, :6], crops[:, 0, 0, :3]))):
+        assert {value.device for value in batch.values()} == {gpu}
+        assert len(batch['crop']) == 4

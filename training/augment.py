@@ -35,9 +35,11 @@ class Observation:
 
 def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.Generator,
             other_sensors: bool = True) -> Observation:
-    """Mirror half of the windows `index` (B,) and look at them through sensors of their families."""
-    device = index.device
-    mirrored = torch.rand(len(index), generator=generator, device=device) < 0.5
+    """Mirror half of the windows `index` (B,) and look at them through sensors of their families.
+
+    Windows, index and generator are on one device, and so is all that comes of them.
+    """
+    mirrored = uniform(len(index), generator) < 0.5
     depth = windows.depth(index)
     depth = torch.where(mirrored[:, None, None], depth.flip(2), depth)
     hair = windows.hair(index)
@@ -51,10 +53,10 @@ def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.
     flip_face = pose.new_tensor([1., -1., 1., 1.])[None, :]
     pose = torch.where(mirrored[:, None, None], flip_camera * pose * flip_face, pose)
     offsets = windows.offsets[index].float()
-    swapped = offsets[:, torch.tensor(model.mirror, dtype=torch.long)] * flip_face[0, :3]
+    swapped = offsets[:, torch.tensor(model.mirror, dtype=torch.long, device=index.device)] * flip_face[0, :3]
     offsets = torch.where(mirrored[:, None, None], swapped, offsets)
     expression = windows.expression[index].float()
-    swapped = expression[:, torch.tensor(model.expression_mirror, dtype=torch.long)]
+    swapped = expression[:, torch.tensor(model.expression_mirror, dtype=torch.long, device=index.device)]
     expression = torch.where(mirrored[:, None], swapped, expression)
 
     sensors = windows.sensors(index, generator if other_sensors else None)
@@ -75,12 +77,12 @@ def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 
     centre_face = seen.camera_from_face.new_tensor(HEAD_CENTRE_FACE)
     centre = transform(seen.camera_from_face, centre_face.expand(count, 1, 3))[:, 0]
     # heavy tails: most finder errors are small, one in six is not, as before an occluder
-    scale = jitter_m * torch.exp(0.5 * torch.randn((count, 1), generator=generator))
-    scale = scale * torch.where(torch.rand((count, 1), generator=generator) < 0.16, 4.0, 1.0)
-    centre = centre + scale * torch.randn((count, 3), generator=generator)
+    scale = jitter_m * torch.exp(0.5 * normal((count, 1), generator))
+    scale = scale * torch.where(uniform((count, 1), generator) < 0.16, 4.0, 1.0)
+    centre = centre + scale * normal((count, 3), generator)
     # some are on their side or their head, however few cameras are
-    limit = torch.where(torch.rand(count, generator=generator) < any_roll, torch.pi, roll_rad)
-    roll = limit * (2 * torch.rand(count, generator=generator) - 1)
+    limit = torch.where(uniform(count, generator) < any_roll, torch.pi, roll_rad)
+    roll = limit * (2 * uniform(count, generator) - 1)
     crops, camera_from_crop = pose_crop(seen.depth_m, seen.intrinsics, centre, roll)
     crop_from_face = rigid_inverse(camera_from_crop) @ seen.camera_from_face
     return {'crop': crops, 'rotation': crop_from_face[:, :3, :3].contiguous(),
@@ -105,8 +107,8 @@ def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: flo
 def drawn_residual(count: int, generator: torch.Generator, rotation_rad: float = 0.05,
                    translation_m: float = 0.005) -> Tensor:
     """Errors of poses (B, 6), rotation vector and translation, by chance and with heavy tails."""
-    scale = torch.exp(0.8 * torch.randn((count, 1), generator=generator))
-    noise = torch.randn((count, 6), generator=generator) * scale
+    scale = torch.exp(0.8 * normal((count, 1), generator))
+    noise = normal((count, 6), generator) * scale
     return torch.cat([noise[:, :3] * rotation_rad, noise[:, 3:] * translation_m], dim=1)
 
 
@@ -126,6 +128,16 @@ def several(make_batch: Callable[..., dict[str, Tensor]], seen: Observation, gen
 def joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """One batch of several."""
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random numbers in 0..1, where the generator is."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def normal(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Unit normal random numbers, where the generator is."""
+    return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def rigid(twist: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from roma import rotmat_to_rotvec
 from torch import Tensor
 
 from training.augment import (
-    Observation, crop_from_face, drawn_residual, placed_shape_batch, pose_batch, rigid_inverse)
+    Observation, crop_from_face, drawn_residual, placed_shape_batch, pose_batch, rigid_inverse, uniform)
 from training.export import new_network
 from training.fit import CHECKPOINT, load_average
 from training.networks import HeadPoseNet
@@ -37,7 +37,7 @@ def cascaded_shape_batch(seen: Observation, generator: torch.Generator, network:
     """As :func:`training.augment.shape_batch`, with the poses that a pose network finds."""
     residual = predicted_residual(network, pose_batch(seen, generator, JITTER_M, ROLL_RAD, any_roll=0.))
     refused = (residual[:, :3].norm(dim=1) > LARGEST_RAD) | (residual[:, 3:].norm(dim=1) > LARGEST_M)
-    draw = torch.rand((2, len(residual), 1), generator=generator)
+    draw = uniform((2, len(residual), 1), generator)
     left = torch.where(draw[0] < SECOND_LOOKS, LEFT * draw[1], 1.)
     return placed_shape_batch(
         seen, torch.where(refused[:, None], drawn_residual(len(residual), generator), left * residual))

@@ -11,9 +11,9 @@ PRESETS = {
             'pose': ['--steps', '10000', '--batch', '64'],
             'shape': ['--steps', '7000', '--batch', '64', '--learning-rate', '0.0015']},
     'gpu': {'scenes': 65_536,
-            'finder': ['--steps', '30000', '--batch', '128', '--loader-workers', '8'],
-            'pose': ['--steps', '60000', '--batch', '512', '--loader-workers', '14'],
-            'shape': ['--steps', '60000', '--batch', '512', '--loader-workers', '14']},
+            'finder': ['--steps', '20000', '--batch', '64'],
+            'pose': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
+            'shape': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile']},
 }
 TRAINED = ('finder', 'pose', 'shape')
 MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads

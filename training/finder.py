@@ -14,6 +14,7 @@ from depthface_ros.calibration import probability
 from depthface_ros.camera import Intrinsics
 from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.head_finder import decode
+from training.augment import uniform
 from training.fit import fit
 from training.from_onnx import first_weights
 from training.networks import HeadFinderNet
@@ -37,13 +38,13 @@ def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
         starts from; offset (B, 3, 30, W / 4) m; heat (B, 30, W / 4) in 0..1; offset_weight and
         heat_weight (B, 30, W / 4); centres (B, heads, 3) and visible (B, heads) for validation.
     """
-    mirrored = torch.rand(len(index), generator=generator) < 0.5
+    mirrored = uniform(len(index), generator) < 0.5
     noisy = simulate(frames.depth(index)[..., :width], frames.sensors(index, generator if other_sensors else None),
                      frames.fx_native[index], frames.pixel_scale[index], generator,
                      hair=frames.hair(index)[..., :width], centre=frames.intrinsics[index][:, 2:])
     fx, fy, cx, cy = (value[:, None, None] for value in frames.intrinsics[index].unbind(1))
-    u = torch.arange(width).expand(1, FINDER_HEIGHT, width)
-    v = torch.arange(FINDER_HEIGHT)[:, None].expand(1, FINDER_HEIGHT, width)
+    u = torch.arange(width, device=index.device).expand(1, FINDER_HEIGHT, width)
+    v = torch.arange(FINDER_HEIGHT, device=index.device)[:, None].expand(1, FINDER_HEIGHT, width)
     x, y = Intrinsics(fx, fy, cx, cy).unproject(u, v)
     point_map = torch.stack([x * noisy, y * noisy, noisy, (noisy > 0).float()], dim=1)
     flip = point_map.new_tensor([-1., 1., 1., 1.])
@@ -53,8 +54,8 @@ def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
     centres = torch.where(mirrored[:, None, None], centres * flip[:3], centres)
     visible = frames.head_visible[index]
     if other_sensors:
-        turns = torch.randint(1, 4, (len(index),), generator=generator)
-        turns *= torch.rand(len(index), generator=generator) < ROLLED
+        turns = torch.randint(1, 4, (len(index),), generator=generator, device=index.device)
+        turns *= uniform(len(index), generator) < ROLLED
         for quarters in (1, 2, 3):
             some = turns == quarters
             if some.any():
@@ -74,7 +75,7 @@ def rolled(point_map: Tensor, centres: Tensor, visible: Tensor, quarters: int,
     height, width = point_map.shape[2:]
     result = torch.zeros_like(point_map)
     if quarters % 2:
-        first = int(torch.randint(width - height + 1, (1,), generator=generator))
+        first = int(torch.randint(width - height + 1, (1,), generator=generator, device=point_map.device))
         point_map = point_map[..., first:first + height]
         slope = torch.where(point_map[:, 3] > 0, point_map[:, 0] / point_map[:, 2].clamp(min=1e-3), torch.nan)
         low, high = (slope.flatten(1).nan_to_num(limit).aminmax(dim=1)[end][:, None]
@@ -111,7 +112,7 @@ def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> 
     across = (distance.square() - along.square()).clamp(min=0).sqrt()
     # ... but never narrower than a cell, or a far head would have no cell at all
     cell_m = FINDER_CELL * centres[:, :, 2] / fx[:, None]
-    radius = torch.maximum(torch.tensor(HEAD_RADIUS), 0.7 * cell_m)[:, :, None, None]
+    radius = (0.7 * cell_m).clamp(min=HEAD_RADIUS)[:, :, None, None]
     on_head = (along > -0.05) & (along < 0.25) & measured[:, None]
     heat_each = torch.exp(-0.5 * (across / radius * 1.6).square()) * on_head
     seen = (visible > SEEN)[:, :, None, None]
@@ -179,15 +180,17 @@ def run(options: argparse.Namespace) -> None:
     held_out = observe_frames(validation, torch.arange(min(200, len(validation))),
                               torch.Generator().manual_seed(1), other_sensors=False)
 
-    by_width = frames_by_width(training)
-    share = torch.tensor([float(len(index)) for index in by_width.values()])
+    by_width = {width: index.to(settings.draw_on) for width, index in frames_by_width(training).items()}
+    training = training.to(settings.draw_on)
+    share = torch.tensor([float(len(index)) for index in by_width.values()], device=settings.draw_on)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         width = list(by_width)[int(torch.multinomial(share, 1, generator=generator))]
-        some = torch.randint(len(by_width[width]), (options.batch // settings.parts,), generator=generator)
+        some = torch.randint(len(by_width[width]), (options.batch // settings.parts,), generator=generator,
+                             device=settings.draw_on)
         return observe_frames(training, by_width[width][some], generator, width=width)
 
     network = first_weights('head_finder', options.start,
-                            lambda: make_batch(torch.Generator().manual_seed(options.seed))['point_map'])
+                            lambda: make_batch(settings.generator(0))['point_map'].cpu())
     fit(network, make_batch, finder_loss, lambda net: finder_figures(net, held_out),
         settings, Path(options.runs) / 'finder', torch.device(options.device))

@@ -39,21 +39,26 @@ class FitSettings:
     warmup_steps: int = 200
     ema_decay: float = 0.998
     parts: int = 1  # of a batch; a multiple of the number of processes
-    loader_workers: int = 1
+    loader_workers: int = 1  # processes; 0 where batches are drawn on a GPU
+    draw_on: torch.device = torch.device('cpu')
+    compiled: bool = False  # the network's steps, by torch.compile
     seed: int = 0
     report_every: int = 200
+
+    def generator(self, number: int) -> torch.Generator:
+        """The random numbers of a part of a batch, where it is drawn."""
+        return torch.Generator(self.draw_on).manual_seed(self.seed * 1_000_003 + number)
 
 
 class Batches(Dataset):
     """Parts of batches by number: part i depends on the seed and on i alone, so a run can resume."""
 
-    def __init__(self, make_batch: Callable[[torch.Generator], dict[str, Tensor]], seed: int):
-        self.make_batch, self.seed = make_batch, seed
+    def __init__(self, make_batch: Callable[[torch.Generator], dict[str, Tensor]], settings: FitSettings):
+        self.make_batch, self.settings = make_batch, settings
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         torch.set_num_threads(1)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        return self.make_batch(generator)
+        return self.make_batch(self.settings.generator(number))
 
 
 def own_parts(first_step: int, settings: FitSettings) -> list[int]:
@@ -74,7 +79,7 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
         settings: FitSettings, folder: Path, device: torch.device) -> nn.Module:
     """Train `model`, or go on from the checkpoint in `folder`, and return the averaged model.
 
-    :param make_batch: draws one part of a batch on the CPU, from a torch generator.
+    :param make_batch: draws one part of a batch, on the device of the torch generator that it gets.
     :param loss: named terms whose sum is minimised; names that start with '_' are only reported.
     :param validate: figures of the averaged model, for the curve in `folder`/curve.csv, where `waiting`
         is the share of time since the last line in which there was no batch to work on.
@@ -85,7 +90,8 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
     parallel.copy_from_first_(model.state_dict().values())
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
-                                  weight_decay=settings.weight_decay)
+                                  weight_decay=settings.weight_decay, fused=device.type == 'cuda')
+    trained = torch.compile(model) if settings.compiled else model
     state = {'step': 0, 'seconds': 0.}
     if (folder / CHECKPOINT).exists():
         saved = torch.load(folder / CHECKPOINT, map_location=device, weights_only=True)
@@ -101,9 +107,10 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
                     'optimizer': optimizer.state_dict(), 'state': state}, partial)
         partial.replace(folder / CHECKPOINT)  # a kill leaves the old or the new one, never half of one
 
-    batches = iter(DataLoader(Batches(make_batch, settings.seed), batch_size=None,
+    batches = iter(DataLoader(Batches(make_batch, settings), batch_size=None,
                               sampler=own_parts(state['step'], settings),
-                              num_workers=settings.loader_workers, pin_memory=device.type == 'cuda'))
+                              num_workers=settings.loader_workers,
+                              pin_memory=device.type == 'cuda' and settings.draw_on.type == 'cpu'))
     progress = Progress(TextColumn('{task.description}'), BarColumn(), TextColumn('{task.completed}/{task.total}'),
                         TimeRemainingColumn(), TextColumn('{task.fields[figures]}'), disable=not is_first)
     waiting = Waiting(device)
@@ -121,7 +128,7 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
                 waiting.ask()
                 part = next(batches)
                 waiting.got()
-                for name, term in add_gradient(model, part, loss, device, 1 / own).items():
+                for name, term in add_gradient(trained, part, loss, device, 1 / own).items():
                     terms[name] = terms.get(name, 0) + term
             parallel.average_([*gradients(model), *running_statistics(model), *terms.values()])
             seconds = torch.tensor(time.monotonic() - started)

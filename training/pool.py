@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +35,8 @@ SCENES_PER_SHARD = 128
 WINDOW_PIXELS = 160
 SENSORS_PER_FAMILY = 4096
 NEGATIVES = 0.25  # windows without a head, per scene
+FALSE_HEADS = 2  # windows of a scene, at most, where the finder sees a head that is none
+FACES = 0.6  # share of faces among the windows that are drawn, where there are others
 DEPTH_STEP = 1e-4  # m; clean depth is stored as uint16 of this, so beyond 6.5 m is nothing
 MAX_HEADS = 4  # labelled in a frame
 VISIBLE_FACE = 0.35  # share of a face's pixels that must be in view for a pose to be fair to ask
@@ -69,12 +71,17 @@ class Pool:
                     parts.append(torch.from_numpy(shard[name]))
         return cls(**{name: torch.cat(parts) for name, parts in columns.items()})
 
+    def to(self, device: torch.device):
+        """The same pool there; batches are drawn where it is, `index` and generator too."""
+        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
     def __len__(self) -> int:
         return len(self.fx_native)
 
     def depth(self, index: Tensor) -> Tensor:
         """Clean depth (B, H, W) float32 metres, 0 where nothing is."""
-        return self.depth_steps[index].float() * DEPTH_STEP
+        steps = self.depth_steps.view(torch.int16)[index]  # CUDA indexes no unsigned ones
+        return (steps.int() & 0xffff) * DEPTH_STEP
 
     def hair(self, index: Tensor) -> Tensor:
         return self.hair_mask[index]
@@ -87,19 +94,19 @@ class Pool:
         own = self.sensor[index]
         if generator is None:
             return SensorBatch(own)
-        choice = torch.randint(SENSORS_PER_FAMILY, (len(index),), generator=generator)
-        table = sensor_bank()[self.family[index].long(), choice]
+        choice = torch.randint(SENSORS_PER_FAMILY, (len(index),), generator=generator, device=index.device)
+        table = sensor_bank(index.device)[self.family[index].long(), choice]
         for name in ('min_range', 'max_range'):
             table[:, Sensor._fields.index(name)] = own[:, Sensor._fields.index(name)]
         return SensorBatch(table)
 
 
 @cache
-def sensor_bank() -> Tensor:
+def sensor_bank(device: torch.device) -> Tensor:
     """Random sensors (families, SENSORS_PER_FAMILY, settings) to look at training samples with."""
     rng = np.random.default_rng(0)
     return torch.tensor([[tuple(sample_sensor(rng, family)) for _ in range(SENSORS_PER_FAMILY)]
-                         for family in FAMILIES], dtype=torch.float32)
+                         for family in FAMILIES], dtype=torch.float32, device=device)
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,14 @@ class Windows(Pool):
 
 
     def draw(self, among: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Random ones of the samples `among`, near heads more often than far ones.
+        """Random ones of the samples `among`: FACES of them faces, and near heads more often than far ones.
 
         Beyond some 1.5 m sensors show little of a face: such samples teach little, and slowly.
         """
-        near = self.camera_from_face[among, 2, 3] < 1.5
-        return among[torch.multinomial(torch.where(near, 1., 0.35), count, True, generator=generator)]
+        weight = torch.where(self.camera_from_face[among, 2, 3] < 1.5, 1., 0.35)
+        face = self.is_face[among]
+        weight = torch.where(face, FACES / (weight * face).sum(), (1 - FACES) / (weight * ~face).sum()) * weight
+        return among[torch.multinomial(weight, count, True, generator=generator)]
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,7 @@ def render_shard(task: tuple) -> str:
             if frame.head_visible[k] > 0.1:
                 windows.append(_head_window(rng, scene, k, template))
         elsewhere = false_heads(scene, frame, finder, number) if finder else []
+        elsewhere = [elsewhere[pick] for pick in rng.permutation(len(elsewhere))[:FALSE_HEADS]]
         if rng.random() < NEGATIVES:
             elsewhere += _point_away_from_heads(rng, scene, frame)
         windows += [_empty_window(scene, centre, template) for centre in elsewhere]

@@ -80,18 +80,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     settings = fit_settings(options)
     model = FaceModel.load()
-    training = Windows.load(options.pools / 'windows-train')
+    training = Windows.load(options.pools / 'windows-train').to(settings.draw_on)
     validation = Windows.load(options.pools / 'windows-validation')
     fixed = torch.Generator().manual_seed(1)
     held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), model, fixed, other_sensors=False), fixed)
 
-    everything = torch.arange(len(training))
+    everything = torch.arange(len(training), device=settings.draw_on)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         index = training.draw(everything, options.batch // settings.parts // CROPS, generator)
         return several(pose_batch, observe(training, index, model, generator), generator, CROPS)
 
     network = first_weights('head_pose', options.start,
-                            lambda: make_batch(torch.Generator().manual_seed(options.seed))['crop'])
+                            lambda: make_batch(settings.generator(0))['crop'].cpu())
     fit(network, make_batch, pose_loss, lambda net: pose_figures(net, held_out),
         settings, Path(options.runs) / 'pose', torch.device(options.device))

@@ -84,13 +84,13 @@ def run(options: argparse.Namespace) -> None:
     settings = fit_settings(options)
     model = FaceModel.load()
     template = torch.tensor(model.template)
-    training = Windows.load(options.pools / 'windows-train')
+    training = Windows.load(options.pools / 'windows-train').to(settings.draw_on)
     validation = Windows.load(options.pools / 'windows-validation')
     faces = torch.nonzero(training.is_face)[:, 0]
     makers = [(shape_batch, CROPS)]
     before = pose_network(Path(options.runs))
     if before:
-        makers = [(shape_batch, CROPS - CASCADED), (partial(cascaded_shape_batch, network=before), CASCADED)]
+        makers = [(shape_batch, CROPS - CASCADED), (partial(cascaded_shape_batch, network=before.to(settings.draw_on)), CASCADED)]
     fixed = torch.Generator().manual_seed(1)
     held_out_index = torch.nonzero(validation.is_face)[:512, 0]
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
         return joined([several(make, seen, generator, crops) for make, crops in makers])
 
     network = first_weights('face_shape', options.start,
-                            lambda: make_batch(torch.Generator().manual_seed(options.seed))['crop'])
+                            lambda: make_batch(settings.generator(0))['crop'].cpu())
     folder = Path(options.runs) / 'shape'
     if not options.start and not (folder / CHECKPOINT).exists():
         torch.manual_seed(options.seed)
