@@ -13,7 +13,7 @@ from depthface_ros.crop import CROP_PIXELS
 from depthface_ros.engines.contract import FINDER_HEIGHT
 
 WIDTHS = (32, 64, 96, 160)
-BLOCKS = (1, 1, 2, 1)
+BLOCKS = (1, 2, 4, 1)
 # crop_from_face of a face that looks straight into the camera: where pose regression starts
 FRONTAL_6D = (0., 0., -1., 1., 0., 0.)
 
