@@ -15,7 +15,6 @@ from depthface_ros.face_model import FaceModel  # noqa: E402
 from training import cascade  # noqa: E402
 from training.augment import (  # noqa: E402
     observe, pose_batch, rigid, rigid_inverse, shape_batch, transform)
-from training.cascade import cascaded_shape_batch  # noqa: E402
 from training.finder import rolled, targets  # noqa: E402
 from training.pool import DEPTH_STEP, Windows  # noqa: E402
 from training.synthesis import sensors  # noqa: E402
@@ -223,6 +222,6 @@ def test_a_gpu_draws_its_batches_without_a_tensor_from_elsewhere(windows, monkey
     pool = windows.to(gpu)
     seen = observe(pool, pool.draw(torch.zeros(8, dtype=torch.int64, device=gpu), 4, generator), MODEL, generator)
     for batch in (pose_batch(seen, generator), shape_batch(seen, generator),
-                  cascaded_shape_batch(seen, generator, lambda crops: (crops[:, 0, 0, :6], crops[:, 0, 0, :3]))):
+                  cascade.cascaded_shape_batch(seen, generator, lambda crops: (crops[:, 0, 0, :6], crops[:, 0, 0, :3]))):
         assert {value.device for value in batch.values()} == {gpu}
         assert len(batch['crop']) == 4

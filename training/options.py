@@ -26,7 +26,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -
                         help='parts that a batch is drawn in, for processes of torchrun to share')
     parser.add_argument('--learning-rate', type=float, default=defaults.learning_rate)
     parser.add_argument('--draw-on', metavar='DEVICE', help='where pools are kept and batches drawn, by default the '
-                        'device that trains; a GPU without room for the pools (0.4 MB a scene) takes batches from the cpu')
+                        'device that trains; a GPU without room for the pools (0.3 MB a scene) takes batches from the cpu')
     parser.add_argument('--loader-workers', type=int, default=defaults.loader_workers,
                         help='processes that draw batches on the CPU')
     parser.add_argument('--compile', action='store_true', help='let torch.compile fuse the steps of the network')
@@ -40,7 +40,7 @@ def fit_settings(options: argparse.Namespace) -> FitSettings:
     torch.manual_seed(options.seed)
     draw_on = torch.device(options.draw_on or options.device)
     on_gpu = draw_on.type == 'cuda'
-    return FitSettings(steps=options.steps, minutes=options.minutes, learning_rate=options.learning_rate, parts=options.parts,
-                       loader_workers=0 if on_gpu else options.loader_workers,
+    return FitSettings(steps=options.steps, minutes=options.minutes, learning_rate=options.learning_rate,
+                       parts=options.parts, loader_workers=0 if on_gpu else options.loader_workers,
                        draw_on=parallel.join(draw_on) if on_gpu else draw_on,
                        compiled=options.compile, seed=options.seed)

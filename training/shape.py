@@ -90,7 +90,8 @@ def run(options: argparse.Namespace) -> None:
     makers = [(shape_batch, CROPS)]
     before = pose_network(Path(options.runs))
     if before:
-        makers = [(shape_batch, CROPS - CASCADED), (partial(cascaded_shape_batch, network=before.to(settings.draw_on)), CASCADED)]
+        placed = partial(cascaded_shape_batch, network=before.to(settings.draw_on))
+        makers = [(shape_batch, CROPS - CASCADED), (placed, CASCADED)]
     fixed = torch.Generator().manual_seed(1)
     held_out_index = torch.nonzero(validation.is_face)[:512, 0]
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
