@@ -11,6 +11,7 @@ torch = pytest.importorskip('torch')
 
 from depthface_ros.crop import HEAD_CENTRE_FACE  # noqa: E402
 from depthface_ros.face_model import FaceModel  # noqa: E402
+from training.evaluation import frames  # noqa: E402
 from training.synthesis.cameras import VALIDATION_CAMERAS, sample_camera  # noqa: E402
 from training.synthesis.occluders import sample_occluder  # noqa: E402
 from training.synthesis.rotations import axis_rotation, random_rotation  # noqa: E402
@@ -245,3 +246,14 @@ def test_rotations():
     turn = random_rotation(np.random.default_rng(0))
     np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(turn) == pytest.approx(1)
+
+
+def test_a_perfect_camera_sees_the_same_scene_as_one_with_noise(monkeypatch):
+    monkeypatch.setattr(frames, 'people_factory', lambda *_: Sitters())
+    _, view, perfect = frames.SyntheticFrames(perfect_camera=True)[3]
+    _, same, noisy = frames.SyntheticFrames()[3]
+    truth = view.depth.numpy() * 1000
+    assert np.array_equal(view.depth, same.depth)
+    assert np.abs(perfect - truth).max() <= 0.51  # mm, by rounding
+    assert (noisy == 0).sum() > (perfect == 0).sum()
+    assert np.abs(noisy - truth)[noisy > 0].mean() > 1

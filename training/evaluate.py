@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'faces; needs matplotlib')
     parser.add_argument('--compare', type=Path, metavar='JSON', help='figures of an earlier run: '
                         'print what changed beyond noise; the exit status is 1 if some got worse')
+    parser.add_argument('--perfect-camera', action='store_true', help='the same scenes without the '
+                        'noise and the holes of a sensor: what is left is not the camera\'s fault')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
 
@@ -70,8 +72,8 @@ def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
     if options.plots:
         from training.evaluation import plots  # before the work, so that a lack shows at once
         options.plots.mkdir(parents=True, exist_ok=True)
-    trial = Trial(SyntheticFrames('validation', options.seed, options.ict, options.hair),
-                  options.models)
+    trial = Trial(SyntheticFrames('validation', options.seed, options.ict, options.hair,
+                                  options.perfect_camera), options.models)
     count = options.frames or 2000
     records = trial.records(count, options.workers)
     figures = all_figures(records, count)

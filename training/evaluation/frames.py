@@ -41,6 +41,7 @@ class SyntheticFrames:
     seed: int = 0
     ict: Path | None = None  # as for `people_factory`
     hair: Path | None = None
+    perfect_camera: bool = False  # neither noise nor holes, and no limit of range
 
     def __getitem__(self, number: int) -> tuple[Scene, View, np.ndarray]:
         """The scene, what is to be seen of it, and what the camera delivers: (H, W) uint16 mm."""
@@ -49,8 +50,9 @@ class SyntheticFrames:
         scene = sample_scene(rng, people_factory(self.split, self), sample_camera(rng, self.split))
         view = render_frame(scene)
         generator = torch.Generator().manual_seed(int(rng.integers(2 ** 40)))
-        noisy = measure([view], [scene.camera.sensor], generator)[0]
-        return scene, view, (noisy * 1000).round().numpy().astype(np.uint16)
+        depth = (view.depth if self.perfect_camera else
+                 measure([view], [scene.camera.sensor], generator)[0])
+        return scene, view, (depth * 1000).round().numpy().astype(np.uint16)
 
 
 @dataclass(frozen=True)
