@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from depthface_ros.crop import FACE_CENTRE_FACE, pose_crop
 from depthface_ros.face_model import FaceModel
 from training.adapt_study import keep
-from training.augment import Observation, observe, pose_batch, several, shape_batch, transform
+from training.augment import (
+    Observation, fresh_batch, observe, pose_batch, shape_batch, transform)
 from training.fit import FitSettings, fit
 from training.networks import WIDTHS, CropEncoder, FaceShapeNet, HeadPoseNet
 from training.pool import Windows
@@ -125,15 +126,12 @@ def train_variant(kind: str, variant: Variant, training: Windows, held_out: dict
                   settings: FitSettings, batch: int, folder: Path,
                   device: torch.device) -> dict[str, dict[str, float]]:
     """Train one variant and return its figures: those of averaged weights, and of the last ones."""
-    model = FaceModel.load()
-    template = torch.tensor(model.template)
+    template = torch.tensor(FaceModel.load().template)
     candidates = _candidates(kind, training)
-    make = variant.make_batch or MAKE_BATCH[kind]
+    makers = [(variant.make_batch or MAKE_BATCH[kind], CROPS)]
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = training.draw(candidates, batch // CROPS, generator)
-        seen = observe(training, index, model, generator, variant.other_sensors)
-        return several(make, seen, generator, CROPS)
+        return fresh_batch(training, candidates, makers, batch, generator, variant.other_sensors)
 
     torch.manual_seed(settings.seed)
     if kind == 'shape':

@@ -119,6 +119,17 @@ def placed_shape_batch(seen: Observation, residual: Tensor) -> dict[str, Tensor]
             'offsets': seen.offsets, 'expression': seen.expression, 'residual': residual}
 
 
+def fresh_batch(windows: Windows, among: Tensor, makers: list[tuple[Callable[..., dict[str, Tensor]], int]],
+                crops: int, generator: torch.Generator, other_sensors: bool = True) -> dict[str, Tensor]:
+    """A batch of `crops` that was never seen before, of random ones of the windows `among`.
+
+    :param makers: what makes crops of windows, and how many of each window.
+    """
+    index = windows.draw(among, crops // sum(count for _, count in makers), generator)
+    seen = observe(windows, index, FaceModel.load(), generator, other_sensors)
+    return joined([several(make, seen, generator, count) for make, count in makers])
+
+
 def several(make_batch: Callable[..., dict[str, Tensor]], seen: Observation, generator: torch.Generator,
             crops: int) -> dict[str, Tensor]:
     """A batch with `crops` different crops of every window: noise costs more to draw than a crop."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from depthface_ros.crop import POSE_CROP_SIZE
 from depthface_ros.face_model import FaceModel
-from training.augment import observe, pose_batch, several
+from training.augment import fresh_batch, observe, pose_batch
 from training.fit import fit
 from training.from_onnx import first_weights
 from training.networks import HeadPoseNet
@@ -88,8 +88,7 @@ def run(options: argparse.Namespace) -> None:
     everything = torch.arange(len(training), device=settings.draw_on)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = training.draw(everything, options.batch // settings.parts // CROPS, generator)
-        return several(pose_batch, observe(training, index, model, generator), generator, CROPS)
+        return fresh_batch(training, everything, [(pose_batch, CROPS)], options.batch // settings.parts, generator)
 
     network = first_weights('head_pose', options.start,
                             lambda: make_batch(settings.generator(0))['crop'].cpu())

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthface_ros.face_model import FaceModel
-from training.augment import joined, observe, rigid, rigid_inverse, several, shape_batch, transform
+from training.augment import fresh_batch, observe, rigid, rigid_inverse, shape_batch, transform
 from training.cascade import cascaded_shape_batch, pose_network
 from training.fit import CHECKPOINT, fit
 from training.from_onnx import first_weights
@@ -97,9 +97,7 @@ def run(options: argparse.Namespace) -> None:
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = training.draw(faces, options.batch // settings.parts // CROPS, generator)
-        seen = observe(training, index, model, generator)
-        return joined([several(make, seen, generator, crops) for make, crops in makers])
+        return fresh_batch(training, faces, makers, options.batch // settings.parts, generator)
 
     network = first_weights('face_shape', options.start,
                             lambda: make_batch(settings.generator(0))['crop'].cpu())
