@@ -125,7 +125,8 @@ def test_a_folder_of_depth_images_is_looked_at_without_labels(tmp_path):
 
 @pytest.mark.parametrize('changes, message', [
     ({'dataset': 'biwi'}, '--folder'), ({'dataset': 'biwi', 'folder': 'nowhere'}, 'does not exist'),
-    ({'dataset': 'faces', 'folder': '.'}, 'expected one of')])
+    ({'dataset': 'faces', 'folder': '.'}, 'expected one of'),
+    ({'dataset': 'biwi', 'folder': '.', 'perfect_camera': True}, 'leave out --perfect-camera')])
 def test_what_cannot_be_evaluated_is_said(changes, message):
     with pytest.raises((ValueError, OSError), match=message):
         evaluate.run(options(**changes))

@@ -88,10 +88,13 @@ def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
 def look_at_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
     """Frames of a data set of real people: records, none without labels, and figures.
 
-    :raises ValueError: --folder is missing, or --plots is asked for.
+    :raises ValueError: --folder is missing, or what only rendered frames can have is asked for.
     """
     if options.folder is None or options.plots:
         raise ValueError('--dataset needs --folder, and draws no --plots: take its --records')
+    if options.perfect_camera:
+        raise ValueError('--dataset has the noise it was recorded with: leave out --perfect-camera, '
+                         'which is for rendered frames')
     dataset = islice(open_dataset(options.dataset, options.folder), options.frames)
     estimator = FaceEstimator('cpu', models_folder=options.models)
     first = next(dataset, None)
