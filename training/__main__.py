@@ -41,8 +41,22 @@ def main(arguments: list[str] | None = None) -> int:
     return importlib.import_module(COMMANDS[options.command][0]).run(options) or 0
 
 
+def one_line() -> int:
+    """:func:`main`, where errors that users can mend end in one line and status 2.
+
+    `python -X dev -m training` keeps the traceback.
+    """
+    try:
+        return main()
+    except (ValueError, OSError, ImportError) as error:
+        if sys.flags.dev_mode:
+            raise
+        print(f'python -m training: error: {error}', file=sys.stderr)
+        return 2
+
+
 if __name__ == '__main__':
-    status = main()
+    status = one_line()
     if 'training.parallel' in sys.modules:
         sys.modules['training.parallel'].leave(status)
     sys.exit(status)

@@ -25,11 +25,12 @@ from depthface_ros.face_model import FaceModel
 from training.adapt_study import keep
 from training.augment import (
     Observation, fresh_batch, observe, pose_batch, shape_batch, transform)
+from training.cascade import CROPS
 from training.fit import FitSettings, fit
 from training.networks import WIDTHS, CropEncoder, FaceShapeNet, HeadPoseNet
 from training.pool import Windows
 from training.pose import pose_figures, pose_loss
-from training.shape import CROPS, ShapeLoss, principal_components, shape_figures
+from training.shape import ShapeLoss, principal_components, shape_figures
 
 HELD_OUT = 512  # validation windows
 MAKE_BATCH = {'shape': shape_batch, 'pose': pose_batch}

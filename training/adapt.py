@@ -21,12 +21,13 @@ from depthface_ros.face_model import FaceModel
 from depthface_ros.progress import progress
 from depthface_ros.recordings import Frame, Recording, open_recording
 from training.adaptation import METHODS
-from training.augment import observe, shape_batch
+from training.augment import observe, pose_batch, shape_batch
 from training.export import export, write_card
 from training.fit import FitSettings
 from training.frames import rectified
 from training.from_onnx import load_onnx
 from training.label_free import label_free_figures
+from training.networks import FaceShapeNet, HeadPoseNet
 from training.pool import Windows
 from training.shape_adaptation import adapt_shape
 from training.target import find_faces
@@ -69,11 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--intrinsics', type=lambda text: tuple(map(float, text.split(','))),
                         metavar='FX,FY[,CX,CY]',
                         help='of the depth camera, in pixels, if the recording does not tell')
-    parser.add_argument('--pools', type=Path, default=Path('training_data'),
-                        help='with windows-train, rendered by '
-                        '`python -m training render`: what the networks learnt from')
-    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
-                        help='networks to start from')
+    add_training_arguments(parser)
+    parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('adapted_models'))
     parser.add_argument('--methods', nargs='+', choices=sorted(set(METHODS) - {'labels'}),
                         default=['consistency', 'holes'], help='default: what was best in docs/adaptation.md')
@@ -81,6 +79,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='of the recording to learn from, at most')
     parser.add_argument('--report-frames', type=int, default=150,
                         help='of the held-out fifth, at most')
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the commands that adapt have in common: what they start from, and how long they take."""
+    parser.add_argument('--pools', type=Path, default=Path('training_data'),
+                        help='with windows-train, rendered by '
+                        '`python -m training render`: what the networks learnt from')
+    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
+                        help='networks to start from')
     parser.add_argument('--preset', choices=PRESETS, default='gpu' if torch.cuda.is_available()
                         else 'cpu')
     parser.add_argument('--steps', type=int,
@@ -88,16 +95,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch', type=int)
     parser.add_argument('--learning-rate', type=float)
     parser.add_argument('--loader-workers', type=int, default=0)
-    parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def source_windows(options: argparse.Namespace) -> Windows:
+    """The labelled windows to mix in. What the options leave open is filled in from the preset."""
+    for name, value in PRESETS[options.preset].items():
+        if getattr(options, name, None) is None:
+            setattr(options, name, value)
+    return Windows.load(options.pools / 'windows-train', slice(0, options.shards))
 
 
 def run(options: argparse.Namespace) -> None:
     """Adapt, export, and report; a run that was stopped goes on from its last checkpoint."""
-    for name, value in PRESETS[options.preset].items():
-        if getattr(options, name, None) is None:
-            setattr(options, name, value)
-    source = Windows.load(options.pools / 'windows-train', slice(0, options.shards))
+    source = source_windows(options)
     if options.labels:
         from training.pose_finetuning import finetune
         finetune(options, source)
@@ -108,10 +119,9 @@ def run(options: argparse.Namespace) -> None:
     count = -(-frames.border // frames.step)
     faces = find_faces(progress(frames.to_learn(), count, 'finding faces'), before)
     print(f'{len(faces.is_face)} faces found in {count} frames')
-    start = load_onnx('face_shape', options.models / 'face_shape.onnx',
-                      typical_crops(source, shape_batch))
-    network = adapt_shape(start, tuple(options.methods), source, faces, settings(options),
-                          options.out / 'run', torch.device(options.device), options.batch)
+    pose_network, start = first_networks(options.models, source)
+    network = adapt_shape(start, tuple(options.methods), source, faces, settings(options, options.seed),
+                          options.out / 'run', torch.device(options.device), options.batch, pose_network)
     write_models(options.models, options.out, 'face_shape', network, {'adapted': {
         'methods': options.methods, 'steps': options.steps, 'faces': len(faces.is_face)}})
     report = compare(options, frames)
@@ -119,11 +129,17 @@ def run(options: argparse.Namespace) -> None:
     print_report(report)
 
 
-def settings(options: argparse.Namespace) -> FitSettings:
+def settings(options: argparse.Namespace, seed: int) -> FitSettings:
     return FitSettings(steps=options.steps, learning_rate=options.learning_rate,
                        warmup_steps=max(1, min(50, options.steps // 5)),
-                       ema_decay=0.98, loader_workers=options.loader_workers, seed=options.seed,
+                       ema_decay=0.98, loader_workers=options.loader_workers, seed=seed,
                        report_every=50)
+
+
+def first_networks(models: Path, source: Windows) -> tuple[HeadPoseNet, FaceShapeNet]:
+    """The pose and the shape network in a folder of ONNX files, to train."""
+    return tuple(load_onnx(name, models / f'{name}.onnx', typical_crops(source, make_batch))
+                 for name, make_batch in (('head_pose', pose_batch), ('face_shape', shape_batch)))
 
 
 def typical_crops(source: Windows, make_batch) -> torch.Tensor:

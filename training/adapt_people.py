@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -13,21 +14,18 @@ from rich.table import Table
 
 from depthface_ros import FaceEstimator
 from depthface_ros.alignment import AlignmentConfig
-from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.recordings import Frame
-from training.adapt import PRESETS, settings, typical_crops, write_models
+from training.adapt import add_training_arguments, first_networks, settings, source_windows, write_models
 from training.adapt_study import ROWS, keep
-from training.augment import shape_batch
 from training.datasets import open_dataset
 from training.frames import rectified
-from training.from_onnx import load_onnx
 from training.label_free import label_free_figures
-from training.pool import Windows
 from training.shape_adaptation import adapt_shape
 from training.target import find_faces
 
 LABEL_FREE_ROWS = [row for row in ROWS if row not in ('oracle', 'target statistics')]
+BEFORE = 'before'  # without adaptation
 STAGES = {'networks alone': EstimatorConfig(alignment=AlignmentConfig(steps=0)),
           'with alignment': EstimatorConfig()}
 
@@ -40,24 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rows', nargs='+', choices=LABEL_FREE_ROWS,
                         default=['source only', 'adversarial', 'mesh to points',
                                  'adversarial and mesh to points'])
-    parser.add_argument('--pools', type=Path, default=Path('training_data'),
-                        help='with windows-train: the source')
-    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
-                        help='networks to start from')
+    add_training_arguments(parser)
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--out', type=Path, default=Path('training_runs/adapt_people'))
-    parser.add_argument('--preset', choices=PRESETS, default='cpu')
-    parser.add_argument('--steps', type=int, help='default: that of the preset')
-    parser.add_argument('--loader-workers', type=int, default=0)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
 
 
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    for name, value in PRESETS[options.preset].items():
-        if getattr(options, name, None) is None:
-            setattr(options, name, value)
-    source = Windows.load(options.pools / 'windows-train', slice(0, options.shards))
+    source = source_windows(options)
     dataset = open_dataset(options.dataset, options.folder)
     samples = list(dataset)
     before = FaceEstimator('cpu', models_folder=options.models)
@@ -68,19 +56,18 @@ def run(options: argparse.Namespace) -> None:
                           for out in (True, False))
         folder = options.out / f'fold-{fold}'
         folder.mkdir(parents=True, exist_ok=True)
-        keep(folder / 'before.json', lambda judged=judged: figures(options.models, judged))
+        keep(folder / f'{_file(BEFORE, 0)}.json', lambda judged=judged: figures(options.models, judged))
         faces = find_faces(learnt, before)
-        for row in options.rows:
-            def outcome(row=row, folder=folder, faces=faces, judged=judged) -> dict:
-                start = load_onnx('face_shape', options.models / 'face_shape.onnx',
-                                  typical_crops(source, shape_batch))
-                run = folder / row.replace(' ', '-')
-                network = adapt_shape(start, ROWS[row], source, faces, settings(options), run,
-                                      torch.device(options.device), options.batch)
+        for seed, row in itertools.product(options.seeds, options.rows):
+            def outcome(seed=seed, row=row, folder=folder, faces=faces, judged=judged) -> dict:
+                pose_network, start = first_networks(options.models, source)
+                run = folder / _file(row, seed)
+                network = adapt_shape(start, ROWS[row], source, faces, settings(options, seed), run,
+                                      torch.device(options.device), options.batch, pose_network)
                 write_models(options.models, run, 'face_shape', network,
                              {'adapted': {'methods': ROWS[row]}})
                 return figures(run, judged)
-            keep(folder / f'{row.replace(" ", "-")}.json', outcome)
+            keep(folder / f'{_file(row, seed)}.json', outcome)
     print_table(options.out)
 
 
@@ -90,21 +77,31 @@ def figures(models: Path, frames: list[Frame]) -> dict[str, dict[str, float]]:
             for stage, config in STAGES.items()}
 
 
+def _file(row: str, seed: int | str) -> str:
+    """Where the figures of a row are, and its run."""
+    return f'{row.replace(" ", "-")}-{seed}'
+
+
 def print_table(out: Path) -> None:
-    """Means over folds, weighted by the faces found in each."""
+    """Means over folds, weighted by the faces found in each, and how they spread over seeds."""
     names = ('mesh_to_points_mm_median', 'mirror_deg_median', 'mirror_mm_median',
              'roll_deg_median', 'roll_mm_median')
     for stage in STAGES:
-        table = Table(title=f'{out.name}, {stage}; medians over faces, means over people left out')
+        table = Table(title=f'{out.name}, {stage}: medians over faces, means over people left out, '
+                      'deviations over seeds')
         for name in ('', 'faces', *names):
             table.add_column(name.replace('_', ' ').removesuffix(' median'),
                              justify='right' if name else 'left')
-        for row in ('before', *LABEL_FREE_ROWS):
-            parts = [json.loads(path.read_text())[stage]
-                     for path in sorted(out.glob(f'fold-*/{row.replace(" ", "-")}.json'))]
-            if parts:
-                faces = [part['faces'] for part in parts]
-                table.add_row(row, f'{sum(faces)} of {sum(part["frames"] for part in parts)}', *(
-                    f'{np.average([part[name] for part in parts], weights=faces):.2f}'
-                    for name in names))
+        for row in (BEFORE, *LABEL_FREE_ROWS):
+            seeds = {path.stem for path in out.glob(f'fold-*/{_file(row, "[0-9]")}.json')}
+            found = [[json.loads(path.read_text())[stage] for path in out.glob(f'fold-*/{seed}.json')]
+                     for seed in seeds]
+            if found:
+                means = np.array([np.average([[part[name] for name in names] for part in folds], axis=0,
+                                             weights=[part['faces'] for part in folds]) for folds in found])
+                spread = means.std(0, ddof=1) if len(means) > 1 else np.full(len(names), np.nan)
+                faces, frames = (sum(part[name] for folds in found for part in folds)
+                                 for name in ('faces', 'frames'))
+                table.add_row(row, f'{faces} of {frames}', *(
+                    f'{mean:.2f} ± {sigma:.2f}' for mean, sigma in zip(means.mean(0), spread)))
         Console(width=120).print(table)

@@ -20,14 +20,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.face_model import FaceModel
-from training.adapt import typical_crops
+from training.adapt import add_training_arguments, first_networks, settings, source_windows
 from training.adaptation import settle
 from training.augment import (
-    Observation, crop_from_face, pose_batch, rigid, rigid_inverse, shape_batch, transform)
-from training.fit import FitSettings
-from training.from_onnx import load_onnx
+    Observation, crop_from_face, pose_batch, rigid, rigid_inverse, transform)
 from training.networks import FaceShapeNet, HeadPoseNet
 from training.pool import Windows
 from training.pose import rotation_from_6d
@@ -52,9 +49,6 @@ ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial
         'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
         'rigid-motion consistency and borrowed holes': ('consistency', 'holes'),
         'oracle': ('labels',)}
-PRESETS = {  # `cpu`: about a quarter of an hour of one core
-    'cpu': {'steps': 120, 'batch': 24, 'shards': 24, 'seeds': 3, 'learning_rate': 5e-4},
-    'gpu': {'steps': 3000, 'batch': 256, 'shards': None, 'seeds': 5, 'learning_rate': 1e-3}}
 
 
 def through(windows: Windows, sensor: Sensor, generator: torch.Generator) -> Observation:
@@ -100,35 +94,24 @@ def true_errors(network: FaceShapeNet, seen: Observation, predicted: Tensor) -> 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--pools', type=Path, default=Path('training_data'),
-                        help='with windows-train: the source')
+    add_training_arguments(parser)
     parser.add_argument('--target-pools', type=Path, required=True,
                         help='rendered with --validation-scenes and a '
                         'seed of its own: the people of the target')
     parser.add_argument('--out', type=Path, default=Path('training_runs/adapt_study'))
     parser.add_argument('--target', choices=TARGETS, default='unseen')
-    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
-                        help='networks to start from')
     parser.add_argument('--rows', nargs='+', choices=ROWS, default=list(ROWS))
-    parser.add_argument('--preset', choices=PRESETS, default='cpu')
-    parser.add_argument('--seeds', nargs='+', type=int, help='default: as many as the preset says')
-    parser.add_argument('--loader-workers', type=int, default=0)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
 
 
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    preset = PRESETS[options.preset]
-    device = torch.device(options.device)
-    source = Windows.load(options.pools / 'windows-train', slice(0, preset['shards']))
+    source = source_windows(options)
     generator = torch.Generator().manual_seed(0)
     sensor = TARGETS[options.target]
     adapt_on, judge_on = (through(Windows.load(pools / 'windows-validation'), sensor, generator)
                           for pools in (options.target_pools, options.pools))
-    pose_network, start = (load_onnx(name, options.models / f'{name}.onnx',
-                                     typical_crops(source, make))
-                           for name, make in (('head_pose', pose_batch),
-                                              ('face_shape', shape_batch)))
+    pose_network, start = first_networks(options.models, source)
     target, truth = _as_found(adapt_on, pose_network, generator)
     judged, true_pose = _as_found(judge_on, pose_network, generator)
     judged_truth = replace(judged, camera_from_face=true_pose)
@@ -137,19 +120,14 @@ def run(options: argparse.Namespace) -> None:
     results.mkdir(parents=True, exist_ok=True)
     keep(results / 'before.json', lambda: true_errors(start, judged_truth, judged.camera_from_face)
           | {'target_faces': len(target.is_face), 'judged_faces': len(judged.is_face)})
-    for seed in options.seeds or range(preset['seeds']):
+    for seed in options.seeds:
         for row in options.rows:
             def outcome(row=row, seed=seed) -> dict[str, float]:
                 methods = ROWS[row]
-                settings = FitSettings(steps=preset['steps'],
-                                       learning_rate=preset[
-                                           'learning_rate'], warmup_steps=20, ema_decay=0.98,
-                                       loader_workers=options.loader_workers, seed=seed + 1,
-                                       report_every=50)
                 faces = replace(target, camera_from_face=truth) if row == 'oracle' else target
-                network = adapt_shape(copy.deepcopy(start), methods, source, faces, settings,
+                network = adapt_shape(copy.deepcopy(start), methods, source, faces, settings(options, seed),
                                       results / 'runs' / f'{"+".join(methods) or "source"}-{seed}',
-                                      device, preset['batch'])
+                                      torch.device(options.device), options.batch, pose_network)
                 if row == 'target statistics':
                     settle(network, crops_as_predicted(target))
                 return true_errors(network, judged_truth, judged.camera_from_face)

@@ -126,6 +126,12 @@ def fresh_batch(windows: Windows, among: Tensor, makers: list[tuple[Callable[...
     :param makers: what makes crops of windows, and how many of each window.
     """
     index = windows.draw(among, crops // sum(count for _, count in makers), generator)
+    return crops_of(windows, index, makers, generator, other_sensors)
+
+
+def crops_of(windows: Windows, index: Tensor, makers: list[tuple[Callable[..., dict[str, Tensor]], int]],
+             generator: torch.Generator, other_sensors: bool = True) -> dict[str, Tensor]:
+    """As :func:`fresh_batch`, of the windows `index` (B,)."""
     seen = observe(windows, index, FaceModel.load(), generator, other_sensors)
     return joined([several(make, seen, generator, count) for make, count in makers])
 

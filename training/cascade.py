@@ -6,6 +6,8 @@ network are off together with what they show: who is taken to look up has a face
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,12 +15,15 @@ from roma import rotmat_to_rotvec
 from torch import Tensor
 
 from training.augment import (
-    Observation, crop_from_face, drawn_residual, placed_shape_batch, pose_batch, rigid_inverse, uniform)
+    Observation, crop_from_face, drawn_residual, placed_shape_batch, pose_batch, rigid_inverse, shape_batch,
+    uniform)
 from training.export import new_network
 from training.fit import CHECKPOINT, load_average
 from training.networks import HeadPoseNet
 from training.pose import rotation_from_6d
 
+CROPS = 4  # of every window in a batch
+CASCADED = 2  # of them, where there is a pose network to place them
 # The pipeline looks again where a head is not in the middle of its crop, or tilted in it.
 JITTER_M, ROLL_RAD = 0.004, 0.1
 LARGEST_RAD, LARGEST_M = 0.5, 0.05  # of an error; a pose that is further off is no face to it
@@ -26,11 +31,18 @@ SECOND_LOOKS = 0.5  # share of crops that are as the network sees a face again, 
 LEFT = 0.6  # of an error, most that is then left
 
 
-def pose_network(runs: Path) -> HeadPoseNet | None:
+def pose_network(runs: Path, device: torch.device) -> HeadPoseNet | None:
     """The pose network that was trained in a folder of runs, if one was."""
     if not (runs / 'pose' / CHECKPOINT).exists():
         return None
-    return load_average(new_network('head_pose'), runs / 'pose')
+    return load_average(new_network('head_pose'), runs / 'pose').to(device)
+
+
+def shape_makers(before: HeadPoseNet | None) -> list[tuple[Callable[..., dict[str, Tensor]], int]]:
+    """What makes crops of a window to learn shapes from, and how many: for :func:`training.augment.fresh_batch`."""
+    if before is None:
+        return [(shape_batch, CROPS)]
+    return [(shape_batch, CROPS - CASCADED), (partial(cascaded_shape_batch, network=before), CASCADED)]
 
 
 def cascaded_shape_batch(seen: Observation, generator: torch.Generator, network: HeadPoseNet) -> dict[str, Tensor]:

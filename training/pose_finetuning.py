@@ -155,7 +155,7 @@ def finetune_pose(network: HeadPoseNet, source: Windows, labelled: Observation,
                                             generator=generator))
         return joined([several(pose_batch, seen, generator, CROPS) for seen in (rendered, real)])
 
-    return fit(network, make_batch, pose_loss, lambda model: {}, settings(options),
+    return fit(network, make_batch, pose_loss, lambda model: {}, settings(options, options.seed),
                options.out / 'run-pose', torch.device(options.device)).cpu()
 
 

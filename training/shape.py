@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,15 +11,12 @@ from torch import Tensor
 
 from depthface_ros.face_model import FaceModel
 from training.augment import fresh_batch, observe, rigid, rigid_inverse, shape_batch, transform
-from training.cascade import cascaded_shape_batch, pose_network
+from training.cascade import pose_network, shape_makers
 from training.fit import CHECKPOINT, fit
 from training.from_onnx import first_weights
 from training.networks import FaceShapeNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
-
-CROPS = 4  # of every window in a batch
-CASCADED = 2  # of them, where there is a pose network to place them
 
 
 class ShapeLoss:
@@ -87,11 +83,7 @@ def run(options: argparse.Namespace) -> None:
     training = Windows.load(options.pools / 'windows-train').to(settings.draw_on)
     validation = Windows.load(options.pools / 'windows-validation')
     faces = torch.nonzero(training.is_face)[:, 0]
-    makers = [(shape_batch, CROPS)]
-    before = pose_network(Path(options.runs))
-    if before:
-        placed = partial(cascaded_shape_batch, network=before.to(settings.draw_on))
-        makers = [(shape_batch, CROPS - CASCADED), (placed, CASCADED)]
+    makers = shape_makers(pose_network(Path(options.runs), settings.draw_on))
     fixed = torch.Generator().manual_seed(1)
     held_out_index = torch.nonzero(validation.is_face)[:512, 0]
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)

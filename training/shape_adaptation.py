@@ -8,20 +8,19 @@ import torch
 from torch import Tensor
 
 from depthface_ros.crop import shape_crop
-from depthface_ros.face_model import FaceModel
 from training.adaptation import Adaptation, settle
-from training.augment import Observation, observe, several, shape_batch
+from training.augment import Observation, crops_of
+from training.cascade import CROPS, shape_makers
 from training.domain import resampling_weights
 from training.fit import FitSettings, fit
-from training.networks import FaceShapeNet
+from training.networks import FaceShapeNet, HeadPoseNet
 from training.pool import Windows
-from training.shape import CROPS
 from training.target import VIEWS, take, view_batch
 
 
 def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: Windows,
                 target: Observation, settings: FitSettings, folder: Path, device: torch.device,
-                batch: int) -> FaceShapeNet:
+                batch: int, before: HeadPoseNet | None = None) -> FaceShapeNet:
     """Train on labelled windows of the source and faces of the target; return the average.
 
     The schedule alone ends it: neither a label nor a figure of the target decides when. Without
@@ -29,14 +28,16 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: Windows
 
     :param network: to start from; it is trained in place.
     :param batch: crops of each domain.
+    :param before: the pose network that will place the crops; half of the source's stand where it
+        puts them, as when the shape network was trained.
     """
-    model = FaceModel.load()
+    makers = shape_makers(before)
     faces = torch.nonzero(source.is_face)[:, 0]
     chances = resampling_weights(source.camera_from_face[faces], target.camera_from_face)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         index = faces[torch.multinomial(chances, batch // CROPS, True, generator=generator)]
-        labelled = several(shape_batch, observe(source, index, model, generator), generator, CROPS)
+        labelled = crops_of(source, index, makers, generator)
         if not methods:
             return labelled
         index = torch.randint(len(target.is_face), (batch // VIEWS,), generator=generator)
