@@ -30,7 +30,7 @@ from training.fit import FitSettings, fit
 from training.networks import WIDTHS, CropEncoder, FaceShapeNet, HeadPoseNet
 from training.pool import Windows
 from training.pose import pose_figures, pose_loss
-from training.shape import ShapeLoss, principal_components, shape_figures
+from training.shape import ShapeLoss, shape_figures, start_basis
 
 HELD_OUT = 512  # validation windows
 MAKE_BATCH = {'shape': shape_batch, 'pose': pose_batch}
@@ -138,9 +138,7 @@ def train_variant(kind: str, variant: Variant, training: Windows, held_out: dict
     if kind == 'shape':
         network = FaceShapeNet(len(template), variant.coefficients)
         if variant.basis:
-            some = candidates[torch.randperm(len(candidates))[:2000]]
-            network.initialise_basis(
-                *principal_components(training.offsets[some], variant.coefficients))
+            start_basis(network, training, candidates, most=2000)
         shape_loss = ShapeLoss(template)
     else:
         network = HeadPoseNet()

@@ -63,6 +63,12 @@ def shape_figures(model: FaceShapeNet, batch: dict[str, Tensor], template: Tenso
             '_expression': float((torch.sigmoid(expression) - batch['expression']).abs().mean())}
 
 
+def start_basis(network: FaceShapeNet, windows: Windows, faces: Tensor, most: int = 4000) -> None:
+    """Let the basis begin with the principal components of random ones of the windows `faces` (N,)."""
+    some = faces[torch.randperm(len(faces))[:most]]
+    network.initialise_basis(*principal_components(windows.offsets[some], network.basis.in_features))
+
+
 def principal_components(offsets: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean (V*3,) and the first `count` components (count, V*3), each scaled to one sigma."""
     flat = offsets.float().flatten(1)
@@ -96,7 +102,6 @@ def run(options: argparse.Namespace) -> None:
     folder = Path(options.runs) / 'shape'
     if not options.start and not (folder / CHECKPOINT).exists():
         torch.manual_seed(options.seed)
-        some = faces[torch.randperm(len(faces))[:4000]]
-        network.initialise_basis(*principal_components(training.offsets[some], network.basis.in_features))
+        start_basis(network, training, faces)
     fit(network, make_batch, ShapeLoss(template), lambda net: shape_figures(net, held_out, template),
         settings, folder, torch.device(options.device))
