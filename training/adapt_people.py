@@ -99,9 +99,10 @@ def print_table(out: Path) -> None:
             if found:
                 means = np.array([np.average([[part[name] for name in names] for part in folds], axis=0,
                                              weights=[part['faces'] for part in folds]) for folds in found])
-                spread = means.std(0, ddof=1) if len(means) > 1 else np.full(len(names), np.nan)
+                spreads = ([f' ± {sigma:.2f}' for sigma in means.std(0, ddof=1)] if len(means) > 1
+                           else [''] * len(names))
                 faces, frames = (sum(part[name] for folds in found for part in folds)
                                  for name in ('faces', 'frames'))
                 table.add_row(row, f'{faces} of {frames}', *(
-                    f'{mean:.2f} ± {sigma:.2f}' for mean, sigma in zip(means.mean(0), spread)))
+                    f'{mean:.2f}{spread}' for mean, spread in zip(means.mean(0), spreads)))
         Console(width=120).print(table)
