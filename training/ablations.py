@@ -8,7 +8,6 @@ reach.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,6 @@ from torch import Tensor, nn
 
 from depthface_ros.crop import FACE_CENTRE_FACE, pose_crop
 from depthface_ros.face_model import FaceModel
-from training.adapt_study import keep
 from training.augment import (
     Observation, fresh_batch, observe, pose_batch, shape_batch, transform)
 from training.cascade import CROPS
@@ -31,6 +29,7 @@ from training.networks import WIDTHS, CropEncoder, FaceShapeNet, HeadPoseNet
 from training.pool import Windows
 from training.pose import pose_figures, pose_loss
 from training.shape import ShapeLoss, shape_figures, start_basis
+from training.studies import keep, result_name, results_of
 
 HELD_OUT = 512  # validation windows
 MAKE_BATCH = {'shape': shape_batch, 'pose': pose_batch}
@@ -187,19 +186,15 @@ def run(options: argparse.Namespace) -> None:
                 settings = FitSettings(steps=options.steps, seed=seed,
                                        loader_workers=options.loader_workers)
                 return train_variant(kind, variant, training, held_out, settings, options.batch,
-                                     out / 'runs' / f'{_file(name)}-{seed}',
+                                     out / 'runs' / result_name(name, seed),
                                      torch.device(options.device))
-            keep(out / f'{_file(name)}-{seed}.json', outcome)
+            keep(out / f'{result_name(name, seed)}.json', outcome)
     print_table(kind, out)
 
 
 def _candidates(kind: str, windows: Windows) -> Tensor:
     """Windows that a network learns from: shape from faces alone."""
     return torch.nonzero(windows.is_face)[:, 0] if kind == 'shape' else torch.arange(len(windows))
-
-
-def _file(name: str) -> str:
-    return name.replace(',', '').replace(' ', '-')
 
 
 def print_table(kind: str, out: Path) -> None:
@@ -209,8 +204,7 @@ def print_table(kind: str, out: Path) -> None:
         table.add_column(name.replace('_', ' '), justify='right' if name else 'left')
     rows = {name: (name, 'averaged') for name in VARIANTS[kind]} | {LAST_WEIGHTS: (AS_IT_IS, 'last')}
     for row, (name, weights) in rows.items():
-        found = [json.loads(path.read_text())[weights]
-                 for path in sorted(out.glob(f'{_file(name)}-[0-9].json'))]
+        found = [result[weights] for result in results_of(out, name).values()]
         if found:
             values = np.array([[one[figure] for figure in FIGURES[kind]] for one in found])
             table.add_row(row, *(f'{mean:.3g} ± {half:.2g}' for mean, half in

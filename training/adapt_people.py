@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,12 @@ from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.recordings import Frame
 from training.adapt import add_training_arguments, first_networks, settings, source_windows, write_models
-from training.adapt_study import ROWS, keep
+from training.adapt_study import ROWS
 from training.datasets import open_dataset
 from training.frames import rectified
 from training.label_free import label_free_figures
 from training.shape_adaptation import adapt_shape
+from training.studies import keep, mean_and_spread, result_name, results_of
 from training.target import find_faces
 
 LABEL_FREE_ROWS = [row for row in ROWS if row not in ('oracle', 'target statistics')]
@@ -49,6 +50,7 @@ def run(options: argparse.Namespace) -> None:
     dataset = open_dataset(options.dataset, options.folder)
     samples = list(dataset)
     before = FaceEstimator('cpu', models_folder=options.models)
+    pose_network, start = first_networks(options.models, source)
     for fold in range(options.folds):
         left_out = dataset.people[fold::options.folds]
         judged, learnt = ([rectified(sample.frame) for sample in samples
@@ -56,18 +58,17 @@ def run(options: argparse.Namespace) -> None:
                           for out in (True, False))
         folder = options.out / f'fold-{fold}'
         folder.mkdir(parents=True, exist_ok=True)
-        keep(folder / f'{_file(BEFORE, 0)}.json', lambda judged=judged: figures(options.models, judged))
+        keep(folder / f'{result_name(BEFORE, 0)}.json', lambda judged=judged: figures(options.models, judged))
         faces = find_faces(learnt, before)
         for seed, row in itertools.product(options.seeds, options.rows):
             def outcome(seed=seed, row=row, folder=folder, faces=faces, judged=judged) -> dict:
-                pose_network, start = first_networks(options.models, source)
-                run = folder / _file(row, seed)
-                network = adapt_shape(start, ROWS[row], source, faces, settings(options, seed), run,
-                                      torch.device(options.device), options.batch, pose_network)
+                run = folder / result_name(row, seed)
+                network = adapt_shape(copy.deepcopy(start), ROWS[row], source, faces, settings(options, seed),
+                                      run, torch.device(options.device), options.batch, pose_network)
                 write_models(options.models, run, 'face_shape', network,
                              {'adapted': {'methods': ROWS[row]}})
                 return figures(run, judged)
-            keep(folder / f'{_file(row, seed)}.json', outcome)
+            keep(folder / f'{result_name(row, seed)}.json', outcome)
     print_table(options.out)
 
 
@@ -75,11 +76,6 @@ def figures(models: Path, frames: list[Frame]) -> dict[str, dict[str, float]]:
     """Label-free figures of the networks alone and of the whole pipeline."""
     return {stage: label_free_figures(FaceEstimator('cpu', config, models_folder=models), frames)
             for stage, config in STAGES.items()}
-
-
-def _file(row: str, seed: int | str) -> str:
-    """Where the figures of a row are, and its run."""
-    return f'{row.replace(" ", "-")}-{seed}'
 
 
 def print_table(out: Path) -> None:
@@ -93,16 +89,13 @@ def print_table(out: Path) -> None:
             table.add_column(name.replace('_', ' ').removesuffix(' median'),
                              justify='right' if name else 'left')
         for row in (BEFORE, *LABEL_FREE_ROWS):
-            seeds = {path.stem for path in out.glob(f'fold-*/{_file(row, "[0-9]")}.json')}
-            found = [[json.loads(path.read_text())[stage] for path in out.glob(f'fold-*/{seed}.json')]
-                     for seed in seeds]
+            folds = [results_of(folder, row) for folder in sorted(out.glob('fold-*'))]
+            # by seeds that all folds have; (S, folds)
+            found = [[fold[name][stage] for fold in folds] for name in sorted(set.intersection(*map(set, folds)))]
             if found:
-                means = np.array([np.average([[part[name] for name in names] for part in folds], axis=0,
-                                             weights=[part['faces'] for part in folds]) for folds in found])
-                spreads = ([f' ± {sigma:.2f}' for sigma in means.std(0, ddof=1)] if len(means) > 1
-                           else [''] * len(names))
-                faces, frames = (sum(part[name] for folds in found for part in folds)
+                means = np.array([np.average([[part[name] for name in names] for part in parts], axis=0,
+                                             weights=[part['faces'] for part in parts]) for parts in found])
+                faces, frames = (sum(part[name] for parts in found for part in parts)
                                  for name in ('faces', 'frames'))
-                table.add_row(row, f'{faces} of {frames}', *(
-                    f'{mean:.2f}{spread}' for mean, spread in zip(means.mean(0), spreads)))
+                table.add_row(row, f'{faces} of {frames}', *map(mean_and_spread, means.T))
         Console(width=120).print(table)

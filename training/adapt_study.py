@@ -30,6 +30,7 @@ from training.pool import Windows
 from training.pose import rotation_from_6d
 from training.shape import vertex_distance
 from training.shape_adaptation import adapt_shape, crops_as_predicted
+from training.studies import keep, mean_and_spread, result_name, results_of
 from training.synthesis.cameras import VALIDATION_CAMERAS
 from training.synthesis.sensors import Sensor, SensorBatch, simulate
 from training.target import camera_of, take
@@ -131,7 +132,7 @@ def run(options: argparse.Namespace) -> None:
                 if row == 'target statistics':
                     settle(network, crops_as_predicted(target))
                 return true_errors(network, judged_truth, judged.camera_from_face)
-            keep(results / f'{row.replace(" ", "-")}-{seed}.json', outcome)
+            keep(results / f'{result_name(row, seed)}.json', outcome)
     print_study(results)
 
 
@@ -144,19 +145,9 @@ def _as_found(seen: Observation, network: HeadPoseNet,
     return replace(kept, camera_from_face=predicted[index]), kept.camera_from_face
 
 
-def keep(path: Path, compute) -> None:
-    """Compute once: a study that was stopped goes on, and its table can be made again."""
-    if not path.exists():
-        path.write_text(json.dumps(compute(), indent=1) + '\n')
-        print(path.stem, path.read_text().replace('\n', ''), flush=True)
-
-
 def print_study(results: Path) -> None:
     """Means and spread over seeds, and how much of the gap to the oracle each row closes."""
-    rows = {row: [json.loads(path.read_text())
-                  for path in sorted(results.glob(
-                      f'{row.replace(" ", "-")}-[0-9].json'))] for row in ROWS}
-    rows = {row: values for row, values in rows.items() if values}
+    rows = {row: list(values.values()) for row in ROWS if (values := results_of(results, row))}
     before = json.loads((results / 'before.json').read_text())
     table = Table(title=f'{results.name}: before {before}')
     for name in ('', 'shape mm', 'gap closed', 'mesh mm', 'gap closed', 'mesh median mm'):
@@ -165,8 +156,7 @@ def print_study(results: Path) -> None:
         cells = []
         for name in ('shape_mm', 'mesh_mm', 'mesh_median_mm'):
             figures = np.array([value[name] for value in values])
-            spread = figures.std(ddof=1) if len(figures) > 1 else np.nan
-            cells.append(f'{figures.mean():.2f} ± {spread:.2f}')
+            cells.append(mean_and_spread(figures))
             if name != 'mesh_median_mm':
                 ends = [np.mean([value[name] for value in rows[end]]) if end in rows else np.nan
                         for end in ('source only', 'oracle')]

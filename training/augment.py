@@ -21,6 +21,10 @@ from training.pool import Windows
 from training.synthesis.sensors import simulate
 
 
+# What makes crops of windows, and how many of each window.
+Makers = list[tuple[Callable[..., dict[str, Tensor]], int]]
+
+
 @dataclass(frozen=True)
 class Observation:
     """Noisy windows with their labels, B of each; metres, camera frame."""
@@ -119,18 +123,15 @@ def placed_shape_batch(seen: Observation, residual: Tensor) -> dict[str, Tensor]
             'offsets': seen.offsets, 'expression': seen.expression, 'residual': residual}
 
 
-def fresh_batch(windows: Windows, among: Tensor, makers: list[tuple[Callable[..., dict[str, Tensor]], int]],
-                crops: int, generator: torch.Generator, other_sensors: bool = True) -> dict[str, Tensor]:
-    """A batch of `crops` that was never seen before, of random ones of the windows `among`.
-
-    :param makers: what makes crops of windows, and how many of each window.
-    """
+def fresh_batch(windows: Windows, among: Tensor, makers: Makers, crops: int, generator: torch.Generator,
+                other_sensors: bool = True) -> dict[str, Tensor]:
+    """A batch of `crops` that was never seen before, of random ones of the windows `among`."""
     index = windows.draw(among, crops // sum(count for _, count in makers), generator)
     return crops_of(windows, index, makers, generator, other_sensors)
 
 
-def crops_of(windows: Windows, index: Tensor, makers: list[tuple[Callable[..., dict[str, Tensor]], int]],
-             generator: torch.Generator, other_sensors: bool = True) -> dict[str, Tensor]:
+def crops_of(windows: Windows, index: Tensor, makers: Makers, generator: torch.Generator,
+             other_sensors: bool = True) -> dict[str, Tensor]:
     """As :func:`fresh_batch`, of the windows `index` (B,)."""
     seen = observe(windows, index, FaceModel.load(), generator, other_sensors)
     return joined([several(make, seen, generator, count) for make, count in makers])

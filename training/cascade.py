@@ -6,7 +6,6 @@ network are off together with what they show: who is taken to look up has a face
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from roma import rotmat_to_rotvec
 from torch import Tensor
 
 from training.augment import (
-    Observation, crop_from_face, drawn_residual, placed_shape_batch, pose_batch, rigid_inverse, shape_batch,
-    uniform)
+    Makers, Observation, crop_from_face, drawn_residual, placed_shape_batch, pose_batch, rigid_inverse,
+    shape_batch, uniform)
 from training.export import new_network
 from training.fit import CHECKPOINT, load_average
 from training.networks import HeadPoseNet
@@ -38,8 +37,8 @@ def pose_network(runs: Path, device: torch.device) -> HeadPoseNet | None:
     return load_average(new_network('head_pose'), runs / 'pose').to(device)
 
 
-def shape_makers(before: HeadPoseNet | None) -> list[tuple[Callable[..., dict[str, Tensor]], int]]:
-    """What makes crops of a window to learn shapes from, and how many: for :func:`training.augment.fresh_batch`."""
+def shape_makers(before: HeadPoseNet | None) -> Makers:
+    """What makes crops to learn shapes from."""
     if before is None:
         return [(shape_batch, CROPS)]
     return [(shape_batch, CROPS - CASCADED), (partial(cascaded_shape_batch, network=before), CASCADED)]

@@ -20,7 +20,7 @@ from training.target import VIEWS, take, view_batch
 
 def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: Windows,
                 target: Observation, settings: FitSettings, folder: Path, device: torch.device,
-                batch: int, before: HeadPoseNet | None = None) -> FaceShapeNet:
+                batch: int, pose_network: HeadPoseNet) -> FaceShapeNet:
     """Train on labelled windows of the source and faces of the target; return the average.
 
     The schedule alone ends it: neither a label nor a figure of the target decides when. Without
@@ -28,10 +28,9 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: Windows
 
     :param network: to start from; it is trained in place.
     :param batch: crops of each domain.
-    :param before: the pose network that will place the crops; half of the source's stand where it
-        puts them, as when the shape network was trained.
+    :param pose_network: half of the source's crops stand where it puts them, as when the shape network was trained.
     """
-    makers = shape_makers(before)
+    makers = shape_makers(pose_network)
     faces = torch.nonzero(source.is_face)[:, 0]
     chances = resampling_weights(source.camera_from_face[faces], target.camera_from_face)
 
