@@ -2,12 +2,17 @@
 """`python -m training` as a user calls it."""
 from __future__ import annotations
 
+import argparse
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip('torch')
+
+from training import __main__ as command_line, everything  # noqa: E402
 
 
 @pytest.mark.parametrize('arguments, found', [
@@ -23,3 +28,21 @@ def test_development_mode_keeps_the_traceback():
     call = [sys.executable, '-X', 'dev', '-m', 'training', 'pose', '--pools', '/no/pools']
     done = subprocess.run(call, capture_output=True, text=True)
     assert done.returncode == 1 and 'Traceback' in done.stderr and 'FileNotFoundError' in done.stderr
+
+
+@pytest.mark.parametrize('preset', everything.PRESETS)
+def test_all_stages_take_what_all_gives_them(preset, monkeypatch):
+    options = {}
+
+    def parse(arguments):
+        command, *rest = arguments
+        parser = argparse.ArgumentParser()
+        importlib.import_module(command_line.COMMANDS[command][0]).add_arguments(parser)
+        options[command] = parser.parse_args(rest)
+    main = command_line.main
+    monkeypatch.setattr(command_line, 'main', parse)
+    main(['all', '--preset', preset, '--start', 'models', '--pools', 'pools', '--seed', '3'])
+    assert {name for name, given in options.items() if getattr(given, 'start', None) == Path('models')} == {
+        *everything.TRAINED}
+    assert {given.pools for given in options.values() if hasattr(given, 'pools')} == {Path('pools')}
+    assert {given.seed for given in options.values() if hasattr(given, 'seed')} == {3}

@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from training.pool import add_people_arguments
     add_people_arguments(parser)
     parser.add_argument('--preset', choices=PRESETS, default='cpu')
+    parser.add_argument('--start', type=Path, metavar='MODELS', help='train on from the networks in this folder of '
+                        'ONNX files (those that ship: depthface_ros/models), not from nothing')
     parser.add_argument('--pools', type=Path, default=Path('training_data'))
     parser.add_argument('--runs', type=Path, default=Path('training_runs'))
     parser.add_argument('--seed', type=int, default=0)
@@ -37,6 +39,7 @@ def run(options: argparse.Namespace) -> None:
               for part in (f'--{name}', str(getattr(options, name)))]
     shared = ['--pools', str(options.pools), '--seed', str(options.seed)]
     runs = ['--runs', str(options.runs)]
+    start = ['--start', str(options.start)] if options.start else []
 
     def stage(command: str, *arguments: str) -> None:
         """Training is for all processes of a torchrun, anything else for the first; then all go on."""
@@ -45,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         parallel.wait()
 
     stage('render', *people, *shared, '--train-scenes', str(preset['scenes']))
-    stage('finder', *shared, *runs, *preset['finder'])
+    stage('finder', *shared, *runs, *start, *preset['finder'])
     # The pose network has to refuse what the finder takes for a head: let the finder show it.
     drafts = options.runs / 'drafts'
     stage('export', '--untrained', '--out', str(drafts))
@@ -53,8 +56,8 @@ def run(options: argparse.Namespace) -> None:
     stage('render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
           '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
           '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
-    stage('pose', *shared, *runs, *preset['pose'])
-    stage('shape', *shared, *runs, *preset['shape'])
+    stage('pose', *shared, *runs, *start, *preset['pose'])
+    stage('shape', *shared, *runs, *start, *preset['shape'])
     stage('export', *runs)
     stage('quantise', *people, '--seed', str(options.seed))
     stage('calibrate', *people, '--seed', str(options.seed))

@@ -19,6 +19,7 @@ from depthface_ros.engines.onnx_file import store_weights_in_half
 from depthface_ros.face_model import FaceModel
 from training.fit import CHECKPOINT, load_average
 from training.networks import FaceShapeNet, HeadFinderNet, HeadPoseNet
+from training.provenance import noted
 
 OPSET = 17  # the newest that TensorRT 8.6 parses; 18 and up are silently misread there
 # the outputs that are logits in training and probabilities on the robot
@@ -80,7 +81,7 @@ def write_card(name: str, path: Path, run: Path | None, notes: dict) -> None:
         last = (run / 'curve.csv').read_text().strip().splitlines()[-1].split(',')
         card |= {'training_steps': state['step'], 'training_minutes': round(state['seconds'] / 60, 1),
                  'validation_while_training': dict(figure.lstrip('_').split('=') for figure in last[2:]
-                                                   if figure.startswith('_'))}
+                                                   if figure.startswith('_'))} | noted(run)
     path.with_suffix('.json').write_text(json.dumps(card | notes, indent=2) + '\n')
 
 

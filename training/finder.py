@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from training.from_onnx import first_weights
 from training.networks import HeadFinderNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Frames
+from training.provenance import note_run
 from training.synthesis.sensors import simulate
 
 HEAD_RADIUS = 0.06  # m; cells that look at this part of a head are asked to find its centre
@@ -192,5 +192,7 @@ def run(options: argparse.Namespace) -> None:
 
     network = first_weights('head_finder', options.start,
                             lambda: make_batch(settings.generator(0))['point_map'].cpu())
+    folder = options.runs / 'finder'
+    note_run(folder, options, 'head_finder', len(training))
     fit(network, make_batch, finder_loss, lambda net: finder_figures(net, held_out),
-        settings, Path(options.runs) / 'finder', torch.device(options.device))
+        settings, folder, torch.device(options.device))

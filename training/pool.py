@@ -24,6 +24,7 @@ from depthface_ros.engines import Engine, open_engine
 from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import decode, finder_input, finder_stride
+from training.provenance import note_people
 from training.synthesis.cameras import FAMILIES, sample_camera, sample_sensor
 from training.synthesis.people import PeopleFactory
 from training.synthesis.scene import Scene, facing_pose, sample_scene
@@ -272,6 +273,7 @@ def run(options: argparse.Namespace) -> None:
     counts = {'validation': options.validation_scenes, 'train': options.train_scenes}
     tasks = [(options, split, number) for split, scenes in counts.items()
              for number in range(options.first_shard, -(-scenes // SCENES_PER_SHARD))]
+    note_people(options.pools, options)
     for split in counts:
         people_factory(split, options)  # bakes what it caches once, before the workers need it
     with multiprocessing.get_context('spawn').Pool(options.workers, torch.set_num_threads, (1,)) as pool:

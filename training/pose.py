@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from training.from_onnx import first_weights
 from training.networks import HeadPoseNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
+from training.provenance import note_run
 
 CROPS = 4  # of every window in a batch
 HALF_CROP_MM = 1000 * POSE_CROP_SIZE / 2
@@ -92,5 +92,7 @@ def run(options: argparse.Namespace) -> None:
 
     network = first_weights('head_pose', options.start,
                             lambda: make_batch(settings.generator(0))['crop'].cpu())
+    folder = options.runs / 'pose'
+    note_run(folder, options, 'head_pose', len(training))
     fit(network, make_batch, pose_loss, lambda net: pose_figures(net, held_out),
-        settings, Path(options.runs) / 'pose', torch.device(options.device))
+        settings, folder, torch.device(options.device))

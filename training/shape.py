@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from training.from_onnx import first_weights
 from training.networks import FaceShapeNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import Windows
+from training.provenance import note_run
 
 
 class ShapeLoss:
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
     training = Windows.load(options.pools / 'windows-train').to(settings.draw_on)
     validation = Windows.load(options.pools / 'windows-validation')
     faces = torch.nonzero(training.is_face)[:, 0]
-    makers = shape_makers(pose_network(Path(options.runs), settings.draw_on))
+    makers = shape_makers(pose_network(options.runs, settings.draw_on))
     fixed = torch.Generator().manual_seed(1)
     held_out_index = torch.nonzero(validation.is_face)[:512, 0]
     held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
@@ -99,9 +99,10 @@ def run(options: argparse.Namespace) -> None:
 
     network = first_weights('face_shape', options.start,
                             lambda: make_batch(settings.generator(0))['crop'].cpu())
-    folder = Path(options.runs) / 'shape'
+    folder = options.runs / 'shape'
     if not options.start and not (folder / CHECKPOINT).exists():
         torch.manual_seed(options.seed)
         start_basis(network, training, faces)
+    note_run(folder, options, 'face_shape', len(faces))
     fit(network, make_batch, ShapeLoss(template), lambda net: shape_figures(net, held_out, template),
         settings, folder, torch.device(options.device))
