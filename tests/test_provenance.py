@@ -51,3 +51,10 @@ def test_a_card_tells_what_training_began_with_even_when_that_is_gone(card, tmp_
     assert card('--start', str(start))['started_from']['sha256'] == 'of the one before'
     (start / 'head_pose.json').write_text('{"sha256": "of another"}')
     assert card('--start', str(start))['started_from']['sha256'] == 'of the one before'
+
+
+def test_a_run_that_never_came_to_a_checkpoint_leaves_nothing_behind(card, tmp_path):
+    (tmp_path / 'runs' / 'pose').mkdir(parents=True)
+    (tmp_path / 'runs' / 'pose' / 'run.json').write_text('{"started_from": {}, "trained_on": ["another machine"]}')
+    told = card()
+    assert told['started_from'] is None and len(told['trained_on']) == 1

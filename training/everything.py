@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
               for part in (f'--{name}', str(getattr(options, name)))]
     shared = ['--pools', str(options.pools), '--seed', str(options.seed)]
     runs = ['--runs', str(options.runs)]
-    start = ['--start', str(options.start)] if options.start else []
+    trained = [*shared, *runs, *(['--start', str(options.start)] if options.start else [])]
 
     def stage(command: str, *arguments: str) -> None:
         """Training is for all processes of a torchrun, anything else for the first; then all go on."""
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         parallel.wait()
 
     stage('render', *people, *shared, '--train-scenes', str(preset['scenes']))
-    stage('finder', *shared, *runs, *start, *preset['finder'])
+    stage('finder', *trained, *preset['finder'])
     # The pose network has to refuse what the finder takes for a head: let the finder show it.
     drafts = options.runs / 'drafts'
     stage('export', '--untrained', '--out', str(drafts))
@@ -56,8 +56,8 @@ def run(options: argparse.Namespace) -> None:
     stage('render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
           '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
           '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
-    stage('pose', *shared, *runs, *start, *preset['pose'])
-    stage('shape', *shared, *runs, *start, *preset['shape'])
+    stage('pose', *trained, *preset['pose'])
+    stage('shape', *trained, *preset['shape'])
     stage('export', *runs)
     stage('quantise', *people, '--seed', str(options.seed))
     stage('calibrate', *people, '--seed', str(options.seed))

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from training import parallel
+from training.fit import CHECKPOINT
 
 RUN_FILE, PEOPLE_FILE = 'run.json', 'people.json'
 # of synthetic people, by the option that brings them in
@@ -32,7 +33,8 @@ def note_run(folder: Path, options: argparse.Namespace, name: str, samples: int)
     if parallel.rank():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    before = _read(folder / RUN_FILE, {})
+    # what never came to a checkpoint begins anew
+    before = _read(folder / RUN_FILE, {}) if (folder / CHECKPOINT).exists() else {}
     machine = describe_machine(torch.device(options.device))
     people = _read(options.pools / PEOPLE_FILE, [])
     _write(folder / RUN_FILE, {
