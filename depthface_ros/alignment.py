@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import is_torch_array
@@ -51,6 +52,21 @@ def aligned_triangles(model: FaceModel) -> np.ndarray:
     return model.triangles[::6]
 
 
+def onto_modes(modes: np.ndarray) -> np.ndarray:
+    """The matrix (K, V * 3) that tells of offsets how much of each mode (K, V, 3) is in them."""
+    return np.linalg.pinv(modes.reshape(len(modes), -1).T)
+
+
+class Aligned(NamedTuple):
+    """Faces after an alignment; N of them, numpy or torch, float32."""
+
+    camera_from_face: np.ndarray  # (N, 4, 4)
+    vertices_face: np.ndarray  # (N, V, 3) metres
+    # (N, 6 + K): by how much pose and modes of shape were changed, in sigmas of the pose network
+    # and of the modes
+    correction: np.ndarray
+
+
 class Alignment:
     """Lays meshes of one topology on depth images; numpy or torch, as the modes are."""
 
@@ -70,8 +86,8 @@ class Alignment:
                           expected.of_surface, expected.share))
 
     def __call__(self, depth, intrinsics: Intrinsics, camera_from_face, rotation_std, position_std,
-                 vertices_face):
-        """Weigh the measured surface against predictions: better poses (N, 4, 4) and vertices.
+                 vertices_face) -> Aligned:
+        """Weigh the measured surface against predictions: better poses and vertices.
 
         Minimises sum_i w_i (n_i . (q_i - p_i) - g_i)^2 / noise^2 + |z|^2 over independent numbers
         z. Some of them mix to what is wanted: the six numbers (rotation vector, translation) by
@@ -86,12 +102,12 @@ class Alignment:
         :param position_std: (N,) metres, of the predicted positions.
         :param vertices_face: (N, V, 3) float32 metres, face frame.
         """
-        if not self.config.steps:
-            return camera_from_face, vertices_face
         xp = namespace(vertices_face)
+        unit = self._unit(rotation_std, position_std)
+        if not self.config.steps:
+            return Aligned(camera_from_face, vertices_face, xp.zeros_like(unit[..., 0]))
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
         middle, normal, share = self._triangles(rotation, origin, vertices_face)
-        unit = self._unit(rotation_std, position_std)
         # how n . p changes with what is asked for, and n . p + g with z: (N, 6 + K + F, T)
         jacobian = xp.concat([cross(middle, normal, axis=1), normal,
                               xp.einsum('kit,nit->nkt', self._modes_middle, normal)], axis=1)
@@ -110,14 +126,15 @@ class Alignment:
             information = xp.matmul(jacobian * (share * weight), jacobian_t) + identity
             gradient = xp.matmul(jacobian, xp.matrix_transpose(share * distance)) - z
             z = z + _solve(information, gradient)
-            d = unit * xp.matmul(self._mixing, z[:, :asked])
+            correction = xp.matmul(self._mixing, z[:, :asked])
+            d = unit * correction
             turn, move, bend = small_rotation(d[:, :3, 0]), d[:, 3:POSE], d[:, POSE:, 0]
             turned, moved = xp.matmul(rotation, turn), xp.matmul(rotation, move) + origin
             bent = middle + _bent(bend, self._modes_middle)
-        return (compose(camera_from_face, turn, move[..., 0]),
-                vertices_face + _bent(bend, self._modes))
+        return Aligned(compose(camera_from_face, turn, move[..., 0]),
+                       vertices_face + _bent(bend, self._modes), correction[..., 0])
 
-    def _measure(self, depth, intrinsics, middle, normal):
+    def _measure(self, depth, intrinsics, middle, normal, reach: float | None = None):
         """What each triangle's surroundings say: (N, 1, T) weight, and weight times metres.
 
         Four pixels lie around where a triangle's middle projects to. Each says how far its point is
@@ -132,23 +149,26 @@ class Alignment:
         distance = slope * measured - xp.sum(normal * middle, axis=1)[:, None, None]
         # Geman and McClure's weight of distance / slope, how far off a point is along the ray
         square = slope * slope
-        off = xp.where(distance > 0, distance / IN_FRONT, distance) / self.config.reach
+        off = xp.where(distance > 0, distance / IN_FRONT, distance) / (
+            reach or self.config.reach)
         robust = square / (square + off * off).clip(1e-12)
         weight = near * xp.astype(measured > 0, xp.float32) * robust * robust
         return (xp.sum(weight, axis=(1, 2))[:, None],
                 xp.sum(weight * distance, axis=(1, 2))[:, None])
 
-    def gaps(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face):
+    def gaps(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face,
+             reach: float | None = None):
         """How far a measured surface stands off meshes, and how much each triangle tells of that.
 
+        :param reach: as in :class:`AlignmentConfig`, if it is not to be that of this alignment.
         :returns: (N, T) metres along the normals, outwards, and (N, T) weights in 0..1. For the
-            arguments see a call.
+            other arguments see a call.
         """
         xp = namespace(vertices_face)
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
         middle, normal, share = self._triangles(rotation, origin, vertices_face)
         weight, distance = self._measure(depth, intrinsics, xp.matmul(rotation, middle) + origin,
-                                         xp.matmul(rotation, normal))
+                                         xp.matmul(rotation, normal), reach)
         seen = xp.astype(share > 0, xp.float32)
         return (distance / weight.clip(1e-9))[:, 0], (weight * seen)[:, 0]
 

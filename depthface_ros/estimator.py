@@ -11,7 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from depthface_ros import head_finder
-from depthface_ros.alignment import Alignment, AlignmentConfig, aligned_triangles, face_modes
+from depthface_ros.alignment import (
+    Aligned,
+    Alignment,
+    AlignmentConfig,
+    aligned_triangles,
+    face_modes,
+)
 from depthface_ros.arrays import namespace
 from depthface_ros.calibration import Calibration
 from depthface_ros.camera import Intrinsics, check_camera
@@ -31,6 +37,7 @@ from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
 from depthface_ros.looks import ask_for_second_opinions, look_again
 from depthface_ros.poses import Poses
+from depthface_ros.refinement import REACH, Refinement
 from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
 from depthface_ros.settings import setting
 
@@ -64,6 +71,8 @@ class EstimatorConfig:
     shape_looks: int = setting(2, 'Times that the shape network looks at a face, each time from '
                                'the pose that it corrected before.', 1, 4)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    refine: bool = setting(True, 'After the alignment, read expression, shape and pose off what '
+                           'is left between mesh and measured surface.')
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +131,10 @@ class FaceEstimator:
         self._align = Alignment(
             constant(triangles), constant(modes), config.alignment,
             ExpectedErrors.load(models_folder, len(modes), len(triangles)))
+        # it knows only what an alignment of all modes leaves
+        self._refines = (config.refine and config.alignment.steps > 0
+                         and config.alignment.modes >= len(modes))
+        self._refinement = Refinement(self._template, modes, constant)
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
                  heads: Heads | None = None,
@@ -155,7 +168,8 @@ class FaceEstimator:
             self._shape_stage, depth, intrinsics, (camera_from_face, rotation_std, position_std),
             lap)
         rotation_std, position_std = self.calibration.std(rotation_std, position_std)
-        lap('alignment')
+        if self._on_device:
+            lap('alignment')  # and what comes before and after it
 
         return [Face(camera_from_face[i], vertices[i], expression[i],
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]),
@@ -208,12 +222,24 @@ class FaceEstimator:
             camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
                                        residual[:, 3:])
             lap('shape network')
-        camera_from_face, vertices_face = self._align(
-            depth, intrinsics, camera_from_face, rotation_std, position_std,
-            self._template + shape['offsets'])
+        aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
+                              self._template + shape['offsets'])
+        lap('alignment')
+        expression = shape['expression']
+        camera_from_face, vertices_face = aligned[:2]
+        if self._refines:
+            camera_from_face, vertices_face, expression = self._refine(
+                depth, intrinsics, aligned, expression, rotation_std, position_std)
+            lap('refiner')
         vertices = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
-        return (camera_from_face, vertices + camera_from_face[:, None, :3, 3],
-                shape['expression'])
+        return camera_from_face, vertices + camera_from_face[:, None, :3, 3], expression
+
+    def _refine(self, depth, intrinsics, aligned: Aligned, expression, rotation_std, position_std):
+        """Poses, vertices in the face frame and expressions, after a look at what is left over."""
+        left = self._align.gaps(depth, intrinsics, *aligned[:2], REACH)
+        answer = self.engine.run('face_refiner', self._refinement.features(
+            *left, aligned, expression, rotation_std, position_std))
+        return *self._refinement.refined(aligned, answer['correction']), answer['expression']
 
     def _seek_poses(self, depth, intrinsics, heads: Heads, lap) -> Poses:
         """The poses of heads, after as many looks as each of them takes, with calibrated confidence."""

@@ -16,7 +16,7 @@ from training.adaptation import settle
 from training.augment import shape_batch
 from training.export import export
 from training.frames import cut_window
-from training.networks import FaceShapeNet
+from training.networks import FaceRefinerNet, FaceShapeNet
 from training.pool import DEPTH_STEP
 from training.synthesis.renderer import render_depth
 from training.synthesis.scene import facing_pose
@@ -58,7 +58,7 @@ def crops_at(*yaws):
 
 
 def write_models(folder):
-    """The shipped finder and pose network, and a face-shape network that has learnt nothing."""
+    """The shipped finder and pose network; a shape network and a refiner that have learnt nothing."""
     for path in MODELS_FOLDER.glob('head_*'):
         shutil.copy(path, folder)
     torch.manual_seed(0)
@@ -68,6 +68,7 @@ def write_models(folder):
         network.basis.bias.zero_()
     settle(network, crops_at(*range(-40, 41, 10)))
     export(network, 'face_shape', folder / 'face_shape.onnx')
+    export(FaceRefinerNet(), 'face_refiner', folder / 'face_refiner.onnx')
     return folder
 
 

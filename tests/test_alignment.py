@@ -70,7 +70,7 @@ def lay(depth, poses, meshes, triangles, config=SURE_OF_THE_SURFACE, std=(0.2, 0
 def test_a_pose_that_is_a_little_off_comes_back():
     truth = posed()
     vertices, triangles = ellipsoid()
-    (found,), _ = lay(draw(truth), moved(truth)[None], vertices[None], triangles)
+    (found,), *_ = lay(draw(truth), moved(truth)[None], vertices[None], triangles)
     rotation, position = errors(found, truth)
     assert rotation < 0.005 and position < 0.0005
     np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-5)
@@ -82,10 +82,10 @@ def test_several_meshes_of_different_shape_are_aligned_each_on_its_own():
     depth = np.minimum(draw(truths[0]), draw(truths[1]))
     start = np.stack([moved(truth) for truth in truths])
     meshes = np.stack([vertices, 0.99 * vertices])
-    together, _ = lay(depth, start, meshes, triangles)
+    together, *_ = lay(depth, start, meshes, triangles)
     for i, truth in enumerate(truths):
         assert errors(together[i], truth)[1] < 0.002
-        (alone,), _ = lay(depth, start[i:i + 1], meshes[i:i + 1], triangles)
+        (alone,), *_ = lay(depth, start[i:i + 1], meshes[i:i + 1], triangles)
         np.testing.assert_allclose(together[i], alone, atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_a_hand_before_the_face_does_not_pull_the_mesh_off():
     depth = draw(truth)
     covered = depth.copy()
     covered[:, :330] = np.minimum(covered[:, :330], 0.78)
-    (found,), _ = lay(covered, moved(truth)[None], vertices[None], triangles)
+    (found,), *_ = lay(covered, moved(truth)[None], vertices[None], triangles)
     before = errors(moved(truth), truth)[1]
     assert errors(found, truth)[1] < before / 2
 
@@ -105,7 +105,7 @@ def test_a_hand_before_the_face_does_not_pull_the_mesh_off():
 def test_without_a_surface_near_the_pose_stays(depth):
     vertices, triangles = ellipsoid()
     start = moved(posed())[None]
-    found, _ = lay(depth, start, vertices[None], triangles, AlignmentConfig())
+    found, *_ = lay(depth, start, vertices[None], triangles, AlignmentConfig())
     np.testing.assert_allclose(found, start, atol=2e-4)
 
 
@@ -114,7 +114,7 @@ def test_a_network_that_is_sure_is_believed():
     vertices, triangles = ellipsoid()
     start = moved(truth)[None]
     for config, std in ((AlignmentConfig(), (1e-4, 1e-4)), (AlignmentConfig(steps=0), (1, 1))):
-        found, _ = lay(draw(truth), start, vertices[None], triangles, config, std)
+        found, *_ = lay(draw(truth), start, vertices[None], triangles, config, std)
         np.testing.assert_allclose(found, start, rtol=0, atol=3e-4)
 
 
@@ -128,7 +128,7 @@ def test_faces_move_evenly_with_predictions_and_not_by_jumps():
     depth[:, :330] = np.minimum(depth[:, :330], 0.85)
     poses = np.stack([moved(truth, shift=(shift, 0, 0)) for shift in np.linspace(0, 1e-5, 21)])
     meshes = np.repeat(vertices[None], len(poses), axis=0)
-    found, _ = lay(depth, poses, meshes, triangles[::5], AlignmentConfig())
+    found, *_ = lay(depth, poses, meshes, triangles[::5], AlignmentConfig())
     assert np.linalg.norm(np.diff(found[:, :3, 3], axis=0), axis=1).max() < 2e-6
 
 
@@ -139,11 +139,11 @@ def test_a_mesh_that_is_too_narrow_is_widened_by_the_mode_that_does_it():
     longer = vertices * np.array([0, 0, 1], np.float32)
     modes = 0.1 * np.stack([longer, wider])
     narrow = (vertices - 0.05 * wider)[None]
-    poses, meshes = lay(draw(truth), moved(truth)[None], narrow, triangles, modes=modes)
+    poses, meshes, _ = lay(draw(truth), moved(truth)[None], narrow, triangles, modes=modes)
     assert np.linalg.norm(meshes[0] - vertices, axis=1).mean() < 0.0005
     assert errors(poses[0], truth)[1] < 0.001
     rigid = AlignmentConfig(modes=0)
-    _, meshes = lay(draw(truth), moved(truth)[None], narrow, triangles, rigid, modes=modes)
+    _, meshes, _ = lay(draw(truth), moved(truth)[None], narrow, triangles, rigid, modes=modes)
     np.testing.assert_array_equal(meshes, narrow)
 
 
@@ -163,7 +163,7 @@ def test_a_turn_that_cannot_be_seen_is_known_from_the_shape_it_goes_with():
     mixing = np.eye(7, dtype=np.float32)
     mixing[6, 2], mixing[6, 6] = 0.5, 0.01  # half a mode goes with one sigma of turning
     for turned, known in ((0.0, {}), (0.1, {'of_predictions': mixing})):
-        (found,), (mesh,) = lay(depth, upright[None], vertices[None], triangles, std=(0.1, 0.02),
+        (found,), (mesh,), _ = lay(depth, upright[None], vertices[None], triangles, std=(0.1, 0.02),
                                 modes=modes, expected=expecting(modes, triangles, **known))
         assert np.linalg.norm(mesh - wider, axis=1).mean() < 0.001
         turn = upright[:3, :3].T @ found[:3, :3]
@@ -214,8 +214,9 @@ def test_torch_and_numpy_agree():
     expected = Alignment(triangles, modes)(depth, CAMERA, *others)
     depth, *others = map(torch.from_numpy, arrays)
     found = Alignment(*map(torch.from_numpy, (triangles, modes)))(depth, CAMERA, *others)
-    for tensor, array in zip(found, expected):
-        np.testing.assert_allclose(tensor.numpy(), array, atol=1e-5)
+    # corrections are in sigmas: a thousandth of one is nothing
+    for tensor, array, tolerance in zip(found, expected, (1e-5, 1e-5, 1e-3)):
+        np.testing.assert_allclose(tensor.numpy(), array, atol=tolerance)
 
 
 def test_the_modes_that_ship_are_of_the_face_model_and_of_the_size_of_faces():

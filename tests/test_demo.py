@@ -82,6 +82,24 @@ def test_the_sample_holds_what_the_demo_needs():
 
 
 @needs_sample
+def test_the_refiner_brings_faces_nearer_to_the_truth():
+    pytest.importorskip('onnxruntime')
+    from depthface_ros import FaceEstimator
+    from depthface_ros.estimator import EstimatorConfig
+    sample, scores = read_sample(SAMPLE), {}
+    for refine in (False, True):
+        estimator = FaceEstimator('cpu_fp32', EstimatorConfig(refine=refine))
+        score = scores[refine] = Score()
+        for stamp, meshes in sample.meshes.items():
+            faces = estimator(sample.depths[stamp], sample.intrinsics)
+            score.add({i: (face.camera_from_face.astype(float), face.vertices)
+                       for i, face in enumerate(faces)}, sample.poses[stamp], meshes)
+    for name in ('rotation_deg', 'sellion_mm', 'mesh_mm'):
+        aligned, refined = (np.mean(getattr(scores[refine], name)) for refine in (False, True))
+        assert refined < 0.95 * aligned, name
+
+
+@needs_sample
 def test_restamping_changes_the_stamp_only():
     deserialize = pytest.importorskip('rclpy.serialization').deserialize_message
     from sensor_msgs.msg import Image

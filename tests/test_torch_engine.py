@@ -35,8 +35,13 @@ def engine(request):
 
 
 def sample(shape, count=2):
-    """Points within the crop or room, and a channel of validity, as smooth as surfaces are."""
+    """Points within the crop or room, and a channel of validity, as smooth as surfaces are.
+
+    Of what is no image, numbers of order one.
+    """
     rng = np.random.default_rng(0)
+    if len(shape) == 1:
+        return rng.normal(size=(count, *shape)).astype(np.float32)
     coarse = rng.normal(size=(count, shape[0], 8, 8)).astype(np.float32)
     x = torch.nn.functional.interpolate(torch.tensor(coarse), shape[1:], mode='bilinear').numpy()
     x[:, 3] = np.sign(np.round(x[:, 3] + 0.7))
@@ -91,9 +96,11 @@ def test_half_precision_is_in_the_file_and_nothing_else_changes(name):
     check_half(model)
     assert list(model.graph.input) == list(original.graph.input)
     assert list(model.graph.output) == list(original.graph.output)
+    convolutions = sum(node.op_type == 'Conv' for node in original.graph.node)
     casts = sum(node.op_type == 'Cast' for node in model.graph.node)
     assert casts - sum(node.op_type == 'Cast' for node in original.graph.node) <= 4
-    assert model.ByteSize() < 0.75 * original.ByteSize()
+    if convolutions:  # what else there is stays single
+        assert model.ByteSize() < 0.75 * original.ByteSize()
 
 
 def check_half(model):
@@ -104,7 +111,8 @@ def check_half(model):
     weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     kinds = {weights[node.input[1]] for node in model.graph.node
              if node.op_type == 'Conv' and node.input[1] in weights}
-    assert kinds == {onnx.TensorProto.FLOAT16}
+    assert kinds == {onnx.TensorProto.FLOAT16} or not kinds and 'Conv' not in {
+        node.op_type for node in model.graph.node}
     assert {weights[node.input[1]] for node in model.graph.node
             if node.op_type == 'Gemm'} <= {onnx.TensorProto.FLOAT}
 

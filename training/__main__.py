@@ -20,6 +20,7 @@ COMMANDS = {
     'export': ('training.export', 'write the trained networks as ONNX, with model cards'),
     'quantise': ('training.quantise', 'write the ONNX networks in 8 bits, too, for CPUs'),
     'calibrate': ('training.calibrate', 'set right what the networks say of their own errors'),
+    'refiner': ('training.refiner', 'train the refiner, after the others are calibrated'),
     'evaluate': ('training.evaluate', 'measure the whole pipeline on unseen people and cameras'),
     'adapt': ('training.adapt', 'adapt the networks to a recording of your own camera'),
     'adapt-study': ('training.adapt_study', 'compare ways to adapt on a simulated camera'),

@@ -9,13 +9,15 @@ from pathlib import Path
 PRESETS = {
     'cpu': {'scenes': 20_480, 'finder': ['--steps', '6000', '--batch', '32'],
             'pose': ['--steps', '10000', '--batch', '64'],
-            'shape': ['--steps', '7000', '--batch', '64', '--learning-rate', '0.0015']},
+            'shape': ['--steps', '7000', '--batch', '64', '--learning-rate', '0.0015'],
+            'refiner': []},
     'gpu': {'scenes': 65_536,
             'finder': ['--steps', '20000', '--batch', '64'],
             'pose': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
-            'shape': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile']},
+            'shape': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
+            'refiner': ['--steps', '10000']},
 }
-TRAINED = ('finder', 'pose', 'shape')
+TRAINED = ('finder', 'pose', 'shape', 'refiner')
 MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads
 
 
@@ -58,7 +60,12 @@ def run(options: argparse.Namespace) -> None:
           '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
     stage('pose', *trained, *preset['pose'])
     stage('shape', *trained, *preset['shape'])
-    stage('export', *runs)
+    stage('export', *runs, '--networks', 'head_finder', 'head_pose', 'face_shape')
     stage('quantise', *people, '--seed', str(options.seed))
+    # The refiner learns from faces as they are aligned, so after it is known how to; then errors are
+    # smaller, and are measured again.
+    stage('calibrate', *people, '--seed', str(options.seed))
+    stage('refiner', *trained, *preset['refiner'])
+    stage('export', *runs, '--networks', 'face_refiner')
     stage('calibrate', *people, '--seed', str(options.seed))
     stage('evaluate', *people, '--seed', str(options.seed), '--out', str(options.runs / 'evaluation.json'))

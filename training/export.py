@@ -18,13 +18,13 @@ from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.onnx_file import store_weights_in_half
 from depthface_ros.face_model import FaceModel
 from training.fit import CHECKPOINT, load_average
-from training.networks import FaceShapeNet, HeadFinderNet, HeadPoseNet
+from training.networks import FaceRefinerNet, FaceShapeNet, HeadFinderNet, HeadPoseNet
 from training.provenance import noted
 
 OPSET = 17  # the newest that TensorRT 8.6 parses; 18 and up are silently misread there
 # the outputs that are logits in training and probabilities on the robot
 PROBABILITIES = {'heatmap', 'confidence', 'expression'}
-RUNS = {'head_finder': 'finder', 'head_pose': 'pose', 'face_shape': 'shape'}
+RUNS = {'head_finder': 'finder', 'head_pose': 'pose', 'face_shape': 'shape', 'face_refiner': 'refiner'}
 
 
 class Deployed(nn.Module):
@@ -43,7 +43,7 @@ def new_network(name: str) -> nn.Module:
     """An untrained network by the name of its ONNX file."""
     if name == 'face_shape':
         return FaceShapeNet(len(FaceModel.load().template))
-    return {'head_finder': HeadFinderNet, 'head_pose': HeadPoseNet}[name]()
+    return {'head_finder': HeadFinderNet, 'head_pose': HeadPoseNet, 'face_refiner': FaceRefinerNet}[name]()
 
 
 def export(network: nn.Module, name: str, path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from depthface_ros.crop import CROP_PIXELS
 from depthface_ros.engines.contract import FINDER_HEIGHT
+from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES
 
 WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 2, 4, 1)
@@ -163,6 +164,42 @@ class FaceShapeNet(nn.Module):
             offsets = self.basis(self.coefficients(features))
             return (offsets.reshape(offsets.shape[0], -1, 3), self.expression(features),
                     self.residual(features) * self.RESIDUAL_SCALE)
+
+
+class FaceRefinerNet(nn.Module):
+    """What is left after the alignment to a correction of it, and to the expression.
+
+    The gap at a triangle always means the same place of a face, so no convolution is needed. What
+    a smile tells is nothing to a pose: two perceptrons share nothing.
+    """
+
+    outputs = ('correction', 'expression')
+    HIDDEN, DROPOUT = 144, 0.3
+    # outputs of the last layer are of order one: rotation, rad; translation, m; sigmas of modes
+    SCALE = (0.02,) * 3 + (0.003,) * 3 + (0.3,) * MODES
+
+    def __init__(self):
+        super().__init__()
+        self.correction, self.expression = (self._perceptron(count) for count in (len(self.SCALE), EXPRESSIONS))
+        self.register_buffer('scale', torch.tensor(self.SCALE), persistent=False)
+
+    def _perceptron(self, outputs: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for inputs in (FEATURES, self.HIDDEN):
+            layers += [nn.Linear(inputs, self.HIDDEN), nn.ReLU(), nn.Dropout(self.DROPOUT)]
+        last = nn.Linear(self.HIDDEN, outputs)
+        nn.init.zeros_(last.weight)  # it begins with nothing to correct
+        nn.init.zeros_(last.bias)
+        return nn.Sequential(*layers, last)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrections (B, 6 + K) and expression logits (B, 52) of features (B, FEATURES).
+
+        For what they are see :mod:`depthface_ros.refinement`.
+        """
+        with full_precision(features):
+            return (self.correction(features) * self.scale,
+                    features[:, -EXPRESSIONS:] + self.expression(features))
 
 
 class HeadFinderNet(nn.Module):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from depthface_ros.crop import CROP_PIXELS
+from depthface_ros.expected_errors import POSE
+from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES
 
 FINDER_HEIGHT, FINDER_CELL = 120, 4
 FINDER_WIDTHS = (160, 224)  # what a 4:3 image needs, and a wide one
@@ -58,6 +60,10 @@ NETWORKS = {
     'head_pose': Contract('crop', _CROPS, {'rotation': (6,), 'sellion': (3,),
                                           'log_variance': (2,), 'confidence': (1,)}),
     # offsets: m, face frame; residual: rotation vector (rad), translation (m), to follow the pose
-    'face_shape': Contract('crop', _CROPS, {'offsets': (None, 3), 'expression': (52,),
-                                           'residual': (6,)}),
+    'face_shape': Contract('crop', _CROPS, {'offsets': (None, 3), 'expression': (EXPRESSIONS,),
+                                           'residual': (POSE,)}),
+    # what is left after the alignment -> a correction of it as in Refinement.refined, and what
+    # expression it shows
+    'face_refiner': Contract('features', ((FEATURES,),), {'correction': (POSE + MODES,),
+                                                          'expression': (EXPRESSIONS,)}),
 }

@@ -22,7 +22,7 @@ from depthface_ros.engines.tensorrt_cache import Recipe, cache_folder, plan_for
 
 PRECISIONS = ('fp16', 'fp32')
 # Larger batches run in pieces. The finder sees one frame at a time.
-MAX_BATCH = {'head_finder': 1, 'head_pose': 8, 'face_shape': 8}
+MAX_BATCH = {'head_finder': 1, 'head_pose': 8, 'face_shape': 8, 'face_refiner': 8}
 _log = logging.getLogger(__name__)
 
 

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The refiner learns from faces as the pipeline aligns them, and begins with nothing to correct."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('onnxruntime')
+
+from drawn_faces import MODEL, face_at, frame_of, seen, write_models, write_pool  # noqa: E402
+
+from depthface_ros import FaceEstimator  # noqa: E402
+from depthface_ros.engines import MODELS_FOLDER, open_engine  # noqa: E402
+from depthface_ros.estimator import EstimatorConfig  # noqa: E402
+from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES  # noqa: E402
+from training.__main__ import main  # noqa: E402
+from training.augment import rigid  # noqa: E402
+from training.from_onnx import load_onnx  # noqa: E402
+from training.networks import FaceRefinerNet  # noqa: E402
+from training.refiner import RefinerLoss, Unrefined, _sample, correlation, refiner_figures  # noqa: E402
+
+TRUTH = face_at(yaw=15)
+
+
+def test_from_a_pool_to_a_file_that_the_pipeline_runs(tmp_path, capsys):
+    models, runs = tmp_path / 'models', tmp_path / 'runs'
+    models.mkdir()
+    write_models(models)
+    for split in ('train', 'validation'):
+        write_pool(tmp_path, split)
+    main(['refiner', '--pools', str(tmp_path), '--runs', str(runs), '--models', str(models), '--steps', '3',
+          '--batch', '4', '--looks', '2', '--workers', '1', '--loader-workers', '0', '--device', 'cpu'])
+    gathered, = (runs / 'refiner').glob('samples-*')
+    with np.load(gathered / 'train_00000.npz') as samples:
+        assert samples['features'].shape[1:] == (FEATURES,) and 8 <= len(samples['features']) <= 16
+        assert np.isfinite(samples['features']).all()
+    main(['export', '--runs', str(runs), '--networks', 'face_refiner', '--out', str(models)])
+    assert json.loads((models / 'face_refiner.json').read_text())['training_steps'] == 3
+    frame = frame_of(TRUTH)
+    assert FaceEstimator('cpu', models_folder=models)(frame.depth, frame.intrinsics)
+
+
+def test_pools_without_windows_are_told_of(tmp_path):
+    with pytest.raises(FileNotFoundError, match='run `python -m training render` first'):
+        main(['refiner', '--pools', str(tmp_path), '--runs', str(tmp_path / 'runs'), '--models', str(MODELS_FOLDER)])
+
+
+def test_a_sample_holds_what_leads_from_the_aligned_face_to_the_truth():
+    wrong = torch.tensor([[0.02, -0.03, 0.01, 0.002, -0.001, 0.003]])
+    truth = torch.from_numpy(TRUTH.camera_from_face)
+    face = face_at(yaw=15)
+    object.__setattr__(face, 'camera_from_face', (truth @ torch.linalg.inv(rigid(wrong)[0])).numpy())
+    sample, = _sample(face, np.zeros(FEATURES), seen(TRUTH), 0)
+    np.testing.assert_allclose(sample['residual'], wrong[0], atol=1e-5)
+    pose = face.camera_from_face
+    vertices = (MODEL.template[::8] + sample['aligned']) @ pose[:3, :3].T + pose[:3, 3]
+    np.testing.assert_allclose(vertices, face.vertices[::8], atol=1e-4)
+
+
+def test_another_face_is_no_sample():
+    assert _sample(face_at(position=(0.3, 0, 0.8)), np.zeros(FEATURES), seen(TRUTH), 0) == []
+    assert _sample(face_at(yaw=60), np.zeros(FEATURES), seen(TRUTH), 0) == []
+
+
+def test_while_samples_are_gathered_nothing_is_refined():
+    engine, frame = Unrefined(open_engine('cpu_fp32')[0]), frame_of(TRUTH)
+    (found,), (expected,) = (
+        FaceEstimator(one, EstimatorConfig(refine=refine))(frame.depth, frame.intrinsics)
+        for one, refine in ((engine, True), (open_engine('cpu_fp32')[0], False)))
+    np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-6)
+    np.testing.assert_allclose(found.expression, expected.expression.clip(0.003, 0.997), atol=1e-5)
+    assert engine.features.shape == (1, FEATURES)
+
+
+def a_batch(count=6):
+    torch.manual_seed(0)
+    logits = torch.randn(count, FEATURES)
+    return {'features': logits.half(), 'residual': 0.01 * torch.randn(count, 6),
+            'aligned': torch.zeros(count, 250, 3).half(), 'offsets': torch.zeros(count, 250, 3).half(),
+            'expression': torch.rand(count, EXPRESSIONS).half()}
+
+
+def test_an_untrained_refiner_corrects_nothing():
+    batch, network = a_batch(), FaceRefinerNet().eval()
+    correction, expression = network(batch['features'].float())
+    assert correction.shape == (6, 6 + MODES) and not correction.any()
+    torch.testing.assert_close(expression, batch['features'][:, -EXPRESSIONS:].float())
+    figures = refiner_figures(network, batch, RefinerLoss(batch['expression']))
+    for name in ('_deg_median', '_sellion_mm', '_shape_mm', '_posed_mm', '_correlation'):
+        assert figures[name] == pytest.approx(figures[f'{name}_before'])
+
+
+def test_the_right_correction_costs_nothing_and_others_do():
+    class Says(torch.nn.Module):
+        def __init__(self, correction):
+            super().__init__()
+            self.correction = torch.nn.Parameter(correction)
+
+        def forward(self, features):
+            return self.correction, features[:, -EXPRESSIONS:]
+
+    batch = a_batch()
+    loss = RefinerLoss(batch['expression'])
+    right = torch.cat([batch['residual'], torch.zeros(6, MODES)], 1)
+    terms, nothing = (loss(Says(correction), batch) for correction in (right, torch.zeros_like(right)))
+    for name in ('posed', 'sellion', 'rotation'):
+        assert terms[name] < 0.1 * nothing[name]
+    bent = right.clone()
+    bent[:, 6] = 1
+    assert loss(Says(bent), batch)['shape'] > 1 > terms['shape']
+
+
+def test_correlation_is_that_of_numpy_and_of_a_constant_it_is_none():
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(size=(2, 50, 3)).astype(np.float32)
+    other[:, 1] += one[:, 1]
+    other[:, 2] = 0.5
+    found = correlation(torch.from_numpy(one), torch.from_numpy(other)).numpy()
+    expected = [np.corrcoef(one[:, i], other[:, i])[0, 1] for i in (0, 1)]
+    np.testing.assert_allclose(found, [*expected, 0], atol=1e-5)
+
+
+def test_the_refiner_that_ships_can_be_trained_on():
+    network = load_onnx('face_refiner', MODELS_FOLDER / 'face_refiner.onnx', torch.zeros(2, FEATURES))
+    features = np.random.default_rng(0).normal(size=(2, FEATURES)).astype(np.float32)
+    correction, expression = network.eval()(torch.from_numpy(features))
+    answer = open_engine('cpu_fp32')[0].run('face_refiner', features)
+    np.testing.assert_allclose(correction.detach(), answer['correction'], atol=1e-5)
+    np.testing.assert_allclose(torch.sigmoid(expression).detach(), answer['expression'], atol=1e-5)
