@@ -8,7 +8,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from depthface_ros.alignment import Alignment, AlignmentConfig, aligned_triangles, face_modes
+from depthface_ros.alignment import (
+    Alignment, AlignmentConfig, aligned_triangles, face_modes, onto_modes)
 from depthface_ros.camera import Intrinsics
 from depthface_ros.estimator import Face
 from depthface_ros.expected_errors import POSE, ExpectedErrors
@@ -107,6 +108,4 @@ def _alignment() -> Alignment:
 
 @cache
 def _onto_modes() -> np.ndarray:
-    """The matrix (K, V * 3) that tells of offsets how much of each mode is in them."""
-    modes = face_modes()
-    return np.linalg.pinv(modes.reshape(len(modes), -1).T)
+    return onto_modes(face_modes())
