@@ -92,7 +92,7 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
                     float(getattr(seen.intrinsics, name)[i]) for name in ('fx', 'fy', 'cx', 'cy'))),
                     Heads(centre[i:i + 1].numpy()))
                 samples += [sample for face in found for sample in _sample(face, engine.features[0], seen, i)]
-    partial = target.with_suffix('.partial.npz')
+    partial = target.with_name(f'.{target.name}')  # a kill leaves nothing that would be taken for samples
     np.savez(partial, **{name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
     partial.replace(target)
 
