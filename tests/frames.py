@@ -26,7 +26,8 @@ def assert_same_faces(found, expected, degrees=0.1, millimetres=0.2):
         turn = face.camera_from_face[:3, :3].T @ other.camera_from_face[:3, :3]
         assert np.degrees(np.linalg.norm(vector_from_rotation(turn))) < degrees
         assert 1000 * np.abs(face.vertices - other.vertices).max() < millimetres
-        np.testing.assert_allclose(face.expression, other.expression, atol=0.01 * degrees)
+        # read off gaps of a millimetre, which rounding in half precision moves
+        np.testing.assert_allclose(face.expression, other.expression, atol=0.05 * degrees)
         np.testing.assert_allclose(
             (face.confidence, face.rotation_std, face.position_std, face.heat),
             (other.confidence, other.rotation_std, other.position_std, other.heat),
