@@ -8,8 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from depthface_ros.alignment import (
-    Alignment, AlignmentConfig, aligned_triangles, face_modes, onto_modes)
+from depthface_ros.alignment import Alignment, aligned_triangles, face_modes, onto_modes
 from depthface_ros.camera import Intrinsics
 from depthface_ros.estimator import Face
 from depthface_ros.expected_errors import POSE, ExpectedErrors
@@ -18,7 +17,7 @@ from depthface_ros.rotations import in_frame
 from training.evaluation.errors import Record, own_words, pose_errors
 from training.synthesis.scene import Head
 
-REACH = AlignmentConfig(reach=0.008)  # farther than that off a face is something else
+REACH = 0.008  # m; farther than that off a face is something else
 NEAR = 2.0  # m; beyond, noise hides what lies on faces
 SEEN = 0.02  # weight of a triangle from which on its gap is known
 WAYS = 6  # in which a surface stands off a face; more told no more
@@ -35,7 +34,7 @@ def networks_alone(face: Face, head: Head, depth: np.ndarray, intrinsics: Intrin
     vertices_face = in_frame(head.vertices_camera, truth)
     off = vertices_face - in_frame(face.vertices, pose)
     gaps, weights = _alignment().gaps(depth, intrinsics, truth[None],
-                                      vertices_face[None].astype(np.float32))
+                                      vertices_face[None].astype(np.float32), REACH)
     unit = np.repeat([face.rotation_std, face.position_std], 3)
     return pose_errors(pose, truth) | own_words(face) | {
         'of_pose': np.r_[Rotation.from_matrix(left_over[:3, :3]).as_rotvec(),
@@ -103,7 +102,7 @@ def with_mirrored_triangles(values: np.ndarray) -> np.ndarray:
 
 @cache
 def _alignment() -> Alignment:
-    return Alignment(aligned_triangles(FaceModel.load()), face_modes(), REACH)
+    return Alignment(aligned_triangles(FaceModel.load()), face_modes())
 
 
 @cache

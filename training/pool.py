@@ -38,6 +38,7 @@ SENSORS_PER_FAMILY = 4096
 NEGATIVES = 0.25  # windows without a head, per scene
 FALSE_HEADS = 2  # windows of a scene, at most, where the finder sees a head that is none
 FACES = 0.6  # share of faces among the windows that are drawn, where there are others
+FAR, OF_FAR = 1.5, 0.5  # m; windows beyond are drawn that many times as often as near ones
 DEPTH_STEP = 1e-4  # m; clean depth is stored as uint16 of this, so beyond 6.5 m is nothing
 MAX_HEADS = 4  # labelled in a frame
 VISIBLE_FACE = 0.35  # share of a face's pixels that must be in view for a pose to be fair to ask
@@ -121,11 +122,11 @@ class Windows(Pool):
 
 
     def draw(self, among: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Random ones of the samples `among`: FACES of them faces, and near heads more often than far ones.
+        """Random ones of the samples `among`: FACES of them faces, and near heads more often than those beyond FAR.
 
-        Beyond some 1.5 m sensors show little of a face: such samples teach little, and slowly.
+        From there on sensors show little of a face: such samples teach little, and slowly.
         """
-        weight = torch.where(self.camera_from_face[among, 2, 3] < 1.5, 1., 0.35)
+        weight = torch.where(self.camera_from_face[among, 2, 3] < FAR, 1., OF_FAR)
         face = self.is_face[among]
         weight = torch.where(face, FACES / (weight * face).sum(), (1 - FACES) / (weight * ~face).sum()) * weight
         return among[torch.multinomial(weight, count, True, generator=generator)]
