@@ -2,6 +2,7 @@
 """The refiner learns from faces as the pipeline aligns them, and begins with nothing to correct."""
 from __future__ import annotations
 
+import argparse
 import json
 
 import numpy as np
@@ -20,7 +21,8 @@ from training.__main__ import main  # noqa: E402
 from training.augment import rigid  # noqa: E402
 from training.from_onnx import load_onnx  # noqa: E402
 from training.networks import FaceRefinerNet  # noqa: E402
-from training.refiner import RefinerLoss, Unrefined, _sample, correlation, refiner_figures  # noqa: E402
+from training.refiner import (  # noqa: E402
+    RefinerLoss, Unrefined, _sample, correlation, refiner_figures, samples_of)
 
 TRUTH = face_at(yaw=15)
 
@@ -46,6 +48,21 @@ def test_from_a_pool_to_a_file_that_the_pipeline_runs(tmp_path, capsys):
 def test_pools_without_windows_are_told_of(tmp_path):
     with pytest.raises(FileNotFoundError, match='run `python -m training render` first'):
         main(['refiner', '--pools', str(tmp_path), '--runs', str(tmp_path / 'runs'), '--models', str(MODELS_FOLDER)])
+
+
+def test_a_shard_without_a_found_face_adds_nothing(tmp_path):
+    folder, windows = tmp_path / 'samples', write_pool(tmp_path, 'train') / 'windows-train'
+    folder.mkdir()
+    with np.load(windows / 'shard_00000.npz') as shard:
+        columns = dict(shard)
+    nothing = columns | {'depth_steps': np.zeros_like(columns['depth_steps'])}
+    np.savez(windows / 'shard_00000.npz', **nothing)
+    options = argparse.Namespace(pools=tmp_path, models=MODELS_FOLDER, looks=1, seed=0, workers=1)
+    with pytest.raises(FileNotFoundError, match='no faces were found'):
+        samples_of(options, folder, 'train')
+    np.savez(windows / 'shard_00001.npz', **columns)
+    np.savez(folder / 'train_00001.npz', features=np.ones((2, FEATURES)))  # as if gathered before
+    assert samples_of(options, folder, 'train')['features'].shape == (2, FEATURES)
 
 
 def test_a_sample_holds_what_leads_from_the_aligned_face_to_the_truth():

@@ -93,7 +93,8 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
                     Heads(centre[i:i + 1].numpy()))
                 samples += [sample for face in found for sample in _sample(face, engine.features[0], seen, i)]
     partial = target.with_name(f'.{target.name}')  # a kill leaves nothing that would be taken for samples
-    np.savez(partial, **{name: np.stack([sample[name] for sample in samples]) for name in (samples or [{}])[0]})
+    names = samples[0] if samples else ()  # of a shard in which no face is found the file says so
+    np.savez(partial, **{name: np.stack([sample[name] for sample in samples]) for name in names})
     partial.replace(target)
 
 
@@ -121,7 +122,8 @@ def samples_of(options: argparse.Namespace, folder: Path, split: str) -> dict[st
             for _ in track(pool.imap_unordered(gather, tasks), f'aligning faces: {split}', total=shards):
                 pass
     parallel.wait()
-    parts = [part for path in sorted(folder.glob(f'{split}_*.npz'))[:shards] if (part := np.load(path)).files]
+    gathered = map(np.load, sorted(folder.glob(f'{split}_*.npz'))[:shards])
+    parts = [part for part in gathered if part.files]
     if not parts:
         raise FileNotFoundError(f'no faces were found in windows of {options.pools}: run `python -m training render` '
                                 'first, or train the networks before')
