@@ -22,7 +22,7 @@ from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.half_precision import half_precision
 from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
 from depthface_ros.engines.torch_cuda import TorchCuda
-from depthface_ros.estimator import Face
+from depthface_ros.faces import Face
 from depthface_ros.progress import progress
 from depthface_ros.recordings import open_recording
 from depthface_ros.rotations import vector_from_rotation

@@ -9,7 +9,7 @@ import numpy as np
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.bench import Stopwatch
-from depthface_ros.estimator import Heads
+from depthface_ros.faces import Heads
 from side import resident_mb, serve, timed
 
 ENGINE, FRAMES = sys.argv[1:]

@@ -14,7 +14,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'demo')]
 
-from depthface_ros.estimator import Face, FaceEstimator  # noqa: E402
+from depthface_ros.estimator import FaceEstimator  # noqa: E402
+from depthface_ros.faces import Face  # noqa: E402
 from depthface_ros.pipeline import FaceTracker  # noqa: E402
 from depthface_ros.rotations import vector_from_rotation  # noqa: E402
 from depthface_ros.smoothing import FaceSmoother, SmoothingConfig  # noqa: E402

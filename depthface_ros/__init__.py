@@ -12,7 +12,7 @@ def __getattr__(name: str):
 
     So numpy comes after the node and the command line have said how many threads it may use.
     """
-    home = {'Face': 'estimator', 'FaceEstimator': 'estimator', 'FaceTracker': 'pipeline',
+    home = {'Face': 'faces', 'FaceEstimator': 'estimator', 'FaceTracker': 'pipeline',
             'Intrinsics': 'camera'}.get(name)
     if home is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from depthface_ros.calibration import Calibration
 from depthface_ros.camera import Intrinsics, check_camera
 from depthface_ros.crop import (
     FACE_CENTRE_FACE,
-    HEAD_CENTRE_FACE,
     POSE_CROP_SIZE,
     crop_in_frame,
     points_camera,
@@ -34,7 +32,8 @@ from depthface_ros.crop import (
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.expected_errors import ExpectedErrors
 from depthface_ros.face_model import FaceModel
-from depthface_ros.head_finder import MAX_DEPTH, MIN_DEPTH, FinderConfig
+from depthface_ros.faces import Face, Heads
+from depthface_ros.head_finder import MIN_DEPTH, FinderConfig
 from depthface_ros.looks import ask_for_second_opinions, look_again
 from depthface_ros.poses import Poses
 from depthface_ros.refinement import REACH, Refinement
@@ -73,32 +72,6 @@ class EstimatorConfig:
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     refine: bool = setting(True, 'After the alignment, read expression, shape and pose off what '
                            'is left between mesh and measured surface.')
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """One face in one depth image. Arrays are float32; metres, camera frame."""
-
-    camera_from_face: np.ndarray  # (4, 4)
-    vertices: np.ndarray  # (V, 3)
-    expression: np.ndarray  # (52,) in 0..1
-    confidence: float  # 0..1
-    rotation_std: float  # rad, one sigma per axis
-    position_std: float  # m, one sigma per axis
-    heat: float = 0.5  # 0..1, what the head finder said of it when it last looked
-
-    @property
-    def head_centre(self) -> np.ndarray:
-        """(3,) metres, camera frame: where to look for this head in the next image."""
-        return points_camera(self.camera_from_face[None], HEAD_CENTRE_FACE)[0]
-
-
-class Heads(NamedTuple):
-    """Where to look for faces. One value of heat or tracked may stand for all N."""
-
-    centres: np.ndarray  # (N, 3) float32, metres, camera frame
-    heat: np.ndarray | float = 0.5  # (N,) 0..1, of the head finder; 0.5: it was not asked
-    tracked: np.ndarray | bool = False  # (N,) whether there was a face a moment ago
 
 
 def _ignore(stage: str) -> None:
@@ -155,7 +128,7 @@ class FaceEstimator:
         if heads is None:
             heads = self._find_heads(depth, intrinsics)
             lap('find heads')
-        heads = _checked(heads)
+        heads = heads.measurable()
 
         if not len(heads.centres):
             return []
@@ -293,12 +266,3 @@ class FaceEstimator:
         order = order[good[order]]
         sellions = poses.camera_from_face[order, :3, 3]
         return order[head_finder.separate(sellions, self.config.separation)]
-
-
-def _checked(heads: Heads) -> Heads:
-    """The heads that are at a distance that can be measured."""
-    centres = np.asarray(heads.centres, np.float32)
-    if centres.ndim != 2 or centres.shape[1] != 3 or not np.isfinite(centres).all():
-        raise ValueError(f'head centres of shape {centres.shape}: expected (N, 3), all finite')
-    inside = (centres[:, 2] > MIN_DEPTH) & (centres[:, 2] < MAX_DEPTH)
-    return Heads(centres[inside], *(np.full(len(centres), part)[inside] for part in heads[1:]))

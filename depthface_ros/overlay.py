@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from depthface_ros.camera import Intrinsics, depth_in_metres
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face
 from depthface_ros.rotations import yaw_pitch_roll
 
 NEAREST, FARTHEST = 0.3, 5.0  # m; ends of the colour scale, which is logarithmic

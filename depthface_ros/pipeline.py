@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import Face, FaceEstimator, Heads
+from depthface_ros.estimator import FaceEstimator
+from depthface_ros.faces import Face, Heads
 from depthface_ros.head_finder import FinderConfig
 from depthface_ros.smoothing import FaceSmoother
 from depthface_ros.tracking import Track, Tracker, TrackerConfig

@@ -13,7 +13,7 @@ from math import pi
 
 import numpy as np
 
-from depthface_ros.estimator import Face
+from depthface_ros.faces import Face
 from depthface_ros.rotations import in_frame, rotation_from_vector, vector_from_rotation
 from depthface_ros.settings import setting
 

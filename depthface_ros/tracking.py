@@ -9,7 +9,7 @@ from itertools import count
 import numpy as np
 
 from depthface_ros.assignment import pairs
-from depthface_ros.estimator import Face, Heads
+from depthface_ros.faces import Face, Heads
 from depthface_ros.settings import setting
 from depthface_ros.smoothing import SmoothingConfig
 

@@ -9,8 +9,8 @@ import torch
 
 from depthface_ros import Intrinsics
 from depthface_ros.engines import MODELS_FOLDER
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face
 from depthface_ros.recordings import Frame
 from training.adaptation import settle
 from training.augment import shape_batch

@@ -10,8 +10,8 @@ import rclpy
 from std_msgs.msg import Header
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import EXPRESSION_NAMES, FaceModel
+from depthface_ros.faces import Face
 from depthface_ros.ros.inputs import DepthFrame
 from depthface_ros.ros.outputs import Outputs
 from depthface_ros.ros.parameters import Parameters

@@ -21,7 +21,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
-from depthface_ros.estimator import EstimatorConfig, Face, Heads
+from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.faces import Face, Heads
 from depthface_ros.ros import node as node_module
 
 FRAME = 'camera_depth_optical_frame'

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.estimator import Heads
+from depthface_ros.faces import Heads
 from depthface_ros.rotations import yaw_pitch_roll
 from oracle import CAMERA, estimator_of
 

@@ -13,8 +13,8 @@ import pytest
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.cli import main
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face
 from depthface_ros.offline import run_recording
 from depthface_ros.recordings import Frame
 from depthface_ros.rotations import rotation_from_vector

@@ -7,7 +7,8 @@ import pytest
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.calibration import Calibration
-from depthface_ros.estimator import EstimatorConfig, Heads
+from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.faces import Heads
 from oracle import CAMERA, estimator_of, head_centre, head_pose
 
 

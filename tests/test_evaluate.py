@@ -11,8 +11,8 @@ torch = pytest.importorskip('torch')
 
 from scipy.spatial.transform import Rotation  # noqa: E402
 
-from depthface_ros.estimator import Face  # noqa: E402
 from depthface_ros.face_model import FaceModel  # noqa: E402
+from depthface_ros.faces import Face  # noqa: E402
 from training.evaluate import read_figures, write_records  # noqa: E402
 from training.evaluation.comparison import changes  # noqa: E402
 from training.evaluation.errors import (  # noqa: E402

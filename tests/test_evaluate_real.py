@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 
 from depthface_ros import Intrinsics  # noqa: E402
 from depthface_ros.crop import HEAD_CENTRE_FACE  # noqa: E402
-from depthface_ros.estimator import Face  # noqa: E402
 from depthface_ros.face_model import FaceModel  # noqa: E402
+from depthface_ros.faces import Face  # noqa: E402
 from depthface_ros.recordings import Frame  # noqa: E402
 from training import evaluate  # noqa: E402
 from training.datasets import Labelled  # noqa: E402

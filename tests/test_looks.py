@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, pose_frame, rounded, tilt
-from depthface_ros.estimator import CENTRE_STEP, Heads
+from depthface_ros.estimator import CENTRE_STEP
+from depthface_ros.faces import Heads
 from depthface_ros.rotations import rotation_from_vector
 from oracle import CAMERA, FRONTAL, estimator_of, head_centre, head_pose
 

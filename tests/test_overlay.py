@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face
 
 cv2 = pytest.importorskip('cv2')
 from depthface_ros.overlay import VideoWriter, colour_depth, contact_sheet, draw_faces  # noqa: E402

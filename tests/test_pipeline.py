@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import EstimatorConfig, Face, Heads
+from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.faces import Face, Heads
 from depthface_ros.head_finder import FinderConfig
 from depthface_ros.pipeline import FaceTracker, joined
 from depthface_ros.smoothing import SmoothingConfig

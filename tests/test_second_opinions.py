@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from depthface_ros.crop import POSE_CROP_SIZE, crop_in_frame, pose_frame
-from depthface_ros.estimator import Heads
+from depthface_ros.faces import Heads
 from depthface_ros.looks import OTHER_VIEWS
 from depthface_ros.poses import Poses, averaged
 from depthface_ros.rotations import rotation_from_vector

@@ -7,7 +7,7 @@ from math import pi
 import numpy as np
 import pytest
 
-from depthface_ros.estimator import Face
+from depthface_ros.faces import Face
 from depthface_ros.rotations import rotation_from_vector, vector_from_rotation
 from depthface_ros.smoothing import FaceSmoother, SmoothingConfig
 

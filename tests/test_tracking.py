@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depthface_ros.estimator import Face
+from depthface_ros.faces import Face
 from depthface_ros.tracking import Tracker, TrackerConfig
 
 FRAME_NS = 33_333_333  # 30 Hz

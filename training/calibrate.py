@@ -21,8 +21,9 @@ from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.calibration import Calibration, log_odds
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
-from depthface_ros.estimator import EstimatorConfig, Face
+from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.expected_errors import EXPECTED_ERRORS_FILE
+from depthface_ros.faces import Face
 from training.evaluation.errors import AXES, Record, own_words, pose_errors
 from training.evaluation.figures import within_sigma
 from training.evaluation.frames import SyntheticFrames, Trial

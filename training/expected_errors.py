@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from depthface_ros.alignment import Alignment, aligned_triangles, face_modes, onto_modes
 from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import Face
 from depthface_ros.expected_errors import POSE, ExpectedErrors
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face
 from depthface_ros.rotations import in_frame
 from training.evaluation.errors import Record, own_words, pose_errors
 from training.synthesis.scene import Head

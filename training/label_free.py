@@ -11,8 +11,8 @@ import torch
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.camera import depth_in_metres
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face
 from depthface_ros.recordings import Frame
 from training.frames import mirrored, rolled
 from training.surface_distance import face_triangles, median_distances, surface_gaps

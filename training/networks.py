@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three networks: small residual convolutional nets that TensorRT 8.6 to 11 can all build.
+"""The networks, small residual convolutional nets and two perceptrons, which TensorRT 8.6 to 11 can all build.
 
 Batch normalisation folds into the convolutions at export; every spatial size is static.
 """

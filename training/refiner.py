@@ -26,9 +26,10 @@ from depthface_ros.calibration import Calibration
 from depthface_ros.crop import HEAD_CENTRE_FACE
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.engines.onnxruntime_cpu import float_file
-from depthface_ros.estimator import EstimatorConfig, Face, Heads
+from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.expected_errors import EXPECTED_ERRORS_FILE, POSE
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face, Heads
 from depthface_ros.refinement import EXPRESSIONS, LOG_DISTANCE, MODES
 from training import parallel
 from training.augment import Observation, observe, rigid, rigid_inverse, transform

@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 from depthface_ros.action_units import action_units
 from depthface_ros.camera import depth_in_metres
-from depthface_ros.estimator import Face
+from depthface_ros.faces import Face
 from depthface_ros.ros.inputs import DepthFrame
 
 CROPPED_SIZE = 128  # px; the width and height that REP-155 gives

@@ -14,8 +14,8 @@ from rclpy.type_support import check_for_type_support
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import FaceModel
+from depthface_ros.faces import Face
 from depthface_ros.ros import hri_messages
 from depthface_ros.ros.face_messages import image
 from depthface_ros.ros.inputs import DepthFrame

@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from depthface_ros.estimator import Face
 from depthface_ros.face_model import EXPRESSION_NAMES, FaceModel
+from depthface_ros.faces import Face
 from training.synthesis.scene import Head, Scene, facing_pose
 from training.synthesis.surface_points import closest_points
 

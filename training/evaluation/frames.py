@@ -16,7 +16,8 @@ from scipy.optimize import linear_sum_assignment
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.calibration import Calibration
 from depthface_ros.engines import MODELS_FOLDER
-from depthface_ros.estimator import EstimatorConfig, Face
+from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.faces import Face
 from training.evaluation.errors import Record, describe, errors, inner_face, own_words
 from training.pool import SPLITS, people_factory
 from training.synthesis.cameras import sample_camera

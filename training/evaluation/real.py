@@ -16,7 +16,7 @@ from rich.table import Table
 from scipy.spatial.transform import Rotation
 
 from depthface_ros import FaceEstimator
-from depthface_ros.estimator import Face
+from depthface_ros.faces import Face
 from training.datasets import Labelled
 from training.evaluation.errors import HEAD_FROM_FACE, Record, own_words, pose_errors
 from training.evaluation.figures import within_sigma
