@@ -35,6 +35,7 @@ from depthface_ros.face_model import FaceModel
 from depthface_ros.faces import Face, Heads
 from depthface_ros.head_finder import MIN_DEPTH, FinderConfig
 from depthface_ros.looks import ask_for_second_opinions, look_again
+from depthface_ros.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.poses import Poses
 from depthface_ros.refinement import REACH, Refinement
 from depthface_ros.rotations import compose, rotation_from_6d, rotation_from_vector
@@ -68,7 +69,8 @@ class EstimatorConfig:
     upright: float = setting(0.15, 'Radians of roll, beyond which a head is cropped anew, '
                              'upright.', 0.0, 3.2)
     shape_looks: int = setting(2, 'Times that the shape network looks at a face, each time from '
-                               'the pose that it corrected before.', 1, 4)
+                               'the pose that it corrected before; every other time in the mirror.',
+                               1, 4)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     refine: bool = setting(True, 'After the alignment, read expression, shape and pose off what '
                            'is left between mesh and measured surface.')
@@ -187,18 +189,20 @@ class FaceEstimator:
     def _shape_stage(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
                      lap=_ignore):
         xp = namespace(camera_from_face)
-        for _ in range(self.config.shape_looks):
+        looks = []
+        for look in range(self.config.shape_looks):
             crops = shape_crop(depth, intrinsics, camera_from_face)
             lap('shape crop')
-            shape = self.engine.run('face_shape', crops)
-            residual = shape['residual']  # rotation vector and translation
+            looks.append(self._see_shape(crops, mirrored=look % 2 == 1))
+            residual = looks[-1]['residual']  # rotation vector and translation
             camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
                                        residual[:, 3:])
             lap('shape network')
+        offsets, expression = (sum(shape[name] for shape in looks) / len(looks)
+                               for name in ('offsets', 'expression'))
         aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
-                              self._template + shape['offsets'])
+                              self._template + offsets)
         lap('alignment')
-        expression = shape['expression']
         camera_from_face, vertices_face = aligned[:2]
         if self._refines:
             camera_from_face, vertices_face, expression = self._refine(
@@ -206,6 +210,12 @@ class FaceEstimator:
             lap('refiner')
         vertices = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
         return camera_from_face, vertices + camera_from_face[:, None, :3, 3], expression
+
+    def _see_shape(self, crops, mirrored: bool):
+        """What the shape network says of crops: offsets, expression and residual."""
+        if not mirrored:
+            return self.engine.run('face_shape', crops)
+        return mirrored_shape(self.engine.run('face_shape', mirrored_crops(crops)))
 
     def _refine(self, depth, intrinsics, aligned: Aligned, expression, rotation_std, position_std):
         """Poses, vertices in the face frame and expressions, after a look at what is left over."""

@@ -9,6 +9,7 @@ from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.calibration import Calibration
 from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.faces import Heads
+from depthface_ros.rotations import in_frame
 from oracle import CAMERA, estimator_of, head_centre, head_pose
 
 
@@ -46,14 +47,18 @@ def test_the_shape_networks_correction_follows_the_predicted_pose():
     np.testing.assert_allclose(face.camera_from_face[:3, 3], pose[:3, 3] + pose[:3, :3] @ shift, atol=2e-5)
 
 
-@pytest.mark.parametrize('looks', [1, 3])
+@pytest.mark.parametrize('looks', [1, 2, 3])
 def test_each_look_of_the_shape_network_starts_from_the_pose_that_the_last_one_corrected(looks):
+    """And every other one is in the mirror: what is said there of left and right is meant the other way."""
     pose, shift = head_pose(0.0, 0.0, 0.9), np.array([0.003, -0.002, 0.001])
     estimator, depth = estimator_of([pose], looks, residual=np.array([0, 0, 0, *shift]))
     stages = []
     face, = estimator(depth, CAMERA, lap=stages.append)
-    np.testing.assert_allclose(face.camera_from_face[:3, 3],
-                               pose[:3, 3] + looks * pose[:3, :3] @ shift, atol=2e-5)
+    shifted = shift * [looks, looks % 2, looks]
+    np.testing.assert_allclose(face.camera_from_face[:3, 3], pose[:3, 3] + pose[:3, :3] @ shifted, atol=2e-5)
+    offset = in_frame(face.vertices, face.camera_from_face) - estimator.face_model.template
+    np.testing.assert_allclose(offset, np.tile([0.001, 0.001 * (looks % 2) / looks, 0.001], (len(offset), 1)),
+                               atol=1e-6)
     assert stages[3:] == looks * ['shape crop', 'shape network'] + ['alignment']
 
 

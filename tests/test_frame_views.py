@@ -14,13 +14,14 @@ pytest.importorskip('cv2')
 
 from depthface_ros import Intrinsics  # noqa: E402
 from depthface_ros.crop import shape_crop  # noqa: E402
+from depthface_ros.mirror import mirrored_crops  # noqa: E402
 from depthface_ros.recordings import Frame  # noqa: E402
 from drawn_faces import CAMERA, MODEL, face_at, frame_of  # noqa: E402
 from training.augment import rigid, transform  # noqa: E402
 from training.frames import cut_window, mirrored, rectified, rolled  # noqa: E402
 from training.label_free import ROLL, label_free_figures, mirror_face, roll_face  # noqa: E402
 from training.surface_distance import face_triangles, median_distances, surface_gaps  # noqa: E402
-from training.target import mirror_crops  # noqa: E402
+
 
 def test_mirrored_and_rolled_frames_are_what_a_camera_would_see_of_mirrored_and_rolled_faces():
     face = face_at(yaw=25, pitch=10, roll=5)
@@ -70,7 +71,7 @@ def test_the_crop_of_a_mirrored_face_is_the_mirrored_crop():
         shape_crop(each.depth, each.intrinsics, pose[None]) for each, pose in (
             (frame, face.camera_from_face), (mirrored(frame),
                                              mirror_face(face, MODEL).camera_from_face)))
-    difference = np.abs(mirror_crops(torch.tensor(crop)).numpy() - crop_of_mirrored).max(axis=1)
+    difference = np.abs(mirrored_crops(torch.tensor(crop)).numpy() - crop_of_mirrored).max(axis=1)
     assert (difference > 1e-3).mean() < 0.02  # but for pixels whose nearest neighbour is a draw
 
 

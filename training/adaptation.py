@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthface_ros.face_model import FaceModel
+from depthface_ros.mirror import mirrored_crops, mirrored_shape
 from training.augment import rigid, transform
 from training.domain import DomainDiscriminator, adversarial_loss, gram_distance, reversal_scale
 from training.fit import update_average
 from training.networks import FaceShapeNet
 from training.shape import ShapeLoss, vertex_distance
 from training.surface_distance import face_triangles, surface_gaps, surface_loss
-from training.target import VIEWS, camera_of, mirror_crops
+from training.target import VIEWS, camera_of
 
 TEACHER_DECAY = 0.99
 # So that their gradients with respect to features are some tenths of those of the errors in mm.
@@ -55,8 +56,6 @@ class Adaptation(nn.Module):
             False) if 'mean-teacher' in methods else None
         self.register_buffer('step', torch.zeros((), dtype=torch.int64))
         self.register_buffer('template', torch.from_numpy(model.template.copy()))
-        self.register_buffer('mirror', torch.tensor(model.mirror, dtype=torch.int64))
-        self.register_buffer('expression_mirror', torch.from_numpy(model.expression_mirror).long())
         self.register_buffer('triangles', face_triangles(model, LOSS_TRIANGLES))
         self.shape_loss = ShapeLoss(self.template.clone())
 
@@ -91,11 +90,7 @@ class Adaptation(nn.Module):
 
     def mirrored(self, seen: Pass) -> Pass:
         """What the network should have said of the faces, if it was shown their mirror images."""
-        flip = seen.offsets.new_tensor([1., -1., 1.])
-        # axial vectors flip the other way
-        twist = seen.offsets.new_tensor([-1., 1., -1., 1., -1., 1.])
-        return Pass(seen.features, seen.offsets[:, self.mirror] * flip,
-                    seen.expression[:, self.expression_mirror], seen.residual * twist)
+        return Pass(seen.features, **mirrored_shape(seen._asdict()))
 
 
 def adversarial(self: Adaptation, source: Pass, target: Pass,
@@ -116,7 +111,7 @@ def consistency(self: Adaptation, source: Pass, target: Pass,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Two views of a face under a known motion, and one mirrored, must give the same face."""
     first, second = (Pass(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
-    reflected = self.mirrored(self.look(mirror_crops(batch['target_crop'].chunk(VIEWS)[1])))
+    reflected = self.mirrored(self.look(mirrored_crops(batch['target_crop'].chunk(VIEWS)[1])))
     poses = batch['target_pose'].chunk(VIEWS)
     terms = [agreement(self, first, poses[0], other, poses[1]) for other in (second, reflected)]
     return {'consistency': sum(terms) / 2}
@@ -176,7 +171,7 @@ def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
 
     Crops are alike when their points, averaged over a coarse grid, are: faces are turned alike.
     """
-    candidates = torch.cat([target, mirror_crops(target)])
+    candidates = torch.cat([target, mirrored_crops(target)])
     coarse = [F.avg_pool2d(crops, 12).flatten(1) for crops in (source, candidates)]
     chosen = candidates[torch.cdist(*coarse).argmin(1)]
     return torch.where(chosen[:, 3:] == 0, 0., source)

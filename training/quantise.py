@@ -61,7 +61,8 @@ def inputs_seen(frames: SyntheticFrames, count: int, models: Path) -> dict[str, 
 def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) -> None:
     """Write an ONNX file with its convolutions in 8 bits, calibrated on inputs (1, ...) each.
 
-    Weights get 7 bits of them: the sums of processors without VNNI would overflow.
+    Weights get 7 bits of them: the sums of processors without VNNI would overflow. What a ReLU cuts off
+    gets none: it is one with the convolution before it.
     """
     model = read_onnx(source)
     graph = model.graph
@@ -70,7 +71,7 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
     exact = [node.name for node in graph.node if node.op_type == 'Conv' and (
         node.input[1] not in weights or min(weights[node.input[1]][:2]) < LEAST_CHANNELS)]
     quantize_static(model, target, Inputs(name, inputs), quant_format=QuantFormat.QDQ,
-                    op_types_to_quantize=['Conv'], nodes_to_exclude=exact, per_channel=True,
+                    op_types_to_quantize=['Conv', 'Relu'], nodes_to_exclude=exact, per_channel=True,
                     reduce_range=True, activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8)
     model = onnx.load(target)

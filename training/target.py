@@ -72,9 +72,3 @@ def view_batch(seen: Observation, generator: torch.Generator) -> dict[str, Tenso
     poses = seen.camera_from_face.repeat(VIEWS, 1, 1)
     return batch | {'pose': poses @ rigid_inverse(rigid(batch['residual'])),
                     'depth': seen.depth_m, 'camera': numbers_of(seen.intrinsics)}
-
-
-def mirror_crops(crops: Tensor) -> Tensor:
-    """What crops (B, 4, S, S) of mirrored faces look like: flipped, y to the other side."""
-    flipped = crops.flip(3)
-    return torch.cat([flipped[:, :1], -flipped[:, 1:2], flipped[:, 2:]], dim=1)
