@@ -11,6 +11,7 @@ torch = pytest.importorskip('torch')
 
 from training.synthesis.cameras import (  # noqa: E402
     FAMILIES, VALIDATION_CAMERAS, is_reserved, sample_camera, sample_sensor)
+from training.synthesis import sensors as sensors_module  # noqa: E402
 from training.synthesis.sensors import (  # noqa: E402
     Sensor, SensorBatch, incidence_angle, simulate, surface_slopes)
 
@@ -174,6 +175,25 @@ def test_a_batch_mixes_families_and_gives_each_image_its_own():
                    torch.ones(3))
     assert out[0].unique().tolist() == pytest.approx([1.1])
     assert out[1].std() > 0.005 and not out[2].any()
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_what_is_compiled_is_one_graph_that_measures_the_same(family, monkeypatch):
+    """Traced, not compiled, which takes half a minute; a part that could not be traced would raise."""
+    rng = np.random.default_rng(1)
+    sensors = [sample_sensor(rng, family) for _ in range(3)]
+    depth = torch.where(torch.arange(48) < 20, 0.9, torch.tensor(tilted_wall(0.6, 48), dtype=torch.float32))
+
+    def measured(**options):
+        return simulate(depth.expand(3, 48, 48), SensorBatch.stack(sensors), torch.full((3,), FOCAL), torch.ones(3),
+                        torch.Generator().manual_seed(0), **options)
+
+    for options in ({}, {'hair': depth.expand(3, 48, 48) < 1, 'centre': torch.full((3, 2), 20.)}):
+        expected = measured(**options)
+        with monkeypatch.context() as patch:
+            patch.setattr(sensors_module, '_measured', sensors_module._measured)
+            sensors_module.fuse(fullgraph=True, backend='eager')
+            assert torch.equal(measured(**options), expected) and expected.std() > 0.01
 
 
 def test_training_cameras_keep_away_from_those_of_the_validation():

@@ -10,6 +10,7 @@ import torch
 
 from training import parallel
 from training.fit import FitSettings
+from training.synthesis import sensors
 
 
 def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -> None:
@@ -29,7 +30,8 @@ def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -
                         'device that trains; a GPU without room for the pools (0.3 MB a scene) takes batches from the cpu')
     parser.add_argument('--loader-workers', type=int, default=defaults.loader_workers,
                         help='processes that draw batches on the CPU')
-    parser.add_argument('--compile', action='store_true', help='let torch.compile fuse the steps of the network')
+    parser.add_argument('--compile', action='store_true', help='let torch.compile fuse the steps of the '
+                        'network, and of the sensors where a GPU draws the batches')
     parser.add_argument('--seed', type=int, default=defaults.seed)
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the optimisation')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -40,6 +42,8 @@ def fit_settings(options: argparse.Namespace) -> FitSettings:
     torch.manual_seed(options.seed)
     draw_on = torch.device(options.draw_on or options.device)
     on_gpu = draw_on.type == 'cuda'
+    if options.compile and on_gpu:
+        sensors.fuse()
     return FitSettings(steps=options.steps, minutes=options.minutes, learning_rate=options.learning_rate,
                        parts=options.parts, loader_workers=0 if on_gpu else options.loader_workers,
                        draw_on=parallel.join(draw_on) if on_gpu else draw_on,

@@ -99,42 +99,79 @@ def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator
     fx_native, scale = (values.to(depth_clean)[:, None, None]
                         for values in (fx_native, pixel_scale))
     centre = None if centre is None else centre.to(depth_clean)
-    random = RandomImages(depth_clean.shape, depth_clean.device, generator)
+    chance = Chance.draw(RandomImages(depth_clean.shape, depth_clean.device, generator), sensor, scale,
+                         hair is not None)
+    return _measured(depth_clean, sensor, fx_native, scale, chance, hair, centre)
+
+
+class Chance(NamedTuple):
+    """The random images (B, H, W) of :func:`simulate`."""
+
+    roughness: torch.Tensor | None  # (B, 1, 1) in 0..1, of hair, if there is any
+    locks: torch.Tensor | None  # unit normal
+    fattened: torch.Tensor | None  # unit normal and smooth; none if no sensor lets foreground grow
+    shift_u: torch.Tensor  # unit normal, as the next
+    shift_v: torch.Tensor
+    mixed: torch.Tensor  # in 0..1, as the next
+    lost: torch.Tensor
+    holes: torch.Tensor  # bool
+    hair_holes: torch.Tensor | None
+    noise: torch.Tensor  # unit normal, alike over the sensor's correlation
+    bias: torch.Tensor  # unit normal and smooth
+
+    @classmethod
+    def draw(cls, random: RandomImages, sensor: SensorBatch, scale, hair: bool) -> Chance:
+        return cls(
+            roughness=(rough := random.uniform()[:, :1, :1] if hair else None),
+            locks=random.correlated(torch.full_like(rough, 3)) if hair else None,
+            fattened=random.smooth(16) if _any_fattens(sensor) else None,
+            shift_u=random.normal(), shift_v=random.normal(), mixed=random.uniform(), lost=random.uniform(),
+            holes=random.blobs(sensor.hole, 10),
+            hair_holes=random.blobs(sensor.hair_hole, 24) if hair else None,
+            noise=random.correlated(sensor.correlation / scale), bias=random.smooth(4))
+
+
+def _measured(depth_clean, sensor: SensorBatch, fx_native, scale, chance: Chance, hair, centre):
+    """What sensors deliver, by this chance. A function of tensors alone, so that it can be compiled."""
     clean = torch.where(depth_clean > 0, depth_clean, FAR)
     if hair is not None:  # locks finer than the hair that was rendered
-        rough = HAIR_ROUGHNESS * random.uniform()[:, :1, :1]
-        locks = random.correlated(torch.full_like(rough, 3))
-        clean = torch.where(hair, clean + rough * locks, clean)
+        clean = torch.where(hair, clean + HAIR_ROUGHNESS * chance.roughness * chance.locks, clean)
     slopes = surface_slopes(clean)
     incidence = incidence_angle(clean, slopes, fx_native / scale, centre)
     lost = _shadow(clean, sensor.baseline * fx_native / scale)
 
-    z = _fatten(clean, sensor.fattening / scale, random)
+    z = clean
+    if chance.fattened is not None:
+        z = _fatten(z, sensor.fattening / scale, chance.fattened)
     near, far = _extremes(z)
     # a plane spans twice its slopes over three pixels: more than that is an edge
     edge = far - near - 2 * (slopes[0].abs() + slopes[1].abs()) > sensor.edge_jump
     smoothing = torch.where(edge, 0, sensor.smoothing / scale.clamp(min=1))
     z = torch.lerp(z, _box_mean(z), smoothing)
-    z = _resample(z, sensor.lateral / scale, random)
+    z = _resample(z, sensor.lateral / scale, chance)
     one_side = torch.where(z - near < far - z, near, far)
-    mixed = torch.lerp(z, _box_mean(z), random.uniform())
+    mixed = torch.lerp(z, _box_mean(z), chance.mixed)
     z = torch.where(edge, torch.where(sensor.flying < 0.5, one_side, mixed), z)
 
     steepness = incidence / (torch.pi / 2 - incidence)
     edge_drop = torch.where(edge, sensor.edge_drop / scale.clamp(min=1), 0)
-    lost |= random.uniform() < _loss_probability(sensor, z, incidence, edge_drop)
-    lost |= random.blobs(sensor.hole, 10)
+    lost = lost | (chance.lost < _loss_probability(sensor, z, incidence, edge_drop)) | chance.holes
     if hair is not None:
-        lost |= hair & random.blobs(sensor.hair_hole, 24)
-    lost |= z >= FAR - 1
+        lost = lost | hair & chance.hair_holes
+    lost = lost | (z >= FAR - 1)
 
-    sigma = range_noise(z, steepness, sensor, fx_native)
-    measured = z + sigma * random.correlated(sensor.correlation / scale)
-    measured += sensor.offset + sensor.bias * z * random.smooth(4)
+    measured = z + range_noise(z, steepness, sensor, fx_native) * chance.noise
+    measured = measured + (sensor.offset + sensor.bias * z * chance.bias)
     measured = _quantise_disparity(measured, sensor, fx_native)
-    lost |= (measured < sensor.min_range) | (measured > sensor.max_range)
+    lost = lost | (measured < sensor.min_range) | (measured > sensor.max_range)
     measured = torch.round(measured / sensor.depth_unit) * sensor.depth_unit
     return torch.where(lost, 0, measured)
+
+
+def fuse(**options) -> None:
+    """Let torch.compile make one of the steps of :func:`simulate`: a GPU spends them on memory traffic."""
+    global _measured
+    _measured = torch.compile(_measured, **options)
 
 
 def range_noise(z, steepness, sensor: SensorBatch, fx_native):
@@ -198,11 +235,13 @@ def _shadow(z, focal_baseline):
     return torch.where(mirrored, hidden.flip(2), hidden)
 
 
-def _fatten(z, radius, random):
+def _any_fattens(sensor) -> bool:
+    return bool((sensor.fattening > 0).any())
+
+
+def _fatten(z, radius, smooth):
     """Let foreground grow by a radius (B, 1, 1) of 0 to 2 pixels: by whole pixels in places."""
-    if not bool((radius > 0).any()):
-        return z
-    where = torch.special.ndtr(random.smooth(16))  # uniform in 0..1, alike among neighbours
+    where = torch.special.ndtr(smooth)  # uniform in 0..1, alike among neighbours
     for ring in (0, 1):
         z = torch.where(where < radius - ring, _extremes(z)[0], z)
     return z
@@ -224,10 +263,10 @@ def _box_mean(z):
     return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) * (1 / 9)
 
 
-def _resample(z, sigma, random):
+def _resample(z, sigma, chance: Chance):
     """Look z up where each pixel really looks, off its centre by a normal error, bilinearly."""
     height, width = z.shape[1:]
-    shift_u, shift_v = ((sigma * random.normal()).clamp(-1, 1) for _ in range(2))
+    shift_u, shift_v = ((sigma * error).clamp(-1, 1) for error in (chance.shift_u, chance.shift_v))
     u = torch.arange(width, device=z.device) + shift_u
     v = torch.arange(height, device=z.device)[:, None] + shift_v
     grid = torch.stack([u * (2 / (width - 1)) - 1, v * (2 / (height - 1)) - 1], -1)
