@@ -48,8 +48,14 @@ def face_modes() -> np.ndarray:
 
 
 def aligned_triangles(model: FaceModel) -> np.ndarray:
-    """The triangles (T, 3) of a face that are laid on its surface: 600 say as much as all."""
-    return model.triangles[::6]
+    """The triangles (T, 3) of a face that are laid on its surface: 600 say as much as all.
+
+    The second half of them are the first half in a mirror.
+    """
+    some = model.triangles[::6]
+    left = some[model.template[some, 1].mean(axis=1) > 0]
+    right = model.mirror[left][:, ::-1]  # corners the other way round, so that they face outwards
+    return np.concatenate([left, right])
 
 
 def onto_modes(modes: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from depthface_ros.arrays import device_of, namespace
 from depthface_ros.face_model import FaceModel
 
 SIGNS = (1., -1., 1.)  # in the face frame, whose y points to the person's left
-TURNED = (-1., 1., -1.)  # rotation vectors
+TWIST = (-1., 1., -1., *SIGNS)  # rotation vectors and translations
 
 
 def mirrored_crops(crops):
@@ -45,7 +45,7 @@ class _Tables(NamedTuple):
 def _tables(xp, device) -> _Tables:
     model = FaceModel.load()
     points, offsets, twist = (xp.asarray(signs, dtype=xp.float32, device=device) for signs in (
-        (*SIGNS, 1.), SIGNS, (*TURNED, *SIGNS)))
+        (*SIGNS, 1.), SIGNS, TWIST))
     vertices, expressions = (xp.asarray(index.tolist(), dtype=xp.int64, device=device)
                              for index in (model.mirror, model.expression_mirror))
     return _Tables(points[:, None, None], offsets, twist, vertices, expressions)

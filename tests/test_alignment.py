@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depthface_ros.alignment import Alignment, AlignmentConfig, face_modes
+from depthface_ros.alignment import Alignment, AlignmentConfig, aligned_triangles, face_modes
 from depthface_ros.camera import Intrinsics
 from depthface_ros.expected_errors import ExpectedErrors
 from depthface_ros.face_model import FaceModel
@@ -228,3 +228,20 @@ def test_the_modes_that_ship_are_of_the_face_model_and_of_the_size_of_faces():
     mirrored = modes[:, model.mirror] * np.array([1, -1, 1], np.float32)
     variance, of_mirrored = ((part ** 2).sum(axis=0) for part in (modes, mirrored))
     np.testing.assert_allclose(variance, of_mirrored, rtol=0.05, atol=1e-7)
+
+
+def test_the_triangles_that_are_aligned_are_those_of_their_mirror_image():
+    """All of them face outwards, and cover a face as all of its triangles do."""
+    model = FaceModel.load()
+    triangles = aligned_triangles(model)
+    first, second = np.split(triangles, 2)
+    corners = model.template[triangles].astype(float)
+    middle, area = corners.mean(1), np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    flip = np.array([1, -1, 1])
+    np.testing.assert_allclose(middle[len(first):], middle[:len(first)] * flip, atol=1e-6)
+    np.testing.assert_allclose(area[len(first):], area[:len(first)] * flip, atol=1e-9)
+    assert {frozenset(row) for row in triangles.tolist()} <= {frozenset(row) for row in model.triangles.tolist()}
+    assert len(np.unique(np.sort(triangles), axis=0)) == len(triangles) > len(model.triangles) / 7
+    every = model.template[model.triangles].mean(axis=1)
+    apart = np.linalg.norm(every[:, None] - middle, axis=-1).min(axis=1)
+    assert np.percentile(apart, 99) < 0.015

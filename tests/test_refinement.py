@@ -2,13 +2,16 @@
 """What is left after the alignment reaches the refiner as it should, and its answer the face."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from depthface_ros.alignment import Aligned, Alignment, aligned_triangles, face_modes
 from depthface_ros.face_model import FaceModel
-from depthface_ros.refinement import EXPRESSIONS, FEATURES, GAP, MODES, REACH, TRIANGLES, Refinement
+from depthface_ros.refinement import (
+    EXPRESSIONS, FEATURES, GAP, MODES, REACH, TRIANGLES, Refinement, mirrored_corrections, mirrored_features)
 
 drawn_faces = pytest.importorskip('drawn_faces')
 
@@ -23,13 +26,16 @@ def aligned(bend=0.0, pose=DRAWN.camera_from_face):
                    np.linspace(-1, 1, 6 + MODES, dtype=np.float32)[None])
 
 
-def features_of(face, expression=0.25, array=np.asarray):
+def features_of(face, expression=0.25, array=np.asarray, mirrored=False):
     frame = drawn_faces.frame_of(DRAWN)
+    if mirrored:
+        camera = replace(frame.intrinsics, cx=frame.depth.shape[1] - 1 - frame.intrinsics.cx)
+        frame = replace(frame, depth=frame.depth[:, ::-1].copy(), intrinsics=camera)
     alignment = Alignment(array(aligned_triangles(MODEL)), array(SHAPES))
     face = Aligned(*map(array, face))
     gaps, weights = alignment.gaps(array(frame.depth), frame.intrinsics, *face[:2], REACH)
     return Refinement(array(MODEL.template), SHAPES, array).features(
-        gaps, weights, face, array(np.full((1, EXPRESSIONS), expression, np.float32)),
+        gaps, weights, face, array(np.broadcast_to(np.float32(expression), (1, EXPRESSIONS)).copy()),
         array(np.float32([0.1])), array(np.float32([0.005])))
 
 
@@ -39,7 +45,7 @@ def test_the_refiner_is_told_of_each_triangle_how_far_the_surface_stands_off():
     features, = features_of(aligned(pose=backwards))
     assert features.shape == (FEATURES,) and features.dtype == np.float32
     gaps, weights = features[:TRIANGLES], features[TRIANGLES:2 * TRIANGLES]
-    a, b, c = (MODEL.template[MODEL.triangles[::6, i]] for i in range(3))
+    a, b, c = (MODEL.template[aligned_triangles(MODEL)[:, i]] for i in range(3))
     normal = np.cross(b - a, c - a)
     outwards = normal[:, 0] / np.linalg.norm(normal, axis=1)
     seen = (weights > 0.5) & (outwards > 0.9)
@@ -60,6 +66,21 @@ def test_the_rest_of_what_it_is_told_is_what_the_layout_says():
     np.testing.assert_allclose(rotation @ view * np.exp(far), -position, atol=1e-5)
     np.testing.assert_allclose(rest[-EXPRESSIONS - 2:-EXPRESSIONS], [np.log(2), 0], atol=1e-6)
     np.testing.assert_allclose(rest[-EXPRESSIONS:], np.log(1 / 3), atol=1e-6)
+
+
+def test_features_of_a_mirrored_face_are_those_of_the_face_in_other_places():
+    """So a network that reads both can say the same of both."""
+    face, expression = aligned(bend=1.5), np.linspace(0.1, 0.9, EXPRESSIONS)
+    across_camera, across_face = np.diag([-1, 1, 1, 1]), np.diag([1, -1, 1, 1])
+    other = Aligned((across_camera @ face.camera_from_face @ across_face).astype(np.float32),
+                    face.vertices_face[:, MODEL.mirror] * np.float32([1, -1, 1]),
+                    face.correction * mirrored_corrections())
+    order, signs = mirrored_features()
+    expected = features_of(face, expression)[:, order] * signs
+    found = features_of(other, expression[MODEL.expression_mirror], mirrored=True)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    plain = features_of(face, expression)
+    assert np.abs(plain - expected).max(axis=0).astype(bool).mean() > 0.5  # it is not like its mirror image
 
 
 @pytest.mark.parametrize('expression', [0.0, 1.0])

@@ -16,7 +16,8 @@ from drawn_faces import MODEL, face_at, frame_of, seen, write_models, write_pool
 from depthface_ros import FaceEstimator  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER, open_engine  # noqa: E402
 from depthface_ros.estimator import EstimatorConfig  # noqa: E402
-from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES  # noqa: E402
+from depthface_ros.refinement import (  # noqa: E402
+    EXPRESSIONS, FEATURES, MODES, mirrored_corrections, mirrored_features)
 from training.__main__ import main  # noqa: E402
 from training.augment import rigid  # noqa: E402
 from training.from_onnx import load_onnx  # noqa: E402
@@ -108,6 +109,19 @@ def test_an_untrained_refiner_corrects_nothing():
     figures = refiner_figures(network, batch, RefinerLoss(batch['expression']))
     for name in ('_deg_median', '_sellion_mm', '_shape_mm', '_posed_mm', '_correlation'):
         assert figures[name] == pytest.approx(figures[f'{name}_before'])
+
+
+def test_of_a_mirrored_face_the_refiner_says_the_mirrored_thing():
+    torch.manual_seed(0)
+    network = FaceRefinerNet().eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    features, (order, signs) = torch.randn(3, FEATURES), map(torch.tensor, mirrored_features())
+    correction, expression = network(features)
+    other_correction, other_expression = network(features[:, order] * signs)
+    torch.testing.assert_close(other_correction, correction * torch.tensor(mirrored_corrections()))
+    torch.testing.assert_close(other_expression, expression[:, MODEL.expression_mirror])
+    assert (other_correction - correction).abs().max() > 0.01
 
 
 def test_the_right_correction_costs_nothing_and_others_do():

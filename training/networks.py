@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from depthface_ros.crop import CROP_PIXELS
 from depthface_ros.engines.contract import FINDER_HEIGHT
-from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES
+from depthface_ros.face_model import FaceModel
+from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES, mirrored_corrections, mirrored_features
 
 WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 2, 4, 1)
@@ -170,7 +171,8 @@ class FaceRefinerNet(nn.Module):
     """What is left after the alignment to a correction of it, and to the expression.
 
     The gap at a triangle always means the same place of a face, so no convolution is needed. What
-    a smile tells is nothing to a pose: two perceptrons share nothing.
+    a smile tells is nothing to a pose: two perceptrons share nothing. Each is asked about the face
+    and about its mirror image, and what it says is averaged: of both it says the same.
     """
 
     outputs = ('correction', 'expression')
@@ -181,7 +183,11 @@ class FaceRefinerNet(nn.Module):
     def __init__(self):
         super().__init__()
         self.correction, self.expression = (self._perceptron(count) for count in (len(self.SCALE), EXPRESSIONS))
-        self.register_buffer('scale', torch.tensor(self.SCALE), persistent=False)
+        order, signs = mirrored_features()
+        for name, values in (('scale', self.SCALE), ('mirror', order), ('mirror_signs', signs),
+                             ('correction_signs', mirrored_corrections()),
+                             ('expression_mirror', FaceModel.load().expression_mirror)):
+            self.register_buffer(name, torch.as_tensor(values), persistent=False)
 
     def _perceptron(self, outputs: int) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -198,8 +204,11 @@ class FaceRefinerNet(nn.Module):
         For what they are see :mod:`depthface_ros.refinement`.
         """
         with full_precision(features):
-            return (self.correction(features) * self.scale,
-                    features[:, -EXPRESSIONS:] + self.expression(features))
+            mirrored = features.index_select(1, self.mirror) * self.mirror_signs
+            correction = self.correction(features) + self.correction(mirrored) * self.correction_signs
+            expression = (self.expression(features)
+                          + self.expression(mirrored).index_select(1, self.expression_mirror))
+            return correction * (0.5 * self.scale), features[:, -EXPRESSIONS:] + 0.5 * expression
 
 
 class HeadFinderNet(nn.Module):

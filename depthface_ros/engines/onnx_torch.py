@@ -32,9 +32,7 @@ def _gemm(a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0):  # noqa: N8
 def _gather(x, index, *, axis=0):
     if isinstance(x, np.ndarray):
         return np.take(x, index, axis)
-    if index.ndim:
-        raise ValueError('Gather of several indices from a tensor: expected one')
-    return x.select(axis, int(index))
+    return x.index_select(axis, index) if index.ndim else x.select(axis, int(index))
 
 
 def _slice(x, starts, ends, axes=None, steps=None):
@@ -114,8 +112,8 @@ class OnnxFunction:
 
         def constant(tensor):
             value = numpy_helper.to_array(tensor)
-            # scales of Resize are few and wanted on the host
-            on_host = value.dtype.kind != 'f' or value.shape == (4,)
+            # shapes, axes and scales of Resize are few and wanted on the host
+            on_host = value.shape == (4,) or value.dtype.kind != 'f' and value.size <= 8
             return value if on_host else torch.tensor(value, device=device)
 
         for tensor in graph.initializer:
