@@ -90,13 +90,14 @@ def test_the_refiner_brings_faces_nearer_to_the_truth():
     for refine in (False, True):
         estimator = FaceEstimator('cpu_fp32', EstimatorConfig(refine=refine))
         score = scores[refine] = Score()
-        for stamp, meshes in sample.meshes.items():
+        for stamp, poses in sample.poses.items():  # a fifth of the images have meshes, too
             faces = estimator(sample.depths[stamp], sample.intrinsics)
             score.add({i: (face.camera_from_face.astype(float), face.vertices)
-                       for i, face in enumerate(faces)}, sample.poses[stamp], meshes)
-    for name in ('rotation_deg', 'sellion_mm', 'mesh_mm'):
+                       for i, face in enumerate(faces)}, poses, sample.meshes.get(stamp, {}))
+        assert len(score.rotation_deg) == score.in_view == 2 * len(sample.poses)
+    for name, left in (('rotation_deg', 0.95), ('sellion_mm', 0.97), ('mesh_mm', 0.95)):
         aligned, refined = (np.mean(getattr(scores[refine], name)) for refine in (False, True))
-        assert refined < 0.95 * aligned, name
+        assert refined < left * aligned, name
 
 
 @needs_sample
