@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
+from depthface_ros.alignment import face_modes
 from depthface_ros.arrays import device_of, namespace
 from depthface_ros.face_model import FaceModel
 
@@ -24,11 +27,34 @@ def mirrored_shape(shape: dict) -> dict:
     :param shape: offsets (N, V, 3), expression (N, 52) and residual (N, 6), rotation vector and
         translation; numpy or torch.
     """
-    xp = namespace(shape['offsets'])
-    tables = _tables(xp, device_of(shape['offsets']))
-    return {'offsets': xp.take(shape['offsets'], tables.vertices, axis=1) * tables.offsets,
-            'expression': xp.take(shape['expression'], tables.expressions, axis=1),
-            'residual': shape['residual'] * tables.twist}
+    residual = shape['residual']
+    twist = _tables(namespace(residual), device_of(residual)).twist
+    return {'offsets': mirrored_offsets(shape['offsets']),
+            'expression': mirrored_expression(shape['expression']), 'residual': residual * twist}
+
+
+def mirrored_offsets(offsets):
+    """Offsets (N, V, 3) of vertices, face frame, as those of the mirrored faces."""
+    xp = namespace(offsets)
+    tables = _tables(xp, device_of(offsets))
+    return xp.take(offsets, tables.vertices, axis=1) * tables.offsets
+
+
+def mirrored_expression(expression):
+    """Expressions (N, 52), or what is told of them, as those of the mirrored faces."""
+    xp = namespace(expression)
+    return xp.take(expression, _tables(xp, device_of(expression)).expressions, axis=1)
+
+
+def mirrored_corrections() -> np.ndarray:
+    """What a mirror makes of pose and modes of shape: signs (6 + K,) float32.
+
+    Modes are those of faces and of their mirror images, so each is one or the other: alike on both
+    sides of a face, or opposite.
+    """
+    modes = face_modes()
+    alike = (modes * mirrored_offsets(modes)).sum(axis=(1, 2))
+    return np.concatenate([np.float32(TWIST), np.sign(alike)])
 
 
 class _Tables(NamedTuple):

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from depthface_ros.alignment import Aligned, face_modes, onto_modes
+from depthface_ros.alignment import Aligned, onto_modes
 from depthface_ros.arrays import namespace
 from depthface_ros.expected_errors import POSE
 from depthface_ros.face_model import FaceModel
-from depthface_ros.mirror import SIGNS, TWIST
+from depthface_ros.mirror import SIGNS, mirrored_corrections
 from depthface_ros.rotations import compose, rotation_from_vector
 
 # What the refiner is given: gap and weight of each triangle; what the alignment changed, in sigmas
@@ -28,17 +28,6 @@ REACH = 0.008  # m along the ray, at which a point counts a quarter: more than a
 GAP, MOST_GAPS = 0.004, 3.0  # m, and times as much
 ROTATION_STD, POSITION_STD = 0.05, 0.005  # rad, m
 LEAST = 0.003  # of an expression, before its log odds are taken
-
-
-def mirrored_corrections() -> np.ndarray:
-    """What a mirror makes of pose and modes of shape: signs (6 + K,) float32.
-
-    Modes are those of faces and of their mirror images, so each is one or the other: alike on both
-    sides of a face, or opposite.
-    """
-    modes, mirror = face_modes(), FaceModel.load().mirror
-    alike = (modes * modes[:, mirror] * np.float32(SIGNS)).sum(axis=(1, 2))
-    return np.concatenate([np.float32(TWIST), np.sign(alike)])
 
 
 def mirrored_features() -> tuple[np.ndarray, np.ndarray]:

@@ -57,7 +57,7 @@ def windows():
 def seen_both_ways(windows):
     """The window as it is and mirrored."""
     index = torch.zeros(24, dtype=torch.int64)
-    seen = observe(windows, index, MODEL, torch.Generator().manual_seed(0), other_sensors=False)
+    seen = observe(windows, index, torch.Generator().manual_seed(0), other_sensors=False)
     mirrored = (seen.offsets - seen.offsets[:1]).abs().amax((1, 2)) > 1e-4
     assert 4 < int(mirrored.sum()) < 20
     return seen, mirrored
@@ -220,7 +220,7 @@ def test_a_gpu_draws_its_batches_without_a_tensor_from_elsewhere(windows, monkey
         monkeypatch.setattr(torch, name, draw)
     monkeypatch.setattr(sensors, '_any_fattens', lambda sensor: True)  # asks for numbers
     pool = windows.to(gpu)
-    seen = observe(pool, pool.draw(torch.zeros(8, dtype=torch.int64, device=gpu), 4, generator), MODEL, generator)
+    seen = observe(pool, pool.draw(torch.zeros(8, dtype=torch.int64, device=gpu), 4, generator), generator)
     for batch in (pose_batch(seen, generator), shape_batch(seen, generator),
                   cascade.cascaded_shape_batch(seen, generator, lambda crops: (crops[:, 0, 0, :6], crops[:, 0, 0, :3]))):
         assert {value.device for value in batch.values()} == {gpu}

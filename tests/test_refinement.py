@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from depthface_ros.alignment import Aligned, Alignment, aligned_triangles, face_modes
 from depthface_ros.face_model import FaceModel
+from depthface_ros.mirror import mirrored_corrections
 from depthface_ros.refinement import (
-    EXPRESSIONS, FEATURES, GAP, MODES, REACH, TRIANGLES, Refinement, mirrored_corrections, mirrored_features)
+    EXPRESSIONS, FEATURES, GAP, MODES, REACH, TRIANGLES, Refinement, mirrored_features)
 
 drawn_faces = pytest.importorskip('drawn_faces')
 

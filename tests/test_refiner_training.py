@@ -16,8 +16,8 @@ from drawn_faces import MODEL, face_at, frame_of, seen, write_models, write_pool
 from depthface_ros import FaceEstimator  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER, open_engine  # noqa: E402
 from depthface_ros.estimator import EstimatorConfig  # noqa: E402
-from depthface_ros.refinement import (  # noqa: E402
-    EXPRESSIONS, FEATURES, MODES, mirrored_corrections, mirrored_features)
+from depthface_ros.mirror import mirrored_corrections  # noqa: E402
+from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES, mirrored_features  # noqa: E402
 from training.__main__ import main  # noqa: E402
 from training.augment import rigid  # noqa: E402
 from training.from_onnx import load_onnx  # noqa: E402

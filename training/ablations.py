@@ -181,7 +181,7 @@ def run(options: argparse.Namespace) -> None:
         for name in options.variants or variants:
             def outcome(variant=variants[name], seed=seed, name=name) -> dict:
                 generator = torch.Generator().manual_seed(1)
-                seen = observe(validation, judged, FaceModel.load(), generator, other_sensors=False)
+                seen = observe(validation, judged, generator, other_sensors=False)
                 held_out = (variant.make_batch or MAKE_BATCH[kind])(seen, generator)
                 settings = FitSettings(steps=options.steps, seed=seed,
                                        loader_workers=options.loader_workers)

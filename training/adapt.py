@@ -17,7 +17,6 @@ from depthface_ros import FaceEstimator
 from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimator import EstimatorConfig
-from depthface_ros.face_model import FaceModel
 from depthface_ros.progress import progress
 from depthface_ros.recordings import Frame, Recording, open_recording
 from training.adaptation import METHODS
@@ -147,7 +146,7 @@ def typical_crops(source: Windows, make_batch) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     index = torch.nonzero(source.is_face)[:, 0]
     index = index[torch.randint(len(index), (TYPICAL,), generator=generator)]
-    return make_batch(observe(source, index, FaceModel.load(), generator), generator)['crop']
+    return make_batch(observe(source, index, generator), generator)['crop']
 
 
 def write_models(models: Path, out: Path, name: str, network: torch.nn.Module,

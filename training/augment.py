@@ -15,7 +15,7 @@ from torch import Tensor
 
 from depthface_ros.camera import Intrinsics
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, shape_crop
-from depthface_ros.face_model import FaceModel
+from depthface_ros.mirror import mirrored_expression, mirrored_offsets
 from depthface_ros.rotations import homogeneous
 from training.pool import Windows
 from training.synthesis.sensors import simulate
@@ -37,7 +37,7 @@ class Observation:
     is_face: Tensor  # (B,) 1 where enough of a face is in view to tell its pose
 
 
-def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.Generator,
+def observe(windows: Windows, index: Tensor, generator: torch.Generator,
             other_sensors: bool = True) -> Observation:
     """Mirror half of the windows `index` (B,) and look at them through sensors of their families.
 
@@ -57,11 +57,9 @@ def observe(windows: Windows, index: Tensor, model: FaceModel, generator: torch.
     flip_face = pose.new_tensor([1., -1., 1., 1.])[None, :]
     pose = torch.where(mirrored[:, None, None], flip_camera * pose * flip_face, pose)
     offsets = windows.offsets[index].float()
-    swapped = offsets[:, torch.tensor(model.mirror, dtype=torch.long, device=index.device)] * flip_face[0, :3]
-    offsets = torch.where(mirrored[:, None, None], swapped, offsets)
+    offsets = torch.where(mirrored[:, None, None], mirrored_offsets(offsets), offsets)
     expression = windows.expression[index].float()
-    swapped = expression[:, torch.tensor(model.expression_mirror, dtype=torch.long, device=index.device)]
-    expression = torch.where(mirrored[:, None], swapped, expression)
+    expression = torch.where(mirrored[:, None], mirrored_expression(expression), expression)
 
     sensors = windows.sensors(index, generator if other_sensors else None)
     noisy = simulate(depth, sensors, windows.fx_native[index], windows.pixel_scale[index],
@@ -133,7 +131,7 @@ def fresh_batch(windows: Windows, among: Tensor, makers: Makers, crops: int, gen
 def crops_of(windows: Windows, index: Tensor, makers: Makers, generator: torch.Generator,
              other_sensors: bool = True) -> dict[str, Tensor]:
     """As :func:`fresh_batch`, of the windows `index` (B,)."""
-    seen = observe(windows, index, FaceModel.load(), generator, other_sensors)
+    seen = observe(windows, index, generator, other_sensors)
     return joined([several(make, seen, generator, count) for make, count in makers])
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from depthface_ros.alignment import Alignment, aligned_triangles, face_modes, onto_modes
 from depthface_ros.camera import Intrinsics
-from depthface_ros.expected_errors import POSE, ExpectedErrors
+from depthface_ros.expected_errors import ExpectedErrors
 from depthface_ros.face_model import FaceModel
 from depthface_ros.faces import Face
+from depthface_ros.mirror import mirrored_corrections
 from depthface_ros.rotations import in_frame
 from training.evaluation.errors import Record, own_words, pose_errors
 from training.synthesis.scene import Head
@@ -24,7 +24,6 @@ WAYS = 6  # in which a surface stands off a face; more told no more
 ITERATIONS = 100
 OUTLIER = 3.0  # sigma, to which larger errors are cut
 EVEN = (0.05, 4.0)  # least and most that a triangle tells, in what one in the middle of them does
-TURNED_BY_MIRROR = np.array([-1, 1, -1, 1, -1, 1])  # a rotation vector, and a shift
 
 
 def networks_alone(face: Face, head: Head, depth: np.ndarray, intrinsics: Intrinsics) -> Record:
@@ -55,10 +54,7 @@ def fit_expected_errors(records: list[Record]) -> ExpectedErrors:
 
 def mixing(errors: np.ndarray) -> np.ndarray:
     """The lower triangular (6 + K, 6 + K) that mixes independent numbers to such errors (N, 6 + K)."""
-    mirrored_modes = face_modes()[:, FaceModel.load().mirror] * np.float32([1, -1, 1])
-    mirror = _onto_modes() @ mirrored_modes.reshape(len(mirrored_modes), -1).T
-    errors = np.concatenate([errors, np.concatenate(
-        [errors[:, :POSE] * TURNED_BY_MIRROR, errors[:, POSE:] @ mirror.T], axis=1)])
+    errors = np.concatenate([errors, errors * mirrored_corrections()])
     limit = OUTLIER * 1.4826 * np.median(np.abs(errors), axis=0)  # of a normal distribution
     errors = np.clip(errors, -limit, limit)
     return np.linalg.cholesky(errors.T @ errors / len(errors) + 1e-6 * np.eye(errors.shape[1]))
@@ -94,10 +90,8 @@ def stand_off(gaps: np.ndarray, weights: np.ndarray, ways: int = WAYS,
 
 def with_mirrored_triangles(values: np.ndarray) -> np.ndarray:
     """Values (N, T) of faces, and as many of their mirror images."""
-    model = FaceModel.load()
-    middles = model.template[aligned_triangles(model)].mean(axis=1)
-    _, mirror = cKDTree(middles).query(middles * [1, -1, 1])
-    return np.concatenate([values, values[:, mirror]])
+    half = values.shape[1] // 2  # of the aligned triangles are the others in a mirror
+    return np.concatenate([values, np.roll(values, half, axis=1)])
 
 
 @cache

@@ -10,6 +10,7 @@ from rich.progress import track
 
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.face_model import FaceModel
+from depthface_ros.mirror import mirrored_offsets
 from training.synthesis.people import PeopleFactory
 
 
@@ -28,8 +29,7 @@ def run(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     offsets = np.stack([people.sample(rng).face_vertices - model.template
                         for _ in track(range(options.people), 'sampling faces')])
-    mirrored = offsets[:, model.mirror] * np.array([1, -1, 1], np.float32)
-    modes, explained = principal_modes(np.concatenate([offsets, mirrored]), options.modes)
+    modes, explained = principal_modes(np.concatenate([offsets, mirrored_offsets(offsets)]), options.modes)
     np.savez_compressed(options.out, modes=modes.astype(np.float16))
     print(f'{options.out}: {options.modes} modes for {100 * explained:.1f} % of the variance, '
           f'{options.out.stat().st_size / 1024:.0f} KiB')

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from depthface_ros.crop import CROP_PIXELS
 from depthface_ros.engines.contract import FINDER_HEIGHT
 from depthface_ros.face_model import FaceModel
-from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES, mirrored_corrections, mirrored_features
+from depthface_ros.mirror import mirrored_corrections
+from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES, mirrored_features
 
 WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 2, 4, 1)

@@ -10,7 +10,6 @@ from roma import special_gramschmidt, rotmat_geodesic_distance
 from torch import Tensor
 
 from depthface_ros.crop import POSE_CROP_SIZE
-from depthface_ros.face_model import FaceModel
 from training.augment import fresh_batch, observe, pose_batch
 from training.fit import fit
 from training.from_onnx import first_weights
@@ -79,11 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     settings = fit_settings(options)
-    model = FaceModel.load()
     training = Windows.load(options.pools / 'windows-train').to(settings.draw_on)
     validation = Windows.load(options.pools / 'windows-validation')
     fixed = torch.Generator().manual_seed(1)
-    held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), model, fixed, other_sensors=False), fixed)
+    held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), fixed, other_sensors=False), fixed)
 
     everything = torch.arange(len(training), device=settings.draw_on)
 

@@ -13,7 +13,6 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from depthface_ros import FaceEstimator
-from depthface_ros.face_model import FaceModel
 from depthface_ros.progress import progress
 from training.adapt import settings, typical_crops, write_models
 from training.augment import Observation, joined, observe, pose_batch, several
@@ -146,11 +145,11 @@ def labels_in_face_frame(seen: Sightings, head_from_face: np.ndarray) -> np.ndar
 def finetune_pose(network: HeadPoseNet, source: Windows, labelled: Observation,
                   options: argparse.Namespace) -> HeadPoseNet:
     """Batches are half source, half labelled frames, so that nothing is forgotten."""
-    model, everything = FaceModel.load(), torch.arange(len(source))
+    everything = torch.arange(len(source))
     windows = max(1, options.batch // CROPS)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        rendered = observe(source, source.draw(everything, windows, generator), model, generator)
+        rendered = observe(source, source.draw(everything, windows, generator), generator)
         real = take(labelled, torch.randint(len(labelled.is_face), (windows,),
                                             generator=generator))
         return joined([several(pose_batch, seen, generator, CROPS) for seen in (rendered, real)])

@@ -84,7 +84,7 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
     samples: list[dict[str, np.ndarray]] = []
     for _ in range(options.looks):
         for index in faces.split(WINDOWS_AT_ONCE):
-            seen = observe(windows, index, estimator.face_model, generator, other_sensors=split == 'train')
+            seen = observe(windows, index, generator, other_sensors=split == 'train')
             centre = seen.camera_from_face.new_tensor(HEAD_CENTRE_FACE).expand(len(index), 1, 3)
             centre = transform(seen.camera_from_face, centre)[:, 0]
             centre += JITTER_M * torch.randn(centre.shape, generator=generator)

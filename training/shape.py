@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     makers = shape_makers(pose_network(options.runs, settings.draw_on))
     fixed = torch.Generator().manual_seed(1)
     held_out_index = torch.nonzero(validation.is_face)[:512, 0]
-    held_out = shape_batch(observe(validation, held_out_index, model, fixed, other_sensors=False), fixed)
+    held_out = shape_batch(observe(validation, held_out_index, fixed, other_sensors=False), fixed)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         return fresh_batch(training, faces, makers, options.batch // settings.parts, generator)
