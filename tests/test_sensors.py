@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+cv2 = pytest.importorskip('cv2')
 torch = pytest.importorskip('torch')
 
 from training.synthesis.cameras import (  # noqa: E402
@@ -157,6 +158,52 @@ def test_lateral_effects_shrink_when_the_rendering_is_coarser_than_the_sensor():
              for scale in (1.0, 2.0)]
     assert grown[0] == pytest.approx(1, abs=0.05)
     assert grown[1] == pytest.approx(0.5, abs=0.15)
+
+
+def ball(distance, focal, radius=0.1, background=2.0, shape=(240, 320)):
+    """Depth (H, W) m of a ball as large as a head before a wall."""
+    v, u = np.indices(shape)
+    a = (((u - (shape[1] - 1) / 2) ** 2 + (v - (shape[0] - 1) / 2) ** 2) / focal ** 2 + 1)
+    root = distance ** 2 - a * (distance ** 2 - radius ** 2)
+    return np.where(root > 0, (distance - np.sqrt(root.clip(0))) / a, background)
+
+
+def block_matched(depth, focal, baseline, window):
+    """Depth (H, W) m as OpenCV's block matcher finds it if a random pattern is on the surface."""
+    rng = np.random.default_rng(0)
+    right, unseen = (cv2.GaussianBlur(rng.normal(128, 150, depth.shape).astype(np.float32), (0, 0), 1)
+                     for _ in range(2))
+    v, u = np.indices(depth.shape, np.float32)
+    u_right = (u - focal * baseline / depth).astype(np.float32)
+    lowest_after = np.minimum.accumulate(u_right[:, ::-1], axis=1)[:, ::-1]
+    covered = np.pad(u_right[:, :-1] >= lowest_after[:, 1:], ((0, 0), (0, 1)))
+    left = np.where(covered, unseen, cv2.remap(right, u_right, v, cv2.INTER_CUBIC))
+    matcher = cv2.StereoBM_create(64, window)
+    matcher.setTextureThreshold(0)
+    matcher.setUniquenessRatio(5)
+    disparity = matcher.compute(*(image.clip(0, 255).astype(np.uint8) for image in (left, right)))
+    return focal * baseline * 16 / np.where(disparity > 0, disparity, np.inf)
+
+
+@pytest.mark.parametrize('distance, focal, baseline', [
+    (0.6, 425, 0.05), (0.8, 425, 0.05), (1.0, 425, 0.095), (1.0, 610, 0.055)])
+def test_foreground_grows_over_its_edges_and_not_on_slopes_as_by_block_matching(
+        distance, focal, baseline):
+    clean = ball(distance, focal)
+    slope = np.hypot(*np.gradient(clean))  # metres a pixel
+    is_ball = clean < 1.9
+    steep = cv2.erode(is_ball.astype(np.uint8), np.ones((9, 9))) * slope * focal / clean > 0.7
+    sensor = Sensor(fattening=1.5, incidence_limit=2.0, depth_unit=1e-6)
+    for seen, least, most in ((block_matched(clean, focal, baseline, window=9)[None], 1.4, 4.0),
+                              (measure([clean] * 16, sensor, focal), 1.5, 1.5 * math.sqrt(2))):
+        near = steep & (np.abs(seen - clean) < 0.1)
+        assert near.mean() > 0.95 * steep.mean()
+        pixels_outwards = (clean - seen)[near] / np.broadcast_to(slope, seen.shape)[near]
+        assert abs(np.median(pixels_outwards)) < 0.25
+        grown = (seen > 0) & (seen < (distance + 2) / 2)
+        radius, before = (math.sqrt(share * clean.size / math.pi)
+                          for share in (grown.mean(), is_ball.mean()))
+        assert least < radius - before < most
 
 
 def test_range_limits_offset_and_bias():

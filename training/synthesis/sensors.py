@@ -46,7 +46,7 @@ class Sensor(NamedTuple):
     disparity_step: float = 0.0  # px; 0: not quantised
     depth_unit: float = 0.001  # m
     incidence_limit: float = 1.4  # rad, beyond which surfaces vanish
-    fattening: float = 0.0  # px by which foreground grows
+    fattening: float = 0.0  # px by which foreground grows over what lies behind its edges
     edge_jump: float = 0.04  # m between neighbours that make an edge
     edge_drop: float = 0.0  # share of edge pixels without a measurement
     speckle: float = 0.0  # share of single pixels without a measurement at 1 m, growing with z^2
@@ -137,15 +137,15 @@ def _measured(depth_clean, sensor: SensorBatch, fx_native, scale, chance: Chance
     if hair is not None:  # locks finer than the hair that was rendered
         clean = torch.where(hair, clean + HAIR_ROUGHNESS * chance.roughness * chance.locks, clean)
     slopes = surface_slopes(clean)
+    slope = slopes[0].abs() + slopes[1].abs()  # between a plane's pixel and its farthest neighbour
     incidence = incidence_angle(clean, slopes, fx_native / scale, centre)
     lost = _shadow(clean, sensor.baseline * fx_native / scale)
 
     z = clean
     if chance.fattened is not None:
-        z = _fatten(z, sensor.fattening / scale, chance.fattened)
+        z = _fatten(z, slope, sensor.edge_jump, sensor.fattening / scale, chance.fattened)
     near, far = _extremes(z)
-    # a plane spans twice its slopes over three pixels: more than that is an edge
-    edge = far - near - 2 * (slopes[0].abs() + slopes[1].abs()) > sensor.edge_jump
+    edge = far - near - 2 * slope > sensor.edge_jump
     smoothing = torch.where(edge, 0, sensor.smoothing / scale.clamp(min=1))
     z = torch.lerp(z, _box_mean(z), smoothing)
     z = _resample(z, sensor.lateral / scale, chance)
@@ -239,11 +239,17 @@ def _any_fattens(sensor) -> bool:
     return bool((sensor.fattening > 0).any())
 
 
-def _fatten(z, radius, smooth):
-    """Let foreground grow by a radius (B, 1, 1) of 0 to 2 pixels: by whole pixels in places."""
+def _fatten(z, slope, edge_jump, radius, smooth):
+    """Let foreground grow over its edges by a radius (B, 1, 1) of 0 to 2 pixels: by whole pixels in places.
+
+    A window of a stereo matcher that lies across an edge takes the foreground for all of it. On a
+    slope it finds its middle, so what only leans away stays where it is.
+    """
     where = torch.special.ndtr(smooth)  # uniform in 0..1, alike among neighbours
     for ring in (0, 1):
-        z = torch.where(where < radius - ring, _extremes(z)[0], z)
+        near, _ = _extremes(z)
+        behind = z - near - slope > edge_jump
+        z = torch.where(behind & (where < radius - ring), near, z)
     return z
 
 
