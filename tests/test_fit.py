@@ -68,6 +68,31 @@ def test_a_linear_map_is_learnt(tmp_path):
     torch.testing.assert_close(network.weight.detach(), torch.tensor([[1., -2., 3., 0.5]]), atol=0.1, rtol=0.1)
 
 
+def normalising():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Unflatten(1, (4, 1, 1)), torch.nn.BatchNorm2d(4), torch.nn.Flatten(),
+                                  torch.nn.Linear(4, 1))
+    network[1].running_mean[:], network[1].running_var[:] = 0.5, 4.
+    return network
+
+
+@pytest.mark.parametrize('keep', [False, True])
+def test_a_network_that_is_trained_on_may_keep_its_statistics(tmp_path, keep):
+    settings = FitSettings(steps=20, learning_rate=0.1, warmup_steps=5, loader_workers=0, keep_statistics=keep)
+    first = {'x': torch.ones(2, 4)}
+    outputs = []
+
+    def watched_loss(model, batch):
+        outputs.append(model(first['x']).detach())
+        return loss(model, batch)
+
+    network = fit(normalising(), make_batch, watched_loss, lambda net: {}, settings, tmp_path, torch.device('cpu'))
+    as_in_use = torch.allclose(outputs[0].float(), normalising().eval()(first['x']), atol=0.02)  # bfloat16
+    kept = network[1].running_mean.eq(0.5).all() and network[1].running_var.eq(4).all()
+    assert as_in_use == keep == bool(kept)
+    assert not torch.equal(network[1].weight, normalising()[1].weight)  # which is still learnt
+
+
 def test_an_interrupted_run_resumes_and_ends_the_same(tmp_path, monkeypatch):
     straight = train(tmp_path / 'straight', 60)
     monkeypatch.setattr('training.fit.SAVE_EVERY_SECONDS', 0.)  # after each step

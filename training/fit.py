@@ -42,6 +42,7 @@ class FitSettings:
     loader_workers: int = 1  # processes; 0 where batches are drawn on a GPU
     draw_on: torch.device = torch.device('cpu')
     compiled: bool = False  # the network's steps, by torch.compile
+    keep_statistics: bool = False  # of batch normalisation, those that training begins with
     seed: int = 0
     report_every: int = 200
 
@@ -120,7 +121,7 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
         while done(state, settings) < 1:
             for group in optimizer.param_groups:
                 group['lr'] = learning_rate(state, settings)
-            model.train()
+            set_training(model, settings.keep_statistics)
             optimizer.zero_grad(set_to_none=True)
             terms: dict[str, Tensor] = {}
             own = settings.parts // parallel.count()
@@ -154,6 +155,14 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
     save()
     parallel.wait()  # for the file, too
     return average.eval()
+
+
+def set_training(model: nn.Module, keep_statistics: bool) -> None:
+    """Let a network train; if so, with batch normalisation as it is in use, a fixed scale and shift."""
+    model.train()
+    for module in model.modules():
+        if keep_statistics and isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def add_gradient(model: nn.Module, part: dict[str, Tensor], loss: Callable, device: torch.device,

@@ -32,6 +32,8 @@ def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -
                         help='processes that draw batches on the CPU')
     parser.add_argument('--compile', action='store_true', help='let torch.compile fuse the steps of the '
                         'network, and of the sensors where a GPU draws the batches')
+    parser.add_argument('--keep-statistics', action='store_true', help='of batch normalisation, those of --start: '
+                        'small batches have others by chance, and disturb a network that had large ones')
     parser.add_argument('--seed', type=int, default=defaults.seed)
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the optimisation')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -47,4 +49,4 @@ def fit_settings(options: argparse.Namespace) -> FitSettings:
     return FitSettings(steps=options.steps, minutes=options.minutes, learning_rate=options.learning_rate,
                        parts=options.parts, loader_workers=0 if on_gpu else options.loader_workers,
                        draw_on=parallel.join(draw_on) if on_gpu else draw_on,
-                       compiled=options.compile, seed=options.seed)
+                       compiled=options.compile, keep_statistics=options.keep_statistics, seed=options.seed)
