@@ -52,7 +52,7 @@ class EstimatorConfig:
     """What counts as a face."""
 
     finder: FinderConfig = field(default_factory=FinderConfig)
-    min_confidence: float = setting(0.8, 'Confidence from which on a head counts as a face.',
+    min_confidence: float = setting(0.7, 'Confidence from which on a head counts as a face.',
                                     0.0, 1.0)
     keep_confidence: float = setting(0.1, 'Confidence from which on a tracked head stays one: '
                                      'less than it took to become one, so nothing flickers.',
