@@ -46,3 +46,6 @@ def test_all_stages_take_what_all_gives_them(preset, monkeypatch):
         *everything.TRAINED}
     assert {given.pools for given in options.values() if hasattr(given, 'pools')} == {Path('pools')}
     assert {given.seed for given in options.values() if hasattr(given, 'seed')} == {3}
+    for name in ('pose', 'shape'):  # the batches of a CPU are too small for other statistics, or larger steps
+        assert options[name].keep_statistics == (preset == 'cpu')
+        assert (options[name].learning_rate < 1e-4) == (preset == 'cpu')

@@ -17,6 +17,8 @@ PRESETS = {
             'shape': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
             'refiner': ['--steps', '10000']},
 }
+# What the cpu's small batches need so that networks which begin as --start's do not forget first.
+TRAINED_ON = ['--keep-statistics', '--learning-rate', '0.00006']
 TRAINED = ('finder', 'pose', 'shape', 'refiner')
 MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads
 
@@ -42,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
     shared = ['--pools', str(options.pools), '--seed', str(options.seed)]
     runs = ['--runs', str(options.runs)]
     trained = [*shared, *runs, *(['--start', str(options.start)] if options.start else [])]
+    gently = TRAINED_ON if options.start and options.preset == 'cpu' else []
 
     def stage(command: str, *arguments: str) -> None:
         """Training is for all processes of a torchrun, anything else for the first; then all go on."""
@@ -58,8 +61,8 @@ def run(options: argparse.Namespace) -> None:
     stage('render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
           '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
           '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
-    stage('pose', *trained, *preset['pose'])
-    stage('shape', *trained, *preset['shape'])
+    stage('pose', *trained, *preset['pose'], *gently)
+    stage('shape', *trained, *preset['shape'], *gently)
     stage('export', *runs, '--networks', 'head_finder', 'head_pose', 'face_shape')
     stage('quantise', *people, '--seed', str(options.seed))
     # The refiner learns from faces as they are aligned, so after it is known how to; then errors are
