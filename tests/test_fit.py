@@ -79,15 +79,14 @@ def normalising():
 @pytest.mark.parametrize('keep', [False, True])
 def test_a_network_that_is_trained_on_may_keep_its_statistics(tmp_path, keep):
     settings = FitSettings(steps=20, learning_rate=0.1, warmup_steps=5, loader_workers=0, keep_statistics=keep)
-    first = {'x': torch.ones(2, 4)}
-    outputs = []
+    ones, outputs = torch.ones(2, 4), []
 
     def watched_loss(model, batch):
-        outputs.append(model(first['x']).detach())
+        outputs.append(model(ones).detach())
         return loss(model, batch)
 
     network = fit(normalising(), make_batch, watched_loss, lambda net: {}, settings, tmp_path, torch.device('cpu'))
-    as_in_use = torch.allclose(outputs[0].float(), normalising().eval()(first['x']), atol=0.02)  # bfloat16
+    as_in_use = torch.allclose(outputs[0].float(), normalising().eval()(ones), atol=0.02)  # bfloat16
     kept = network[1].running_mean.eq(0.5).all() and network[1].running_var.eq(4).all()
     assert as_in_use == keep == bool(kept)
     assert not torch.equal(network[1].weight, normalising()[1].weight)  # which is still learnt

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-# What each stage gets, by the machine: `cpu` is two cores for about 90 minutes in all.
+# What each stage gets, by the machine: `cpu` is two cores for about 90 minutes in all. `started` is what pose
+# and shape network get besides if they begin as those of --start, so that small batches make them forget nothing.
 PRESETS = {
     'cpu': {'scenes': 20_480, 'finder': ['--steps', '6000', '--batch', '32'],
             'pose': ['--steps', '10000', '--batch', '64'],
             'shape': ['--steps', '7000', '--batch', '64', '--learning-rate', '0.0015'],
-            'refiner': []},
+            'refiner': [], 'started': ['--keep-statistics', '--learning-rate', '0.00006']},
     'gpu': {'scenes': 65_536,
             'finder': ['--steps', '20000', '--batch', '64'],
             'pose': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
             'shape': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
-            'refiner': ['--steps', '10000']},
+            'refiner': ['--steps', '10000'], 'started': []},
 }
-# What the cpu's small batches need so that networks which begin as --start's do not forget first.
-TRAINED_ON = ['--keep-statistics', '--learning-rate', '0.00006']
 TRAINED = ('finder', 'pose', 'shape', 'refiner')
 MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads
 
@@ -44,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     shared = ['--pools', str(options.pools), '--seed', str(options.seed)]
     runs = ['--runs', str(options.runs)]
     trained = [*shared, *runs, *(['--start', str(options.start)] if options.start else [])]
-    gently = TRAINED_ON if options.start and options.preset == 'cpu' else []
+    started = preset['started'] if options.start else []
 
     def stage(command: str, *arguments: str) -> None:
         """Training is for all processes of a torchrun, anything else for the first; then all go on."""
@@ -61,8 +60,8 @@ def run(options: argparse.Namespace) -> None:
     stage('render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
           '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
           '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
-    stage('pose', *trained, *preset['pose'], *gently)
-    stage('shape', *trained, *preset['shape'], *gently)
+    stage('pose', *trained, *preset['pose'], *started)
+    stage('shape', *trained, *preset['shape'], *started)
     stage('export', *runs, '--networks', 'head_finder', 'head_pose', 'face_shape')
     stage('quantise', *people, '--seed', str(options.seed))
     # The refiner learns from faces as they are aligned, so after it is known how to; then errors are

@@ -160,9 +160,10 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
 def set_training(model: nn.Module, keep_statistics: bool) -> None:
     """Let a network train; if so, with batch normalisation as it is in use, a fixed scale and shift."""
     model.train()
-    for module in model.modules():
-        if keep_statistics and isinstance(module, nn.BatchNorm2d):
-            module.eval()
+    if keep_statistics:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
 
 def add_gradient(model: nn.Module, part: dict[str, Tensor], loss: Callable, device: torch.device,

@@ -137,15 +137,15 @@ def _measured(depth_clean, sensor: SensorBatch, fx_native, scale, chance: Chance
     if hair is not None:  # locks finer than the hair that was rendered
         clean = torch.where(hair, clean + HAIR_ROUGHNESS * chance.roughness * chance.locks, clean)
     slopes = surface_slopes(clean)
-    slope = slopes[0].abs() + slopes[1].abs()  # between a plane's pixel and its farthest neighbour
+    fall = slopes[0].abs() + slopes[1].abs()  # m, from a plane's pixel to the farthest of its neighbours
     incidence = incidence_angle(clean, slopes, fx_native / scale, centre)
     lost = _shadow(clean, sensor.baseline * fx_native / scale)
 
     z = clean
     if chance.fattened is not None:
-        z = _fatten(z, slope, sensor.edge_jump, sensor.fattening / scale, chance.fattened)
+        z = _fatten(z, fall, sensor.edge_jump, sensor.fattening / scale, chance.fattened)
     near, far = _extremes(z)
-    edge = far - near - 2 * slope > sensor.edge_jump
+    edge = far - near - 2 * fall > sensor.edge_jump
     smoothing = torch.where(edge, 0, sensor.smoothing / scale.clamp(min=1))
     z = torch.lerp(z, _box_mean(z), smoothing)
     z = _resample(z, sensor.lateral / scale, chance)
@@ -239,7 +239,7 @@ def _any_fattens(sensor) -> bool:
     return bool((sensor.fattening > 0).any())
 
 
-def _fatten(z, slope, edge_jump, radius, smooth):
+def _fatten(z, fall, edge_jump, radius, smooth):
     """Let foreground grow over its edges by a radius (B, 1, 1) of 0 to 2 pixels: by whole pixels in places.
 
     A window of a stereo matcher that lies across an edge takes the foreground for all of it. On a
@@ -248,7 +248,7 @@ def _fatten(z, slope, edge_jump, radius, smooth):
     where = torch.special.ndtr(smooth)  # uniform in 0..1, alike among neighbours
     for ring in (0, 1):
         near, _ = _extremes(z)
-        behind = z - near - slope > edge_jump
+        behind = z - near - fall > edge_jump
         z = torch.where(behind & (where < radius - ring), near, z)
     return z
 
