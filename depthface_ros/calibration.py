@@ -16,7 +16,7 @@ SMALLEST = 1e-4  # a probability nearer to 0 or 1 counts as this near
 class Calibration:
     """How confidences and errors follow from what networks say; by default they say it right."""
 
-    rotation_scale: float = 1.0  # sigma = scale * s ** power, of the pose network's s in rad
+    rotation_scale: float = 1.0  # sigma = scale * s ** power, of the refiner's s in rad
     rotation_power: float = 1.0
     position_scale: float = 1.0  # the same in m
     position_power: float = 1.0
@@ -47,7 +47,7 @@ class Calibration:
         (folder / CALIBRATION_FILE).write_text(json.dumps(asdict(self) | notes, indent=2) + '\n')
 
     def std(self, rotation_std: np.ndarray, position_std: np.ndarray) -> tuple[np.ndarray, ...]:
-        """One sigma of results, rad and m (N,) each, from what the pose network says of its own."""
+        """One sigma of results, rad and m (N,) each, from what the refiner says of its own."""
         return (self.rotation_scale * rotation_std ** self.rotation_power,
                 self.position_scale * position_std ** self.position_power)
 

@@ -59,8 +59,10 @@ class EstimatorConfig:
                                      0.0, 1.0)
     sure_confidence: float = setting(0.98, 'Confidence below which a head is looked at from other '
                                      'sides before it counts as a face; 0: none is.', 0.0, 1.0)
-    max_rotation_std: float = setting(0.25, 'Radians; a pose that the network is less sure of '
-                                      'counts as none.', 0.0, 10.0)
+    max_rotation_std: float = setting(0.08, 'Radians, one sigma about each axis, up to which a '
+                                      'rotation is sure enough to tell.', 0.0, 10.0)
+    keep_rotation_std: float = setting(0.12, 'The same of heads that are tracked: more than it '
+                                       'took to become a face, so nothing flickers.', 0.0, 10.0)
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
                                   'head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
@@ -103,9 +105,9 @@ class FaceEstimator:
         self._constant = constant = engine.constant if self._on_device else np.asarray
         self._template = constant(self.face_model.template)
         triangles, modes = aligned_triangles(self.face_model), face_modes()
-        self._align = Alignment(
-            constant(triangles), constant(modes), config.alignment,
-            ExpectedErrors.load(models_folder, len(modes), len(triangles)))
+        self._expected = ExpectedErrors.load(models_folder, len(modes), len(triangles))
+        self._align = Alignment(constant(triangles), constant(modes), config.alignment,
+                                self._expected)
         # it knows only what an alignment of all modes leaves
         self._refines = (config.refine and config.alignment.steps > 0
                          and config.alignment.modes >= len(modes))
@@ -139,17 +141,19 @@ class FaceEstimator:
         if not len(faces):
             return []
         camera_from_face, confidence, rotation_std, position_std = poses.of(faces)
-        camera_from_face, vertices, expression = self._compute(
+        camera_from_face, vertices, expression, rotation_std, position_std = self._compute(
             self._shape_stage, depth, intrinsics, (camera_from_face, rotation_std, position_std),
             lap)
-        rotation_std, position_std = self.calibration.std(rotation_std, position_std)
+        known = self.calibration if self._refines else self._expected
+        rotation_std, position_std = known.std(rotation_std, position_std)
         if self._on_device:
             lap('alignment')  # and what comes before and after it
 
         return [Face(camera_from_face[i], vertices[i], expression[i],
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]),
                      float(heads.heat[head]))
-                for i, head in enumerate(faces)]
+                for i, head in enumerate(faces)
+                if rotation_std[i] <= self._most_doubt(tracked=heads.tracked[head])]
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> Heads:
         """The heads in a depth image, hottest first; image and errors as for a call."""
@@ -206,11 +210,12 @@ class FaceEstimator:
         lap('alignment')
         camera_from_face, vertices_face = aligned[:2]
         if self._refines:
-            camera_from_face, vertices_face, expression = self._refine(
+            camera_from_face, vertices_face, expression, rotation_std, position_std = self._refine(
                 depth, intrinsics, aligned, expression, rotation_std, position_std)
             lap('refiner')
         vertices = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
-        return camera_from_face, vertices + camera_from_face[:, None, :3, 3], expression
+        vertices = vertices + camera_from_face[:, None, :3, 3]
+        return camera_from_face, vertices, expression, rotation_std, position_std
 
     def _see_shape(self, crops, mirrored: bool):
         """What the shape network says of crops: offsets, expression and residual."""
@@ -219,18 +224,20 @@ class FaceEstimator:
         return mirrored_shape(self.engine.run('face_shape', mirrored_crops(crops)))
 
     def _refine(self, depth, intrinsics, aligned: Aligned, expression, rotation_std, position_std):
-        """Poses, vertices in the face frame and expressions, after a look at what is left over."""
+        """Poses, vertices in the face frame, expressions and sigmas, after a look at what is left."""
+        xp = namespace(expression)
         left = self._align.gaps(depth, intrinsics, *aligned[:2], REACH)
         answer = self.engine.run('face_refiner', self._refinement.features(
             *left, aligned, expression, rotation_std, position_std))
-        return *self._refinement.refined(aligned, answer['correction']), answer['expression']
+        std = xp.exp(0.5 * answer['log_variance'])
+        return (*self._refinement.refined(aligned, answer['correction']), answer['expression'],
+                std[:, 0], std[:, 1])
 
     def _seek_poses(self, depth, intrinsics, heads: Heads, lap) -> Poses:
         """The poses of heads, after as many looks as each of them takes, with calibrated confidence."""
         look, config = partial(self._predict_poses, depth, intrinsics, lap), self.config
         poses = look(heads.centres)
-        look_again(look, poses, heads.centres, config.recentre, config.upright,
-                   config.max_rotation_std)
+        look_again(look, poses, heads.centres, config.recentre, config.upright)
         confidence = self._confidence(poses, heads)
         ask_for_second_opinions(look, poses, (confidence >= self._least(tracked=True))
                                 & (confidence < config.sure_confidence))
@@ -266,12 +273,16 @@ class FaceEstimator:
         least = self.config.min_confidence
         return np.where(tracked, min(least, self.config.keep_confidence), least)
 
+    def _most_doubt(self, tracked: bool) -> float:
+        """The sigma of rotation, rad, up to which a face is told of."""
+        most = self.config.max_rotation_std
+        return max(most, self.config.keep_rotation_std) if tracked else most
+
     def _accept(self, poses: Poses, tracked: np.ndarray) -> np.ndarray:
         """Indices of the poses that are faces, most confident first, each face once."""
         face_centres = points_camera(poses.camera_from_face, FACE_CENTRE_FACE)
         good = (np.isfinite(poses.camera_from_face).all(axis=(1, 2))
                 & (poses.confidence >= self._least(tracked))
-                & (poses.rotation_std <= self.config.max_rotation_std)
                 & (face_centres[:, 2] > MIN_DEPTH))
         order = np.argsort(-poses.confidence, kind='stable')
         order = order[good[order]]

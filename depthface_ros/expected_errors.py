@@ -39,6 +39,12 @@ class ExpectedErrors:
         return cls(np.diag(size), np.zeros((0, triangles), np.float32),
                    np.ones(triangles, np.float32))
 
+    def std(self, rotation_std, position_std):
+        """One sigma of poses before alignment, rad and m (N,) each, from the pose network's."""
+        rotation, position = np.sqrt(np.square(self.of_predictions[:POSE]).sum(axis=1)
+                                     .reshape(2, 3).mean(axis=1)).tolist()
+        return rotation * rotation_std, position * position_std
+
     @classmethod
     def load(cls, folder: Path, modes: int, triangles: int) -> ExpectedErrors:
         """What a folder of networks holds for K modes and T triangles; `independent` without.

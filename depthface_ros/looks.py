@@ -12,7 +12,7 @@ from depthface_ros.poses import Poses, averaged
 
 MOST_LOOKS = 4  # at a head; more than two only while the pose network is not
 SURE = 0.9  # that there is a face
-HOPELESS = 3.0  # times the largest doubt of a face: so doubtful a head is not looked at again
+HOPELESS = 0.75  # rad, one sigma of rotation, from which on a head is not looked at again
 # A second opinion on a head: rolled by so much (rad), and the mirror image or not.
 OTHER_VIEWS = ((0.25, False), (-0.25, False), (0.25, True), (-0.25, True))
 
@@ -21,7 +21,7 @@ Look = Callable[..., Poses]
 
 
 def look_again(look: Look, poses: Poses, head_centres: np.ndarray, recentre: float,
-               upright: float, max_rotation_std: float) -> None:
+               upright: float) -> None:
     """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
 
     The new crop has the head in its middle and upright, if the last look was right; the network
@@ -30,14 +30,13 @@ def look_again(look: Look, poses: Poses, head_centres: np.ndarray, recentre: flo
 
     :param head_centres: (N, 3) metres, camera frame: the middles of the crops, which were upright.
     :param recentre: metres, and `upright`, radians, that a head may be off.
-    :param max_rotation_std: radians, of a face.
     """
     middle, roll_seen = head_centres.copy(), np.zeros(len(head_centres), np.float32)
     for already in range(MOST_LOOKS - 1):
         centres, roll = _centres_and_roll(poses)
         off = np.linalg.norm(centres - middle, axis=1)
         again = (off > recentre) | (np.abs(roll - roll_seen) > upright)
-        again &= poses.rotation_std <= HOPELESS * max_rotation_std
+        again &= poses.rotation_std <= HOPELESS
         again &= np.isfinite(off) & (centres[:, 2] > MIN_DEPTH)
         if already:
             again &= poses.confidence < SURE

@@ -22,7 +22,8 @@ from depthface_ros.rotations import compose, rotation_from_vector
 # of what was expected; the shape, in modes; where the camera is; what the networks said.
 TRIANGLES, MODES, EXPRESSIONS = 632, 30, 52
 LOG_DISTANCE = 2 * TRIANGLES + (POSE + MODES) + MODES + 3  # where the log of metres stands
-FEATURES = LOG_DISTANCE + 1 + 2 + EXPRESSIONS
+LOG_STDS = slice(LOG_DISTANCE + 1, LOG_DISTANCE + 3)  # where those of the pose network do
+FEATURES = LOG_STDS.stop + EXPRESSIONS
 REACH = 0.008  # m along the ray, at which a point counts a quarter: more than a smile moves a cheek
 # What makes features of order one, and from where on they say no more.
 GAP, MOST_GAPS = 0.004, 3.0  # m, and times as much

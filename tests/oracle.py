@@ -7,9 +7,14 @@ import numpy as np
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.alignment import AlignmentConfig
 from depthface_ros.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, rounded
+from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimator import CENTRE_STEP, EstimatorConfig
+from depthface_ros.expected_errors import ExpectedErrors
+from depthface_ros.refinement import MODES, TRIANGLES
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
+# of a pose network's errors, what is left where nothing is aligned: spheres are no faces
+UNALIGNED = ExpectedErrors.load(MODELS_FOLDER, MODES, TRIANGLES)
 FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)  # a face that looks into the camera
 
 
@@ -85,11 +90,12 @@ class Oracle:
         return np.linalg.inv(own[best][1][0].astype(np.float64)) @ self.poses[best]
 
 
-def estimator_of(poses, shape_looks=1, sure_confidence=0.0, **answers):
+def estimator_of(poses, shape_looks=1, sure_confidence=0.0, max_rotation_std=1.0, **answers):
     """Without second opinions: of a crop that is rolled or mirrored the oracle knows nothing."""
     oracle = Oracle(poses, **answers)
     # the heads here are spheres, so there is nothing to lay a face's mesh on
     estimator = FaceEstimator(oracle, EstimatorConfig(
-        shape_looks=shape_looks, sure_confidence=sure_confidence, alignment=AlignmentConfig(steps=0)))
+        shape_looks=shape_looks, sure_confidence=sure_confidence, max_rotation_std=max_rotation_std,
+        alignment=AlignmentConfig(steps=0)))
     oracle.template, oracle.depth = estimator.face_model.template, draw_heads(poses)
     return estimator, oracle.depth

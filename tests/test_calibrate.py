@@ -6,7 +6,8 @@ import pytest
 pytest.importorskip('torch')
 
 from depthface_ros.calibration import Calibration  # noqa: E402
-from training.calibrate import fit_agreement, fit_calibration, fit_std, told_anew  # noqa: E402
+from training.calibrate import (  # noqa: E402
+    fit_agreement, fit_confidence, fit_std, fit_stds, said, told_anew)
 from training.evaluation.figures import within_sigma  # noqa: E402
 
 
@@ -64,8 +65,10 @@ def test_the_sigma_of_normal_errors_is_found(scale, power):
 def test_bold_and_timid_networks_are_set_right():
     rng = np.random.default_rng(2)
     records = draw_records(rng, 400, rotation_error=2.0, position_error=0.4)
-    calibration = fit_calibration(records)
-    told = [told_anew(record, calibration) for record in records if record['real']]
+    faces = [record for record in records if record['real']]
+    calibration = fit_stds(faces, Calibration(bias=0.3))
+    assert calibration.bias == 0.3
+    told = [told_anew(record, calibration) for record in faces]
     for shares in within_sigma(told).values():
         for aim, (value, _) in zip((68.27, 95.45), shares.values()):
             assert abs(value - aim) < 6
@@ -81,16 +84,15 @@ def test_errors_with_heavy_tails_are_met_in_the_middle():
 
 def test_too_few_places_are_refused():
     with pytest.raises(ValueError, match='10 faces and 10 other places'):
-        fit_calibration(draw_records(np.random.default_rng(4), 10))
+        fit_confidence(draw_records(np.random.default_rng(4), 10))
 
 
 def test_a_place_is_a_face_as_often_as_its_confidence_says():
     rng = np.random.default_rng(5)
     records = draw_records(rng, 1500)
-    calibration = fit_calibration(records)
-    told = [told_anew(record, calibration) for record in records]
-    confidence = np.array([record['confidence'] for record in told])
-    real = np.array([record['real'] for record in told])
+    calibration = fit_confidence(records)
+    confidence = calibration.confidence(*said(records))
+    real = np.array([record['real'] for record in records])
     assert isinstance(calibration, Calibration)
     for low, high in ((0.1, 0.5), (0.5, 0.9)):
         bin_ = (confidence > low) & (confidence < high)

@@ -10,7 +10,7 @@ from depthface_ros.calibration import Calibration
 from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.faces import Heads
 from depthface_ros.rotations import in_frame
-from oracle import CAMERA, estimator_of, head_centre, head_pose
+from oracle import CAMERA, UNALIGNED, estimator_of, head_centre, head_pose
 
 
 def sorted_poses(faces):
@@ -23,8 +23,7 @@ def test_heads_anywhere_in_the_image_get_the_pose_that_the_networks_meant():
     faces = estimator(depth, CAMERA)
     np.testing.assert_allclose(sorted_poses(faces), poses, atol=2e-5)
     for face in faces:
-        np.testing.assert_allclose(face.rotation_std, 0.05, rtol=1e-5)
-        np.testing.assert_allclose(face.position_std, 0.004, rtol=1e-5)
+        np.testing.assert_allclose((face.rotation_std, face.position_std), UNALIGNED.std(0.05, 0.004), rtol=1e-5)
         assert 0.5 < face.confidence < 0.9 and face.expression.shape == (52,)
 
 
@@ -87,8 +86,18 @@ def test_heads_that_are_known_need_no_finder():
 
 def test_a_pose_that_is_a_guess_is_no_face():
     estimator, depth = estimator_of([head_pose(0, 0, 1)])
-    config = EstimatorConfig(max_rotation_std=0.04)
+    config = EstimatorConfig(max_rotation_std=0.9 * UNALIGNED.std(0.05, 0.004)[0], refine=False)
     assert FaceEstimator(estimator.engine, config)(depth, CAMERA) == []
+
+
+def test_a_tracked_head_may_be_doubted_more_before_it_is_no_face():
+    pose = head_pose(0, 0, 1)
+    estimator, depth = estimator_of([pose])
+    centres, (std, _) = head_centre(pose)[None], UNALIGNED.std(0.05, 0.004)
+    for keep, count in ((1.1 * std, 1), (0.9 * std, 0), (0.1 * std, 0)):
+        config = EstimatorConfig(max_rotation_std=0.8 * std, keep_rotation_std=keep, refine=False)
+        assert len(FaceEstimator(estimator.engine, config)(
+            depth, CAMERA, Heads(centres, heat=0.6, tracked=True))) == count
 
 
 def test_two_heads_that_turn_out_to_be_the_same_face_are_one():

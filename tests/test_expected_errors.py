@@ -36,6 +36,16 @@ def test_without_a_file_nothing_goes_with_anything(tmp_path):
     np.testing.assert_array_equal(plain.share, np.ones(5))
 
 
+def test_the_sigmas_of_poses_that_are_not_aligned_are_those_of_their_errors():
+    rng = np.random.default_rng(1)
+    expected = ExpectedErrors(np.tril(rng.normal(size=(8, 8))), np.zeros((0, 5)), np.ones(5))
+    errors = rng.normal(size=(200_000, 8)) @ expected.of_predictions.T
+    rotation, position = expected.std(np.array([0.02, 0.04]), np.array([0.003]))
+    np.testing.assert_allclose(rotation, errors[:, :3].std() * np.array([0.02, 0.04]), rtol=0.01)
+    np.testing.assert_allclose(position, errors[:, 3:6].std() * 0.003, rtol=0.01)
+    assert ExpectedErrors.independent(2, 5).std(0.02, 0.003) == (0.02, 0.003)
+
+
 def test_what_ships_is_of_the_size_that_faces_and_networks_have():
     shipped = ExpectedErrors.load(MODELS_FOLDER, MODES, TRIANGLES)
     assert (MODELS_FOLDER / EXPECTED_ERRORS_FILE).exists()

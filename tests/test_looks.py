@@ -67,7 +67,7 @@ def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, fou
 
 def test_a_head_of_which_the_network_knows_nothing_is_not_looked_at_again():
     pose = head_pose(0.05, 0, 1)
-    estimator, depth = estimator_of([pose])
+    estimator, depth = estimator_of([pose], max_rotation_std=0.1)
     in_the_middle = estimator.engine.head_pose
 
     def head_pose_network(crops):

@@ -17,7 +17,8 @@ from depthface_ros import FaceEstimator  # noqa: E402
 from depthface_ros.engines import MODELS_FOLDER, open_engine  # noqa: E402
 from depthface_ros.estimator import EstimatorConfig  # noqa: E402
 from depthface_ros.mirror import mirrored_corrections  # noqa: E402
-from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES, mirrored_features  # noqa: E402
+from depthface_ros.refinement import (  # noqa: E402
+    EXPRESSIONS, FEATURES, LOG_DISTANCE, LOG_STDS, MODES, POSITION_STD, ROTATION_STD, mirrored_features)
 from training.__main__ import main  # noqa: E402
 from training.augment import rigid  # noqa: E402
 from training.from_onnx import load_onnx  # noqa: E402
@@ -86,7 +87,7 @@ def test_another_face_is_no_sample():
 def test_while_samples_are_gathered_nothing_is_refined():
     engine, frame = Unrefined(open_engine('cpu_fp32')[0]), frame_of(TRUTH)
     (found,), (expected,) = (
-        FaceEstimator(one, EstimatorConfig(refine=refine))(frame.depth, frame.intrinsics)
+        FaceEstimator(one, EstimatorConfig(refine=refine, max_rotation_std=10.))(frame.depth, frame.intrinsics)
         for one, refine in ((engine, True), (open_engine('cpu_fp32')[0], False)))
     np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-6)
     np.testing.assert_allclose(found.expression, expected.expression.clip(0.003, 0.997), atol=1e-5)
@@ -103,12 +104,14 @@ def a_batch(count=6):
 
 def test_an_untrained_refiner_corrects_nothing():
     batch, network = a_batch(), FaceRefinerNet().eval()
-    correction, expression = network(batch['features'].float())
+    correction, expression, log_variance = network(batch['features'].float())
     assert correction.shape == (6, 6 + MODES) and not correction.any()
+    told_before = batch['features'][:, LOG_STDS].float().exp() * torch.tensor([ROTATION_STD, POSITION_STD])
+    torch.testing.assert_close((0.5 * log_variance).exp(), told_before)
     torch.testing.assert_close(expression, batch['features'][:, -EXPRESSIONS:].float())
     figures = refiner_figures(network, batch, RefinerLoss(batch['expression']))
-    for name in ('_deg_median', '_sellion_mm', '_shape_mm', '_posed_mm', '_correlation'):
-        assert figures[name] == pytest.approx(figures[f'{name}_before'])
+    for name in ('_deg_median', '_sellion_mm', '_shape_mm', '_posed_mm', '_doubt', '_correlation'):
+        assert figures[name] == pytest.approx(figures[f'{name}_before'], abs=1e-6)
 
 
 def test_of_a_mirrored_face_the_refiner_says_the_mirrored_thing():
@@ -117,10 +120,11 @@ def test_of_a_mirrored_face_the_refiner_says_the_mirrored_thing():
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     features, (order, signs) = torch.randn(3, FEATURES), map(torch.tensor, mirrored_features())
-    correction, expression = network(features)
-    other_correction, other_expression = network(features[:, order] * signs)
+    correction, expression, log_variance = network(features)
+    other_correction, other_expression, other_log_variance = network(features[:, order] * signs)
     torch.testing.assert_close(other_correction, correction * torch.tensor(mirrored_corrections()))
     torch.testing.assert_close(other_expression, expression[:, MODEL.expression_mirror])
+    torch.testing.assert_close(other_log_variance, log_variance)
     assert (other_correction - correction).abs().max() > 0.01
 
 
@@ -131,7 +135,7 @@ def test_the_right_correction_costs_nothing_and_others_do():
             self.correction = torch.nn.Parameter(correction)
 
         def forward(self, features):
-            return self.correction, features[:, -EXPRESSIONS:]
+            return self.correction, features[:, -EXPRESSIONS:], features[:, LOG_STDS]
 
     batch = a_batch()
     loss = RefinerLoss(batch['expression'])
@@ -142,6 +146,23 @@ def test_the_right_correction_costs_nothing_and_others_do():
     bent = right.clone()
     bent[:, 6] = 1
     assert loss(Says(bent), batch)['shape'] > 1 > terms['shape']
+
+
+def test_how_far_off_a_pose_may_be_is_learnt_and_moves_no_pose():
+    torch.manual_seed(0)
+    batch, size = a_batch(256), 0.5 + 2.5 * torch.rand(256)
+    batch['features'] = torch.zeros(256, FEATURES).half()
+    batch['features'][:, LOG_DISTANCE] = size.half()  # here errors grow with the distance
+    batch['residual'] = 0.02 * size[:, None] * torch.randn(256, 6)
+    network, loss = FaceRefinerNet().eval(), RefinerLoss(batch['expression'])
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss(network, batch)['doubt'].backward()
+        optimizer.step()
+    correction, _, log_variance = network(batch['features'].float())
+    assert not correction.any()
+    np.testing.assert_allclose((0.5 * log_variance).exp().detach(), 0.02 * size[:, None].expand(-1, 2), rtol=0.3)
 
 
 def test_correlation_is_that_of_numpy_and_of_a_constant_it_is_none():
@@ -157,7 +178,8 @@ def test_correlation_is_that_of_numpy_and_of_a_constant_it_is_none():
 def test_the_refiner_that_ships_can_be_trained_on():
     network = load_onnx('face_refiner', MODELS_FOLDER / 'face_refiner.onnx', torch.zeros(2, FEATURES))
     features = np.random.default_rng(0).normal(size=(2, FEATURES)).astype(np.float32)
-    correction, expression = network.eval()(torch.from_numpy(features))
+    correction, expression, log_variance = network.eval()(torch.from_numpy(features))
     answer = open_engine('cpu_fp32')[0].run('face_refiner', features)
     np.testing.assert_allclose(correction.detach(), answer['correction'], atol=1e-5)
     np.testing.assert_allclose(torch.sigmoid(expression).detach(), answer['expression'], atol=1e-5)
+    np.testing.assert_allclose(log_variance.detach(), answer['log_variance'], atol=1e-4)

@@ -2,8 +2,8 @@
 """Set right what the networks say of their own errors, and agree on what is a face.
 
 New frames of the people and cameras of training are looked at, so that an evaluation stays one of
-strangers. First for what the alignment has to expect of the networks; then, with that, for what the
-whole pipeline gets wrong: shape network and alignment make poses better than the pose network knows.
+strangers. First for what is a face, and for what the alignment has to expect of the networks; then,
+with both, for how much the whole pipeline errs where the refiner says that it does.
 """
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from training.expected_errors import fit_expected_errors, networks_alone
 from training.pool import VISIBLE_FACE, add_people_arguments
 from training.synthesis.scene import Head
 
-EVERYTHING = EstimatorConfig(min_confidence=0.0, sure_confidence=1.0, max_rotation_std=np.inf)
-UNALIGNED = replace(EVERYTHING, alignment=AlignmentConfig(steps=0))
+DOUBTFUL_TOO = EstimatorConfig(max_rotation_std=np.inf)
+EVERYWHERE_UNALIGNED = replace(DOUBTFUL_TOO, min_confidence=0.0, sure_confidence=1.0,
+                               alignment=AlignmentConfig(steps=0))
 LEAST = EstimatorConfig().min_confidence  # of what the pipeline takes for a face
 HIDDEN = 0.1  # share of a face in view up to which it is none; up to VISIBLE_FACE nobody can say
 FEWEST_FACES, FEWEST_OTHERS = 40, 5  # to fit to; good networks take little else for a face
@@ -43,32 +44,38 @@ NORMAL = {1: 0.6827, 2: 0.9545}  # share of normal errors within so many sigma
 SLOPES = (0.5, 2.0)  # of the log of true sigmas over the log of those that are told
 
 
-def fit_calibration(records: list[Record]) -> Calibration:
-    """Fit to records of frames in which networks spoke for themselves and all places counted.
+def fit_confidence(places: list[Record]) -> Calibration:
+    """Fit to all places that were found, of which networks spoke for themselves.
 
     :raises ValueError: there are too few faces, or places without one.
     """
-    found = [record for record in records if record['found']]
-    faces = [record for record in found if is_face(record)]
-    places = faces + [record for record in found if is_none(record)]
-    if len(faces) < FEWEST_FACES or len(places) < len(faces) + FEWEST_OTHERS:
-        raise ValueError(f'{len(faces)} faces and {len(places) - len(faces)} other places were '
-                         f'found: expected {FEWEST_FACES} and {FEWEST_OTHERS}; take more '
-                         '--frames, or train the networks')
-    weights = fit_agreement(*said(places), np.arange(len(places)) < len(faces))
-    faces = accepted(faces, weights)
+    faces, others = (list(filter(kind, places)) for kind in (is_face, is_none))
+    if len(faces) < FEWEST_FACES or len(others) < FEWEST_OTHERS:
+        raise ValueError(f'{len(faces)} faces and {len(others)} other places were found: expected '
+                         f'{FEWEST_FACES} and {FEWEST_OTHERS}; take more --frames, or train the networks')
+    return fit_agreement(*said(faces + others), np.arange(len(faces + others)) < len(faces))
+
+
+def fit_stds(faces: list[Record], calibration: Calibration) -> Calibration:
+    """The same calibration with sigmas fitted to faces of the whole pipeline, as the refiner told them.
+
+    :raises ValueError: there are too few.
+    """
+    if len(faces) < FEWEST_FACES:
+        raise ValueError(f'the whole pipeline took {len(faces)} faces for some: expected {FEWEST_FACES}; '
+                         'take more --frames, or train the networks')
     rotation = fit_std(np.radians(column(faces, 'rotation_std_deg')),
                        np.radians([column(faces, f'turn_{axis}_deg') for axis in AXES]).T)
     position = fit_std(column(faces, 'position_std_mm') / 1000,
                        np.array([column(faces, f'shift_{axis}_mm') for axis in AXES]).T / 1000)
-    return replace(weights, rotation_scale=rotation[0], rotation_power=rotation[1],
+    return replace(calibration, rotation_scale=rotation[0], rotation_power=rotation[1],
                    position_scale=position[0], position_power=position[1])
 
 
-def accepted(faces: list[Record], calibration: Calibration) -> list[Record]:
-    """The faces that the pipeline takes for some."""
-    sure = calibration.confidence(*said(faces)) >= LEAST
-    return [face for face, good in zip(faces, sure) if good]
+def accepted(places: list[Record], calibration: Calibration) -> list[Record]:
+    """The places that the pipeline takes for faces."""
+    sure = calibration.confidence(*said(places)) >= LEAST
+    return [place for place, good in zip(places, sure) if good]
 
 
 def said(records: list[Record]) -> tuple[np.ndarray, ...]:
@@ -120,13 +127,10 @@ def fit_std(told: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
 
 
 def told_anew(record: Record, calibration: Calibration) -> Record:
-    """The record of a face after calibration."""
+    """The record of a face with calibrated sigmas."""
     rotation, position = calibration.std(np.radians(record['rotation_std_deg']),
                                          record['position_std_mm'] / 1000)
-    confidence = calibration.confidence(record['heat'], record['confidence'],
-                                        np.radians(record['rotation_std_deg']))
-    return record | {'rotation_std_deg': np.degrees(rotation), 'position_std_mm': 1000 * position,
-                     'confidence': confidence}
+    return record | {'rotation_std_deg': np.degrees(rotation), 'position_std_mm': 1000 * position}
 
 
 def pose_only(face: Face, head: Head, *image) -> Record:
@@ -146,31 +150,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
     (options.models / EXPECTED_ERRORS_FILE).unlink(missing_ok=True)  # of earlier networks
-    trial = Trial(frames, options.models, UNALIGNED, Calibration(), networks_alone)
-    records = trial.records(options.frames, options.workers)
-    faces = [record for record in records if record['found'] and is_face(record)]
-    fit_expected_errors(accepted(faces, fit_calibration(records))).save(options.models)
+    trial = Trial(frames, options.models, EVERYWHERE_UNALIGNED, Calibration(), networks_alone)
+    places = [place for place in trial.records(options.frames, options.workers) if place['found']]
+    confidence = fit_confidence(places)
+    fit_expected_errors(accepted(list(filter(is_face, places)), confidence)).save(options.models)
 
-    trial = Trial(frames, options.models, EVERYTHING, Calibration(), pose_only)
-    records = trial.records(options.frames, options.workers)
-    calibration = fit_calibration(records)
+    trial = Trial(frames, options.models, DOUBTFUL_TOO, confidence, pose_only)
+    faces = [record for record in trial.records(options.frames, options.workers)
+             if record['found'] and is_face(record)]
+    calibration = fit_stds(faces, confidence)
     networks = {name: hashlib.sha256((options.models / f'{name}.onnx').read_bytes()).hexdigest()
                 for name in NETWORKS}
     calibration.save(options.models, frames=options.frames, networks=networks)
-    print_gain(records, calibration)
+    print_gain(places, faces, calibration)
 
 
-def print_gain(records: list[Record], calibration: Calibration) -> None:
+def print_gain(places: list[Record], faces: list[Record], calibration: Calibration) -> None:
     """What was fitted, and what it changes in the frames it was fitted to."""
     print(calibration)
-    found = [record for record in records if record['found']]
-    for title, told in (('before', found), ('after', [told_anew(record, calibration)
-                                                      for record in found])):
-        taken = [record for record in told if record['confidence'] >= LEAST]
-        faces = [record for record in taken if is_face(record)]
+    for title, confidence in (('before', Calibration()), ('after', calibration)):
+        taken = accepted(places, confidence)
+        print(f'{title}: {sum(map(is_face, taken))} of {sum(map(is_face, places))} faces and '
+              f'{sum(map(is_none, taken))} of {sum(map(is_none, places))} other places have a '
+              f'confidence of {LEAST:.2g} or more')
+    for title, told in (('before', faces), ('after', [told_anew(face, calibration) for face in faces])):
         shares = np.array([[share[0] for share in row.values()]
-                           for row in within_sigma(faces).values()])
-        print(f'{title}: {len(faces)} of {sum(map(is_face, found))} faces and '
-              f'{sum(map(is_none, taken))} of {sum(map(is_none, found))} other places have a '
-              f'confidence of {LEAST:.2g} or more; errors within one sigma {shares[:, 0].mean():.1f} %, '
+                           for row in within_sigma(told).values()])
+        print(f'{title}: of {len(faces)} faces, errors within one sigma {shares[:, 0].mean():.1f} %, '
               f'within two {shares[:, 1].mean():.1f} %')

@@ -5,6 +5,8 @@ Batch normalisation folds into the convolutions at export; every spatial size is
 """
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,8 @@ from depthface_ros.crop import CROP_PIXELS
 from depthface_ros.engines.contract import FINDER_HEIGHT
 from depthface_ros.face_model import FaceModel
 from depthface_ros.mirror import mirrored_corrections
-from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES, mirrored_features
+from depthface_ros.refinement import (
+    EXPRESSIONS, FEATURES, LOG_STDS, MODES, POSITION_STD, ROTATION_STD, mirrored_features)
 
 WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 2, 4, 1)
@@ -169,14 +172,15 @@ class FaceShapeNet(nn.Module):
 
 
 class FaceRefinerNet(nn.Module):
-    """What is left after the alignment to a correction of it, and to the expression.
+    """What is left after the alignment to a correction of it, to the expression, and to how sure that is.
 
     The gap at a triangle always means the same place of a face, so no convolution is needed. What
     a smile tells is nothing to a pose: two perceptrons share nothing. Each is asked about the face
-    and about its mirror image, and what it says is averaged: of both it says the same.
+    and about its mirror image, and what it says is averaged: of both it says the same. How far off
+    a corrected pose may be is read off what corrects it, in multiples of what the pose network said.
     """
 
-    outputs = ('correction', 'expression')
+    outputs = ('correction', 'expression', 'log_variance')
     HIDDEN, DROPOUT = 144, 0.3
     # outputs of the last layer are of order one: rotation, rad; translation, m; sigmas of modes
     SCALE = (0.02,) * 3 + (0.003,) * 3 + (0.3,) * MODES
@@ -184,8 +188,10 @@ class FaceRefinerNet(nn.Module):
     def __init__(self):
         super().__init__()
         self.correction, self.expression = (self._perceptron(count) for count in (len(self.SCALE), EXPRESSIONS))
+        self.doubt = self._last(2)
         order, signs = mirrored_features()
-        for name, values in (('scale', self.SCALE), ('mirror', order), ('mirror_signs', signs),
+        for name, values in (('scale', self.SCALE), ('log_std', (math.log(ROTATION_STD), math.log(POSITION_STD))),
+                             ('mirror', order), ('mirror_signs', signs),
                              ('correction_signs', mirrored_corrections()),
                              ('expression_mirror', FaceModel.load().expression_mirror)):
             self.register_buffer(name, torch.as_tensor(values), persistent=False)
@@ -194,22 +200,28 @@ class FaceRefinerNet(nn.Module):
         layers: list[nn.Module] = []
         for inputs in (FEATURES, self.HIDDEN):
             layers += [nn.Linear(inputs, self.HIDDEN), nn.ReLU(), nn.Dropout(self.DROPOUT)]
+        return nn.Sequential(*layers, self._last(outputs))
+
+    def _last(self, outputs: int) -> nn.Linear:
         last = nn.Linear(self.HIDDEN, outputs)
         nn.init.zeros_(last.weight)  # it begins with nothing to correct
         nn.init.zeros_(last.bias)
-        return nn.Sequential(*layers, last)
+        return last
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Corrections (B, 6 + K) and expression logits (B, 52) of features (B, FEATURES).
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Corrections (B, 6 + K), expression logits (B, 52) and log variances (B, 2) of features (B, FEATURES).
 
         For what they are see :mod:`depthface_ros.refinement`.
         """
         with full_precision(features):
             mirrored = features.index_select(1, self.mirror) * self.mirror_signs
-            correction = self.correction(features) + self.correction(mirrored) * self.correction_signs
+            seen, other = self.correction[:-1](features), self.correction[:-1](mirrored)
+            correction = self.correction[-1](seen) + self.correction[-1](other) * self.correction_signs
+            log_variance = 2 * (features[:, LOG_STDS] + self.log_std) + self.doubt(seen + other)
             expression = (self.expression(features)
                           + self.expression(mirrored).index_select(1, self.expression_mirror))
-            return correction * (0.5 * self.scale), features[:, -EXPRESSIONS:] + 0.5 * expression
+            return (correction * (0.5 * self.scale), features[:, -EXPRESSIONS:] + 0.5 * expression,
+                    log_variance)
 
 
 class HeadFinderNet(nn.Module):

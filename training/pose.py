@@ -49,12 +49,17 @@ def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor],
     if not likelihood_alone:
         squared = squared.detach()
     log_variance = log_variance.clamp(-16, 2)
-    likelihood = 0.5 * (squared * torch.exp(-log_variance) + 3 * log_variance)  # 3 axes each
+    likelihood = surprise(squared, log_variance)
     reported = '_' if likelihood_alone else ''
     return {f'{reported}rotation': (face * rotation).sum() / count * 10,
             f'{reported}sellion': (face * distance).sum() / count * 0.05,
             'likelihood': (face[:, None] * likelihood).sum() / count * 0.02,
             'confidence': 0.5 * F.binary_cross_entropy_with_logits(logit[:, 0], face)}
+
+
+def surprise(squared: Tensor, log_variance: Tensor) -> Tensor:
+    """Minus the log likelihood of squared errors, each the sum of three axes of that variance."""
+    return 0.5 * (squared * torch.exp(-log_variance) + 3 * log_variance)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import multiprocessing
 import os
 from dataclasses import replace
@@ -30,7 +31,7 @@ from depthface_ros.estimator import EstimatorConfig
 from depthface_ros.expected_errors import EXPECTED_ERRORS_FILE, POSE
 from depthface_ros.face_model import FaceModel
 from depthface_ros.faces import Face, Heads
-from depthface_ros.refinement import EXPRESSIONS, LOG_DISTANCE, MODES
+from depthface_ros.refinement import EXPRESSIONS, LOG_DISTANCE, LOG_STDS, MODES
 from training import parallel
 from training.augment import Observation, observe, rigid, rigid_inverse, transform
 from training.cascade import JITTER_M, LARGEST_M, LARGEST_RAD
@@ -39,17 +40,19 @@ from training.from_onnx import first_weights
 from training.networks import FaceRefinerNet
 from training.options import add_fit_arguments, fit_settings
 from training.pool import SPLITS, Windows
+from training.pose import surprise
 from training.provenance import note_run
 from training.shape import vertex_distance
 
 BEFORE = ('head_finder', 'head_pose', 'face_shape')  # the networks that it comes after
 # also from some faces that the pipeline would not show
-CONFIG = replace(EstimatorConfig(), min_confidence=0.5)
+CONFIG = replace(EstimatorConfig(), min_confidence=0.5, max_rotation_std=math.inf)
 VERTICES = slice(None, None, 8)  # of a mesh, that say as much as all
 WINDOWS_AT_ONCE = 64
 WEIGHT_DECAY = 0.05
 # weights of a millimetre, a radian and an expression, beside a millimetre of mesh
 SELLION, ROTATION, EXPRESSION = 0.3, 40., 10.
+DOUBT = 1.  # weight of how unlikely a pose error is
 NEAREST = 0.4  # m; nearer than that a face weighs no more
 RAREST = 0.08  # standard deviation of an expression, below which it weighs no more
 
@@ -65,7 +68,8 @@ class Unrefined:
             return self._engine.run(network, array)
         self.features = array
         return {'correction': np.zeros((len(array), POSE + MODES), np.float32),
-                'expression': 1 / (1 + np.exp(-array[:, -EXPRESSIONS:]))}
+                'expression': 1 / (1 + np.exp(-array[:, -EXPRESSIONS:])),
+                'log_variance': np.zeros((len(array), 2), np.float32)}
 
 
 def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
@@ -132,7 +136,7 @@ def samples_of(options: argparse.Namespace, folder: Path, split: str) -> dict[st
 
 
 class RefinerLoss:
-    """Vertex errors in mm with and without the pose, pose, and expression."""
+    """Vertex errors in mm with and without the pose, pose and how far off it is told to be, and expression."""
 
     def __init__(self, expression: Tensor):
         """:param expression: (N, 52), those of training: the rarer, the more an error weighs."""
@@ -149,32 +153,37 @@ class RefinerLoss:
                 transform(rigid(batch['residual']), template + truth))
 
     def __call__(self, model: FaceRefinerNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        correction, expression = model(batch['features'].float())
+        correction, expression, log_variance = model(batch['features'].float())
         offsets, truth, posed, posed_truth = self.vertices(correction, batch)
         error = correction[:, :POSE] - batch['residual']
-        surprise = F.binary_cross_entropy_with_logits(expression, batch['expression'].float(), reduction='none')
+        squared = error.square().unflatten(1, (2, 3)).sum(2)  # of rotation and translation
+        cross_entropy = F.binary_cross_entropy_with_logits(expression, batch['expression'].float(), reduction='none')
         # Noise grows with the distance: of far faces less can be learnt, and their errors are larger.
         weight = 1 / batch['features'][:, LOG_DISTANCE].float().exp().clamp(min=NEAREST)
         return {name: (weight * term).mean() for name, term in {
             'shape': 1000 * vertex_distance(offsets, truth).mean(1),
             'posed': 1000 * vertex_distance(posed, posed_truth).mean(1),
-            'sellion': 1000 * SELLION * vertex_distance(error[:, 3:], 0 * error[:, 3:]),
-            'rotation': ROTATION * torch.sqrt(error[:, :3].square().sum(1) + 1e-6),
-            'expression': EXPRESSION * (surprise * self._rarity.to(surprise.device)).mean(1)}.items()}
+            'sellion': 1000 * SELLION * torch.sqrt(squared[:, 1] + 1e-9),
+            'rotation': ROTATION * torch.sqrt(squared[:, 0] + 1e-6),
+            'doubt': DOUBT * surprise(squared.detach(), log_variance).mean(1),
+            'expression': EXPRESSION * (cross_entropy * self._rarity.to(expression.device)).mean(1)}.items()}
 
 
 @torch.no_grad()
 def refiner_figures(model: FaceRefinerNet, batch: dict[str, Tensor], loss: RefinerLoss) -> dict[str, float]:
-    """Errors on a fixed batch, mm and degrees, and what they were before."""
+    """Errors on a fixed batch, mm and degrees, how logs of them go with what is told, and all that before."""
     device = next(model.parameters()).device
     batch = {name: value.to(device) for name, value in batch.items()}
-    correction, expression = model(batch['features'].float())
+    correction, expression, log_variance = model(batch['features'].float())
     figures = {}
-    for name, corrected in (('', correction), ('_before', torch.zeros_like(correction))):
+    for name, corrected, told in (('', correction, log_variance),
+                                  ('_before', torch.zeros_like(correction), batch['features'][:, LOG_STDS].float())):
         offsets, truth, posed, posed_truth = loss.vertices(corrected, batch)
         error = rigid_inverse(rigid(batch['residual'])) @ rigid(corrected[:, :POSE])
-        figures |= {f'_deg_median{name}': float(torch.rad2deg(rotmat_to_rotvec(error[:, :3, :3]).norm(dim=1)).median()),
-                    f'_sellion_mm{name}': float(1000 * error[:, :3, 3].norm(dim=1).median()),
+        turn, shift = rotmat_to_rotvec(error[:, :3, :3]).norm(dim=1), error[:, :3, 3].norm(dim=1)
+        figures |= {f'_deg_median{name}': float(torch.rad2deg(turn).median()),
+                    f'_sellion_mm{name}': float(1000 * shift.median()),
+                    f'_doubt{name}': float(correlation(told, torch.stack([turn, shift], 1).clamp(min=1e-6).log()).mean()),
                     f'_shape_mm{name}': float(1000 * vertex_distance(offsets, truth).mean()),
                     f'_posed_mm{name}': float(1000 * vertex_distance(posed, posed_truth).mean())}
     logits = batch['features'][:, -EXPRESSIONS:].float()

@@ -62,8 +62,9 @@ NETWORKS = {
     # offsets: m, face frame; residual: rotation vector (rad), translation (m), to follow the pose
     'face_shape': Contract('crop', _CROPS, {'offsets': (None, 3), 'expression': (EXPRESSIONS,),
                                            'residual': (POSE,)}),
-    # what is left after the alignment -> a correction of it as in Refinement.refined, and what
-    # expression it shows
+    # what is left after the alignment -> a correction of it as in Refinement.refined, what
+    # expression it shows, and log variances of the corrected pose as of head_pose
     'face_refiner': Contract('features', ((FEATURES,),), {'correction': (POSE + MODES,),
-                                                          'expression': (EXPRESSIONS,)}),
+                                                          'expression': (EXPRESSIONS,),
+                                                          'log_variance': (2,)}),
 }
