@@ -52,17 +52,17 @@ class EstimatorConfig:
     """What counts as a face."""
 
     finder: FinderConfig = field(default_factory=FinderConfig)
-    min_confidence: float = setting(0.7, 'Confidence from which on a head counts as a face.',
+    min_confidence: float = setting(0.6, 'Confidence from which on a head counts as a face.',
                                     0.0, 1.0)
     keep_confidence: float = setting(0.1, 'Confidence from which on a tracked head stays one: '
                                      'less than it took to become one, so nothing flickers.',
                                      0.0, 1.0)
     sure_confidence: float = setting(0.98, 'Confidence below which a head is looked at from other '
                                      'sides before it counts as a face; 0: none is.', 0.0, 1.0)
-    max_rotation_std: float = setting(0.08, 'Radians, one sigma about each axis, up to which a '
-                                      'rotation is sure enough to tell.', 0.0, 10.0)
-    keep_rotation_std: float = setting(0.12, 'The same of heads that are tracked: more than it '
-                                       'took to become a face, so nothing flickers.', 0.0, 10.0)
+    max_rotation_std: float = setting(0.06, 'Radians, one sigma about each axis, up to which a '
+                                      'rotation is sure enough to tell of one image.', 0.0, 10.0)
+    followed_rotation_std: float = setting(0.12, 'The same where heads are followed: a face is '
+                                           'told when it was seen twice, and smoothed.', 0.0, 10.0)
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
                                   'head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
@@ -121,7 +121,8 @@ class FaceEstimator:
         :param depth: (H, W) uint16 millimetres, 0 invalid, or float32 metres, invalid where not
             finite or <= 0; any size.
         :param intrinsics: of the camera that took it, for this image size.
-        :param heads: when it is known where they are: the head finder is then skipped.
+        :param heads: when it is known where they are, as when they are followed from image to
+            image: the head finder is then skipped, and `followed_rotation_std` counts.
         :param lap: called with the name of each stage when it is done.
         :raises ValueError: the image or the intrinsics are not what is described above.
         """
@@ -129,9 +130,12 @@ class FaceEstimator:
         if self._on_device:
             depth = self.engine.upload(depth)
             lap('upload')
+        most_doubt = self.config.max_rotation_std
         if heads is None:
             heads = self._find_heads(depth, intrinsics)
             lap('find heads')
+        else:
+            most_doubt = max(most_doubt, self.config.followed_rotation_std)
         heads = heads.measurable()
 
         if not len(heads.centres):
@@ -152,8 +156,7 @@ class FaceEstimator:
         return [Face(camera_from_face[i], vertices[i], expression[i],
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]),
                      float(heads.heat[head]))
-                for i, head in enumerate(faces)
-                if rotation_std[i] <= self._most_doubt(tracked=heads.tracked[head])]
+                for i, head in enumerate(faces) if rotation_std[i] <= most_doubt]
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> Heads:
         """The heads in a depth image, hottest first; image and errors as for a call."""
@@ -272,11 +275,6 @@ class FaceEstimator:
         """The confidence that it takes to count as a face, for heads that are tracked or not."""
         least = self.config.min_confidence
         return np.where(tracked, min(least, self.config.keep_confidence), least)
-
-    def _most_doubt(self, tracked: bool) -> float:
-        """The sigma of rotation, rad, up to which a face is told of."""
-        most = self.config.max_rotation_std
-        return max(most, self.config.keep_rotation_std) if tracked else most
 
     def _accept(self, poses: Poses, tracked: np.ndarray) -> np.ndarray:
         """Indices of the poses that are faces, most confident first, each face once."""

@@ -90,14 +90,14 @@ def test_a_pose_that_is_a_guess_is_no_face():
     assert FaceEstimator(estimator.engine, config)(depth, CAMERA) == []
 
 
-def test_a_tracked_head_may_be_doubted_more_before_it_is_no_face():
+def test_a_head_that_is_followed_may_be_doubted_more():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose])
-    centres, (std, _) = head_centre(pose)[None], UNALIGNED.std(0.05, 0.004)
-    for keep, count in ((1.1 * std, 1), (0.9 * std, 0), (0.1 * std, 0)):
-        config = EstimatorConfig(max_rotation_std=0.8 * std, keep_rotation_std=keep, refine=False)
-        assert len(FaceEstimator(estimator.engine, config)(
-            depth, CAMERA, Heads(centres, heat=0.6, tracked=True))) == count
+    heads, (std, _) = Heads(head_centre(pose)[None]), UNALIGNED.std(0.05, 0.004)
+    for once, followed, counts in ((0.8, 1.1, (0, 1)), (0.8, 0.9, (0, 0)), (1.1, 0.9, (1, 1))):
+        config = EstimatorConfig(max_rotation_std=once * std, followed_rotation_std=followed * std, refine=False)
+        lenient = FaceEstimator(estimator.engine, config)
+        assert (len(lenient(depth, CAMERA)), len(lenient(depth, CAMERA, heads))) == counts
 
 
 def test_two_heads_that_turn_out_to_be_the_same_face_are_one():
