@@ -61,8 +61,9 @@ class EstimatorConfig:
                                      'sides before it counts as a face; 0: none is.', 0.0, 1.0)
     max_rotation_std: float = setting(0.06, 'Radians, one sigma about each axis, up to which a '
                                       'rotation is sure enough to tell of one image.', 0.0, 10.0)
-    followed_rotation_std: float = setting(0.12, 'The same where heads are followed: a face is '
-                                           'told when it was seen twice, and smoothed.', 0.0, 10.0)
+    followed_rotation_std: float = setting(0.12, 'The same where heads are followed, of new ones: '
+                                           'a face is told when it was seen twice, and smoothed.',
+                                           0.0, 10.0)
     min_measured: float = setting(0.04, 'Share of a crop of 0.3 m that must have depth near the '
                                   'head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Metres between two sellions, at least.', 0.0, 1.0)
@@ -122,7 +123,8 @@ class FaceEstimator:
             finite or <= 0; any size.
         :param intrinsics: of the camera that took it, for this image size.
         :param heads: when it is known where they are, as when they are followed from image to
-            image: the head finder is then skipped, and `followed_rotation_std` counts.
+            image: the head finder is then skipped, and `followed_rotation_std` counts, or, for
+            heads that are tracked already, no limit to doubt.
         :param lap: called with the name of each stage when it is done.
         :raises ValueError: the image or the intrinsics are not what is described above.
         """
@@ -156,7 +158,8 @@ class FaceEstimator:
         return [Face(camera_from_face[i], vertices[i], expression[i],
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]),
                      float(heads.heat[head]))
-                for i, head in enumerate(faces) if rotation_std[i] <= most_doubt]
+                for i, head in enumerate(faces)
+                if heads.tracked[head] or rotation_std[i] <= most_doubt]
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> Heads:
         """The heads in a depth image, hottest first; image and errors as for a call."""

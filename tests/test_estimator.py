@@ -98,6 +98,7 @@ def test_a_head_that_is_followed_may_be_doubted_more():
         config = EstimatorConfig(max_rotation_std=once * std, followed_rotation_std=followed * std, refine=False)
         lenient = FaceEstimator(estimator.engine, config)
         assert (len(lenient(depth, CAMERA)), len(lenient(depth, CAMERA, heads))) == counts
+        assert len(lenient(depth, CAMERA, Heads(heads.centres, tracked=True))) == 1
 
 
 def test_two_heads_that_turn_out_to_be_the_same_face_are_one():
