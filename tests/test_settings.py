@@ -34,11 +34,11 @@ def test_what_a_file_says_counts_and_the_rest_stays(tmp_path):
     tracker: {search_s: 1, smoothing: {enabled: false}}
 /head/depthface:
   ros__parameters:
-    estimator.min_confidence: 0.6
+    estimator.min_confidence: 0.65
     tracker: {sightings: 5}
 """)
     assert read(file) == {
-        'estimator': replace(EstimatorConfig(), min_confidence=0.6),
+        'estimator': replace(EstimatorConfig(), min_confidence=0.65),
         'tracker': TrackerConfig(search_s=1.0, sightings=5,
                                  smoothing=SmoothingConfig(enabled=False))}
 

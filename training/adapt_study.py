@@ -69,7 +69,7 @@ def through(windows: Windows, sensor: Sensor, generator: torch.Generator) -> Obs
 @torch.no_grad()
 def predicted_poses(network: HeadPoseNet, seen: Observation,
                     generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Poses (N, 4, 4) as the pipeline would give them, and which (N,) it would take for faces."""
+    """Poses (N, 4, 4) of the pose network, and which (N,) of them it takes for those of faces."""
     batch = pose_batch(seen, generator, roll_rad=0.)
     six, sellion, log_variance, logit = (torch.cat(parts) for parts in zip(*(
         network(part) for part in batch['crop'].split(64))))

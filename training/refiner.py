@@ -52,7 +52,6 @@ WINDOWS_AT_ONCE = 64
 WEIGHT_DECAY = 0.05
 # weights of a millimetre, a radian and an expression, beside a millimetre of mesh
 SELLION, ROTATION, EXPRESSION = 0.3, 40., 10.
-DOUBT = 1.  # weight of how unlikely a pose error is
 NEAREST = 0.4  # m; nearer than that a face weighs no more
 RAREST = 0.08  # standard deviation of an expression, below which it weighs no more
 
@@ -165,7 +164,7 @@ class RefinerLoss:
             'posed': 1000 * vertex_distance(posed, posed_truth).mean(1),
             'sellion': 1000 * SELLION * torch.sqrt(squared[:, 1] + 1e-9),
             'rotation': ROTATION * torch.sqrt(squared[:, 0] + 1e-6),
-            'doubt': DOUBT * surprise(squared.detach(), log_variance).mean(1),
+            'doubt': surprise(squared.detach(), log_variance).mean(1),
             'expression': EXPRESSION * (cross_entropy * self._rarity.to(expression.device)).mean(1)}.items()}
 
 
