@@ -32,6 +32,7 @@ class Sitter(NamedTuple):
     body_vertices: np.ndarray
     body_triangles: np.ndarray
     face_vertices: np.ndarray
+    expression: np.ndarray = np.zeros(52)
 
 
 class Sitters:

@@ -27,7 +27,7 @@ from depthface_ros.head_finder import decode, finder_input, finder_stride
 from training.provenance import note_people
 from training.synthesis.cameras import FAMILIES, sample_camera, sample_sensor
 from training.synthesis.people import PeopleFactory
-from training.synthesis.scene import Scene, facing_pose, sample_scene
+from training.synthesis.scene import Head, Scene, facing_pose, sample_scene
 from training.synthesis.sensors import Sensor, SensorBatch
 from training.synthesis.views import View, measure, render_frame, render_window
 
@@ -143,7 +143,8 @@ class Frames(Pool):
 def render_shard(task: tuple) -> str:
     """Render one shard of scenes: a coarse frame of each, and windows around what is in it."""
     options, split, number = task
-    folders = {kind: options.pools / f'{kind}-{split}' for kind in ('windows', 'frames')}
+    kinds = ('windows',) if options.faces_only else ('windows', 'frames')
+    folders = {kind: options.pools / f'{kind}-{split}' for kind in kinds}
     name = f'shard_{number:05d}.npz'
     if all((folder / name).exists() for folder in folders.values()):
         return name
@@ -154,6 +155,10 @@ def render_shard(task: tuple) -> str:
     windows, frames = [], []
     for _ in range(SCENES_PER_SHARD):
         scene = sample_scene(rng, people, sample_camera(rng, split))
+        if options.faces_only:
+            windows += [window for k in range(len(scene.heads)) if _may_be_a_face(scene, k)
+                        if (window := _head_window(rng, scene, k, template))['is_face']]
+            continue
         camera = scene.camera
         stride = finder_stride(camera.height, camera.width, camera.fx)
         frame = render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTHS[-1]))
@@ -166,7 +171,7 @@ def render_shard(task: tuple) -> str:
         if rng.random() < NEGATIVES:
             elsewhere += _point_away_from_heads(rng, scene, frame)
         windows += [_empty_window(scene, centre, template) for centre in elsewhere]
-    for kind, samples in (('windows', windows), ('frames', frames)):
+    for kind, samples in zip(kinds, (windows, frames)):
         folders[kind].mkdir(parents=True, exist_ok=True)
         partial = folders[kind] / f'.{name}.partial.npz'
         np.savez(partial, **{key: np.stack([sample[key] for sample in samples]) for key in samples[0]})
@@ -206,14 +211,24 @@ def _head_window(rng: np.random.Generator, scene: Scene, k: int, template: np.nd
     head = scene.heads[k]
     jitter = rng.normal(0, 0.005, 3)  # so that the middle pixel means nothing
     view = render_window(scene, head.centre_camera + jitter, WINDOW_PIXELS)
-    out_of_face = head.camera_from_face[:3, 0]
-    back_to_camera = -head.centre_camera / np.linalg.norm(head.centre_camera)
-    facing = out_of_face @ back_to_camera > FACING
     return _view_sample(scene, view) | {
         'camera_from_face': head.camera_from_face.astype(np.float32),
         'offsets': (head.person.face_vertices - template).astype(np.float16),
         'expression': head.person.expression.astype(np.float16),
-        'is_face': np.bool_(facing and view.face_visible[k] > VISIBLE_FACE)}
+        'is_face': np.bool_(_faces_the_camera(head) and view.face_visible[k] > VISIBLE_FACE)}
+
+
+def _faces_the_camera(head: Head) -> bool:
+    out_of_face = head.camera_from_face[:3, 0]
+    back_to_camera = -head.centre_camera / np.linalg.norm(head.centre_camera)
+    return out_of_face @ back_to_camera > FACING
+
+
+def _may_be_a_face(scene: Scene, k: int) -> bool:
+    """Whether a window is worth rendering for a face: the head's centre lies in the image, turned to the camera."""
+    camera, (x, y, z) = scene.camera, scene.heads[k].centre_camera
+    u, v = camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy
+    return _faces_the_camera(scene.heads[k]) and 0 <= u < camera.width and 0 <= v < camera.height
 
 
 def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dict[str, np.ndarray]:
@@ -266,6 +281,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--first-shard', type=int, default=0, help='go on from there: another machine did the rest')
     parser.add_argument('--finder', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
                         'windows where it errs are rendered, too, for the pose network to learn from')
+    parser.add_argument('--faces-only', action='store_true',
+                        help='windows of faces and nothing else, in half of the time: all that the refiner needs')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
 
