@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from depthface_ros.crop import CROP_PIXELS
 from depthface_ros.engines.contract import FINDER_HEIGHT
+from depthface_ros.expected_errors import POSE
 from depthface_ros.face_model import FaceModel
 from depthface_ros.mirror import mirrored_corrections
 from depthface_ros.refinement import (
@@ -175,20 +176,22 @@ class FaceRefinerNet(nn.Module):
     """What is left after the alignment to a correction of it, to the expression, and to how sure that is.
 
     The gap at a triangle always means the same place of a face, so no convolution is needed. What
-    a smile tells is nothing to a pose: two perceptrons share nothing. Each is asked about the face
-    and about its mirror image, and what it says is averaged: of both it says the same. How far off
-    a corrected pose may be is read off what corrects it, in multiples of what the pose network said.
+    a smile tells is nothing to a pose, nor what a pose tells to a shape: three perceptrons share
+    nothing. Each is asked about the face and about its mirror image, and what it says is averaged:
+    of both it says the same. How far off a corrected pose may be is read off what corrects it, in
+    multiples of what the pose network said.
     """
 
     outputs = ('correction', 'expression', 'log_variance')
-    HIDDEN, DROPOUT = 144, 0.3
+    HIDDEN, OF_EXPRESSIONS, DROPOUT = 224, 144, 0.3
     # outputs of the last layer are of order one: rotation, rad; translation, m; sigmas of modes
     SCALE = (0.02,) * 3 + (0.003,) * 3 + (0.3,) * MODES
 
     def __init__(self):
         super().__init__()
-        self.correction, self.expression = (self._perceptron(count) for count in (len(self.SCALE), EXPRESSIONS))
-        self.doubt = self._last(2)
+        self.pose, self.shape = (self._perceptron(self.HIDDEN, count) for count in (POSE, MODES))
+        self.expression = self._perceptron(self.OF_EXPRESSIONS, EXPRESSIONS)
+        self.doubt = self._last(self.HIDDEN, 2)
         order, signs = mirrored_features()
         for name, values in (('scale', self.SCALE), ('log_std', (math.log(ROTATION_STD), math.log(POSITION_STD))),
                              ('mirror', order), ('mirror_signs', signs),
@@ -196,14 +199,14 @@ class FaceRefinerNet(nn.Module):
                              ('expression_mirror', FaceModel.load().expression_mirror)):
             self.register_buffer(name, torch.as_tensor(values), persistent=False)
 
-    def _perceptron(self, outputs: int) -> nn.Sequential:
+    def _perceptron(self, hidden: int, outputs: int) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for inputs in (FEATURES, self.HIDDEN):
-            layers += [nn.Linear(inputs, self.HIDDEN), nn.ReLU(), nn.Dropout(self.DROPOUT)]
-        return nn.Sequential(*layers, self._last(outputs))
+        for inputs in (FEATURES, hidden):
+            layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(self.DROPOUT)]
+        return nn.Sequential(*layers, self._last(hidden, outputs))
 
-    def _last(self, outputs: int) -> nn.Linear:
-        last = nn.Linear(self.HIDDEN, outputs)
+    def _last(self, hidden: int, outputs: int) -> nn.Linear:
+        last = nn.Linear(hidden, outputs)
         nn.init.zeros_(last.weight)  # it begins with nothing to correct
         nn.init.zeros_(last.bias)
         return last
@@ -215,8 +218,9 @@ class FaceRefinerNet(nn.Module):
         """
         with full_precision(features):
             mirrored = features.index_select(1, self.mirror) * self.mirror_signs
-            seen, other = self.correction[:-1](features), self.correction[:-1](mirrored)
-            correction = self.correction[-1](seen) + self.correction[-1](other) * self.correction_signs
+            seen, other = self.pose[:-1](features), self.pose[:-1](mirrored)
+            correction = (torch.cat([self.pose[-1](seen), self.shape(features)], 1)
+                          + torch.cat([self.pose[-1](other), self.shape(mirrored)], 1) * self.correction_signs)
             log_variance = 2 * (features[:, LOG_STDS] + self.log_std) + self.doubt(seen + other)
             expression = (self.expression(features)
                           + self.expression(mirrored).index_select(1, self.expression_mirror))

@@ -17,7 +17,8 @@ from rich.progress import track
 from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.engines.contract import NETWORKS
-from depthface_ros.engines.onnx_file import read_onnx, store_weights_in_half
+from depthface_ros.engines.onnx_file import (
+    read_onnx, store_linear_weights_in_bytes, store_weights_in_half)
 from depthface_ros.engines.onnxruntime_cpu import MADE_FROM, float_file, int8_file
 from training.evaluation.frames import SyntheticFrames, intrinsics_of
 from training.pool import add_people_arguments
@@ -62,7 +63,8 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
     """Write an ONNX file with its convolutions in 8 bits, calibrated on inputs (1, ...) each.
 
     Weights get 7 bits of them: the sums of processors without VNNI would overflow. What a ReLU cuts off
-    gets none: it is one with the convolution before it.
+    gets none: it is one with the convolution before it. Linear layers compute in floats, but the large
+    ones have their weights in bytes.
     """
     model = read_onnx(source)
     graph = model.graph
@@ -77,6 +79,7 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
     model = onnx.load(target)
     onnx.helper.set_model_props(
         model, {MADE_FROM: hashlib.sha256(source.read_bytes()).hexdigest()})
+    store_linear_weights_in_bytes(model)
     store_weights_in_half(model)
     onnx.save(model, target)
 

@@ -43,6 +43,7 @@ from training.pool import SPLITS, Windows
 from training.pose import surprise
 from training.provenance import note_run
 from training.shape import vertex_distance
+from training.synthesis.meshes import vertex_normals
 
 BEFORE = ('head_finder', 'head_pose', 'face_shape')  # the networks that it comes after
 # also from some faces that the pipeline would not show
@@ -50,8 +51,9 @@ CONFIG = replace(EstimatorConfig(), min_confidence=0.5, max_rotation_std=math.in
 VERTICES = slice(None, None, 8)  # of a mesh, that say as much as all
 WINDOWS_AT_ONCE = 64
 WEIGHT_DECAY = 0.05
-# weights of a millimetre, a radian and an expression, beside a millimetre of mesh
-SELLION, ROTATION, EXPRESSION = 0.3, 40., 10.
+# weights of a millimetre across the surface, one at the sellion, a radian and an expression, beside a
+# millimetre of mesh: most of the distance between vertices lies along the surface, where depth tells little
+ACROSS, SELLION, ROTATION, EXPRESSION = 2., 0.3, 60., 10.
 NEAREST = 0.4  # m; nearer than that a face weighs no more
 RAREST = 0.08  # standard deviation of an expression, below which it weighs no more
 
@@ -139,8 +141,10 @@ class RefinerLoss:
 
     def __init__(self, expression: Tensor):
         """:param expression: (N, 52), those of training: the rarer, the more an error weighs."""
-        self._template = torch.from_numpy(FaceModel.load().template[VERTICES].copy())
+        model = FaceModel.load()
+        self._template = torch.from_numpy(model.template[VERTICES].copy())
         self._modes = torch.from_numpy(face_modes()[:, VERTICES].copy())
+        self._normals = torch.from_numpy(vertex_normals(model.template, model.triangles)[VERTICES].copy())
         self._rarity = 1 / expression.float().std(0).clamp(min=RAREST)
 
     def vertices(self, correction: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -161,6 +165,7 @@ class RefinerLoss:
         weight = 1 / batch['features'][:, LOG_DISTANCE].float().exp().clamp(min=NEAREST)
         return {name: (weight * term).mean() for name, term in {
             'shape': 1000 * vertex_distance(offsets, truth).mean(1),
+            'across': 1000 * ACROSS * ((offsets - truth) * self._normals.to(offsets.device)).sum(2).abs().mean(1),
             'posed': 1000 * vertex_distance(posed, posed_truth).mean(1),
             'sellion': 1000 * SELLION * torch.sqrt(squared[:, 1] + 1e-9),
             'rotation': ROTATION * torch.sqrt(squared[:, 0] + 1e-6),

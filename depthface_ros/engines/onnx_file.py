@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX files with their weights in half precision: as good, and half the size.
+"""ONNX files with their weights in half precision, or in bytes: as good, and half the size or less.
 
 A `Cast` makes each large tensor single again. ONNX Runtime computes that once, as it loads the
-file; for other readers :func:`read_onnx` does.
+file; for other readers of those in half precision :func:`read_onnx` does.
 """
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 LARGE = 1000  # numbers in a tensor from which on it is worth a node
+VERY_LARGE = 100_000  # from which on it is worth a rounding
 _STORED = '_fp16'
 
 
@@ -26,9 +27,35 @@ def store_weights_in_half(model) -> None:
             half = numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half, name + _STORED))
             casts.append(helper.make_node('Cast', [tensor.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]  # what a node reads must stand before it
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    _put_first(model.graph, casts)
+
+
+def store_linear_weights_in_bytes(model) -> None:
+    """Rewrite an `onnx.ModelProto`, in place: its very large linear layers hold steps of -127..127.
+
+    How large a step is differs by input, so each input's largest weight is exact.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, nodes = model.graph, []
+    linear = {node.input[1] for node in graph.node if node.op_type == 'Gemm'}  # (outputs, inputs)
+    for tensor in list(graph.initializer):
+        if tensor.name in linear and math.prod(tensor.dims) >= VERY_LARGE:
+            name, weight = tensor.name, numpy_helper.to_array(tensor)
+            step = np.abs(weight).max(axis=0).clip(1e-12) / 127
+            tensor.CopyFrom(numpy_helper.from_array(
+                np.round(weight / step).astype(np.int8), f'{name}_int8'))
+            graph.initializer.append(numpy_helper.from_array(step, f'{name}_step'))
+            nodes += [helper.make_node('Cast', [tensor.name], [f'{name}_steps'], to=TensorProto.FLOAT),
+                      helper.make_node('Mul', [f'{name}_steps', f'{name}_step'], [name])]
+    _put_first(graph, nodes)
+
+
+def _put_first(graph, nodes) -> None:
+    """What a node reads must stand before it."""
+    nodes = [*nodes, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def read_onnx(file: Path):
