@@ -183,7 +183,7 @@ class FaceRefinerNet(nn.Module):
     """
 
     outputs = ('correction', 'expression', 'log_variance')
-    HIDDEN, OF_EXPRESSIONS, DROPOUT = 208, 144, 0.3
+    HIDDEN, OF_EXPRESSIONS, DROPOUT = 208, 144, 0.1
     # outputs of the last layer are of order one: rotation, rad; translation, m; sigmas of modes
     SCALE = (0.02,) * 3 + (0.003,) * 3 + (0.3,) * MODES
 
