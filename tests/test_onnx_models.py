@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ONNX files that ship: what TensorRT 8.6 to 11 can build, and what training had."""
+"""The ONNX files that ship: what TensorRT 8.6 to 11 can build, what training had, and how weights are stored."""
 import hashlib
 import json
 
@@ -11,6 +11,7 @@ ort = pytest.importorskip('onnxruntime')
 
 from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
 from depthface_ros.engines.contract import NETWORKS  # noqa: E402
+from depthface_ros.engines.onnx_file import store_linear_weights_in_bytes  # noqa: E402
 from depthface_ros.face_model import FaceModel  # noqa: E402
 
 # Operators that the parsers of TensorRT 8.6, 10 and 11 all read alike at opset 17
@@ -98,3 +99,28 @@ def test_export_computes_what_the_trained_network_computes(name, tmp_path):
     assert [out.name for out in session.get_outputs()] == list(network.outputs)
     for a, b in zip(found, expected):
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_large_linear_layers_in_bytes_err_by_half_a_step_at_most():
+    generator = np.random.default_rng(0)
+    weight = (generator.normal(size=(500, 300)) * 10.0 ** generator.uniform(-6, 2, 300)).astype(np.float32)
+    weight[:, 7] = 0
+    few = generator.normal(size=(20, 500)).astype(np.float32)
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node('Gemm', ['x', 'weight'], ['middle'], transB=1),
+         helper.make_node('Gemm', ['middle', 'few'], ['y'], transB=1)], 'layers',
+        [helper.make_tensor_value_info('x', floats, ['batch', 300])],
+        [helper.make_tensor_value_info(name, floats, ['batch', size]) for name, size in (('middle', 500), ('y', 20))],
+        [onnx.numpy_helper.from_array(array, name) for name, array in (('weight', weight), ('few', few))])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    before = model.ByteSize()
+    store_linear_weights_in_bytes(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert before - model.ByteSize() > 2.9 * weight.size
+    x = generator.normal(size=(4, 300)).astype(np.float32)
+    session = ort.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
+    middle, y = session.run(None, {'x': x})
+    most = np.abs(x) @ (np.abs(weight).max(0) / 254)
+    assert (np.abs(middle - x @ weight.T) <= 1.01 * most[:, None]).all()
+    np.testing.assert_allclose(y, middle @ few.T, rtol=1e-3, atol=1e-3 * np.abs(middle).max())
