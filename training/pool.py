@@ -25,7 +25,7 @@ from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.face_model import FaceModel
 from depthface_ros.head_finder import decode, finder_input, finder_stride
 from training.provenance import note_people
-from training.synthesis.cameras import FAMILIES, sample_camera, sample_sensor
+from training.synthesis.cameras import FAMILIES, Camera, sample_camera, sample_sensor
 from training.synthesis.people import PeopleFactory
 from training.synthesis.scene import Head, Scene, facing_pose, sample_scene
 from training.synthesis.sensors import Sensor, SensorBatch
@@ -156,8 +156,7 @@ def render_shard(task: tuple) -> str:
     for _ in range(SCENES_PER_SHARD):
         scene = sample_scene(rng, people, sample_camera(rng, split))
         if options.faces_only:
-            windows += [window for k in range(len(scene.heads)) if _may_be_a_face(scene, k)
-                        if (window := _head_window(rng, scene, k, template))['is_face']]
+            windows += _face_windows(rng, scene, template)
             continue
         camera = scene.camera
         stride = finder_stride(camera.height, camera.width, camera.fx)
@@ -224,11 +223,17 @@ def _faces_the_camera(head: Head) -> bool:
     return out_of_face @ back_to_camera > FACING
 
 
-def _may_be_a_face(scene: Scene, k: int) -> bool:
-    """Whether a window is worth rendering for a face: the head's centre lies in the image, turned to the camera."""
-    camera, (x, y, z) = scene.camera, scene.heads[k].centre_camera
+def _face_windows(rng: np.random.Generator, scene: Scene, template: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Windows around the faces of a scene; around heads that can be none, nothing is rendered."""
+    windows = [_head_window(rng, scene, k, template) for k, head in enumerate(scene.heads)
+               if _faces_the_camera(head) and _is_in_image(head, scene.camera)]
+    return [window for window in windows if window['is_face']]
+
+
+def _is_in_image(head: Head, camera: Camera) -> bool:
+    x, y, z = head.centre_camera
     u, v = camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy
-    return _faces_the_camera(scene.heads[k]) and 0 <= u < camera.width and 0 <= v < camera.height
+    return 0 <= u < camera.width and 0 <= v < camera.height
 
 
 def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dict[str, np.ndarray]:
