@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 
 import numpy as np
 import pytest
@@ -147,6 +148,26 @@ def test_the_right_correction_costs_nothing_and_others_do():
     bent = right.clone()
     bent[:, 6] = 1
     assert loss(Says(bent), batch)['shape'] > 1 > terms['shape']
+
+
+def test_a_pose_in_doubt_weighs_less_and_nothing_else_does():
+    class Says(torch.nn.Module):
+        def __init__(self, rotation_std):
+            super().__init__()
+            self.log_variance = torch.full((6, 2), 2 * math.log(rotation_std), requires_grad=True)
+
+        def forward(self, features):
+            return torch.zeros(6, 6 + MODES), features[:, -EXPRESSIONS:], self.log_variance
+
+    batch, models = a_batch(), [Says(math.radians(degrees)) for degrees in (1., 3., 0.01, 0.02)]
+    loss = RefinerLoss(batch['expression'])
+    sure, in_doubt, *too_sure = (loss(model, batch) for model in models)
+    for name in ('posed', 'sellion', 'rotation'):
+        torch.testing.assert_close(sure[name], 3 * in_doubt[name])
+        torch.testing.assert_close(*(terms[name] for terms in too_sure))
+        assert not sure[name].requires_grad  # else doubt would be told to make errors weigh less
+    for name in ('shape', 'across', 'expression'):
+        torch.testing.assert_close(sure[name], in_doubt[name])
 
 
 def test_how_far_off_a_pose_may_be_is_learnt_and_moves_no_pose():

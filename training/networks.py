@@ -177,18 +177,20 @@ class FaceRefinerNet(nn.Module):
 
     The gap at a triangle always means the same place of a face, so no convolution is needed. What
     a smile tells is nothing to a pose, nor what a pose tells to a shape: three perceptrons share
-    nothing. Each is asked about the face and about its mirror image, and what it says is averaged:
-    of both it says the same. How far off a corrected pose may be is read off what corrects it, in
-    multiples of what the pose network said.
+    nothing but a linear reading of what they are given, which lets them be wide. Each is asked about
+    the face and about its mirror image, and what it says is averaged: of both it says the same. How
+    far off a corrected pose may be is read off what corrects it, in multiples of what the pose
+    network said.
     """
 
     outputs = ('correction', 'expression', 'log_variance')
-    HIDDEN, OF_EXPRESSIONS, DROPOUT = 208, 144, 0.1
+    READING, HIDDEN, OF_EXPRESSIONS, DROPOUT = 224, 416, 144, 0.05
     # outputs of the last layer are of order one: rotation, rad; translation, m; sigmas of modes
     SCALE = (0.02,) * 3 + (0.003,) * 3 + (0.3,) * MODES
 
     def __init__(self):
         super().__init__()
+        self.reading = nn.Linear(FEATURES, self.READING)
         self.pose, self.shape = (self._perceptron(self.HIDDEN, count) for count in (POSE, MODES))
         self.expression = self._perceptron(self.OF_EXPRESSIONS, EXPRESSIONS)
         self.doubt = self._last(self.HIDDEN, 2)
@@ -201,7 +203,7 @@ class FaceRefinerNet(nn.Module):
 
     def _perceptron(self, hidden: int, outputs: int) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for inputs in (FEATURES, hidden):
+        for inputs in (self.READING, hidden):
             layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(self.DROPOUT)]
         return nn.Sequential(*layers, self._last(hidden, outputs))
 
@@ -217,13 +219,13 @@ class FaceRefinerNet(nn.Module):
         For what they are see :mod:`depthface_ros.refinement`.
         """
         with full_precision(features):
-            mirrored = features.index_select(1, self.mirror) * self.mirror_signs
-            seen, other = self.pose[:-1](features), self.pose[:-1](mirrored)
-            correction = (torch.cat([self.pose[-1](seen), self.shape(features)], 1)
-                          + torch.cat([self.pose[-1](other), self.shape(mirrored)], 1) * self.correction_signs)
-            log_variance = 2 * (features[:, LOG_STDS] + self.log_std) + self.doubt(seen + other)
-            expression = (self.expression(features)
-                          + self.expression(mirrored).index_select(1, self.expression_mirror))
+            face = self.reading(features)
+            other = self.reading(features.index_select(1, self.mirror) * self.mirror_signs)
+            of_pose, of_other = self.pose[:-1](face), self.pose[:-1](other)
+            correction = (torch.cat([self.pose[-1](of_pose), self.shape(face)], 1)
+                          + torch.cat([self.pose[-1](of_other), self.shape(other)], 1) * self.correction_signs)
+            log_variance = 2 * (features[:, LOG_STDS] + self.log_std) + self.doubt(of_pose + of_other)
+            expression = self.expression(face) + self.expression(other).index_select(1, self.expression_mirror)
             return (correction * (0.5 * self.scale), features[:, -EXPRESSIONS:] + 0.5 * expression,
                     log_variance)
 

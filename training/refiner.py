@@ -53,8 +53,10 @@ WINDOWS_AT_ONCE = 64
 WEIGHT_DECAY = 0.05
 # weights of a millimetre across the surface, one at the sellion, a radian and an expression, beside a
 # millimetre of mesh: most of the distance between vertices lies along the surface, where depth tells little
-ACROSS, SELLION, ROTATION, EXPRESSION = 2., 0.3, 60., 10.
+ACROSS, SELLION, ROTATION, EXPRESSION = 2., 0.3, 240., 10.
 NEAREST = 0.4  # m; nearer than that a face weighs no more
+USUAL, SUREST = math.radians(1.2), math.radians(0.3)  # sigmas of a rotation: which weighs one, and from where on no more
+OF_POSE = {'posed', 'sellion', 'rotation'}
 RAREST = 0.08  # standard deviation of an expression, below which it weighs no more
 
 
@@ -162,8 +164,10 @@ class RefinerLoss:
         squared = error.square().unflatten(1, (2, 3)).sum(2)  # of rotation and translation
         cross_entropy = F.binary_cross_entropy_with_logits(expression, batch['expression'].float(), reduction='none')
         # Noise grows with the distance: of far faces less can be learnt, and their errors are larger.
-        weight = 1 / batch['features'][:, LOG_DISTANCE].float().exp().clamp(min=NEAREST)
-        return {name: (weight * term).mean() for name, term in {
+        nearness = 1 / batch['features'][:, LOG_DISTANCE].float().exp().clamp(min=NEAREST)
+        # Of poses it is told how much can be learnt: they weigh as in the likelihood of such errors.
+        sureness = USUAL / torch.exp(0.5 * log_variance[:, 0].detach()).clamp(min=SUREST)
+        return {name: ((sureness if name in OF_POSE else nearness) * term).mean() for name, term in {
             'shape': 1000 * vertex_distance(offsets, truth).mean(1),
             'across': 1000 * ACROSS * ((offsets - truth) * self._normals.to(offsets.device)).sum(2).abs().mean(1),
             'posed': 1000 * vertex_distance(posed, posed_truth).mean(1),
