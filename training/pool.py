@@ -284,9 +284,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--train-scenes', type=int, default=16_384)
     parser.add_argument('--validation-scenes', type=int, default=512)
     parser.add_argument('--first-shard', type=int, default=0, help='go on from there: another machine did the rest')
-    parser.add_argument('--finder', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument('--finder', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
                         'windows where it errs are rendered, too, for the pose network to learn from')
-    parser.add_argument('--faces-only', action='store_true',
+    extent.add_argument('--faces-only', action='store_true',
                         help='windows of faces and nothing else, in half of the time: all that the refiner needs')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
