@@ -81,6 +81,7 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
         model, {MADE_FROM: hashlib.sha256(source.read_bytes()).hexdigest()})
     store_linear_weights_in_bytes(model)
     store_weights_in_half(model)
+    del model.graph.value_info[:]  # shapes of what lies between, which whoever loads it works out
     onnx.save(model, target)
 
 
