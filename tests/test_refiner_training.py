@@ -130,38 +130,30 @@ def test_of_a_mirrored_face_the_refiner_says_the_mirrored_thing():
     assert (other_correction - correction).abs().max() > 0.01
 
 
+def says(correction, log_variance=None):
+    """A refiner that gives one answer, and of expressions what it was told."""
+    return lambda features: (correction, features[:, -EXPRESSIONS:],
+                             features[:, LOG_STDS] if log_variance is None else log_variance)
+
+
 def test_the_right_correction_costs_nothing_and_others_do():
-    class Says(torch.nn.Module):
-        def __init__(self, correction):
-            super().__init__()
-            self.correction = torch.nn.Parameter(correction)
-
-        def forward(self, features):
-            return self.correction, features[:, -EXPRESSIONS:], features[:, LOG_STDS]
-
     batch = a_batch()
     loss = RefinerLoss(batch['expression'])
     right = torch.cat([batch['residual'], torch.zeros(6, MODES)], 1)
-    terms, nothing = (loss(Says(correction), batch) for correction in (right, torch.zeros_like(right)))
+    terms, nothing = (loss(says(correction), batch) for correction in (right, torch.zeros_like(right)))
     for name in ('posed', 'sellion', 'rotation'):
         assert terms[name] < 0.1 * nothing[name]
     bent = right.clone()
     bent[:, 6] = 1
-    assert loss(Says(bent), batch)['shape'] > 1 > terms['shape']
+    assert loss(says(bent), batch)['shape'] > 1 > terms['shape']
 
 
 def test_a_pose_in_doubt_weighs_less_and_nothing_else_does():
-    class Says(torch.nn.Module):
-        def __init__(self, rotation_std):
-            super().__init__()
-            self.log_variance = torch.full((6, 2), 2 * math.log(rotation_std), requires_grad=True)
-
-        def forward(self, features):
-            return torch.zeros(6, 6 + MODES), features[:, -EXPRESSIONS:], self.log_variance
-
-    batch, models = a_batch(), [Says(math.radians(degrees)) for degrees in (1., 3., 0.01, 0.02)]
+    batch = a_batch()
     loss = RefinerLoss(batch['expression'])
-    sure, in_doubt, *too_sure = (loss(model, batch) for model in models)
+    told = [torch.full((6, 2), 2 * math.log(math.radians(degrees)), requires_grad=True)
+            for degrees in (1., 3., 0.01, 0.02)]
+    sure, in_doubt, *too_sure = (loss(says(torch.zeros(6, 6 + MODES), log_variance), batch) for log_variance in told)
     for name in ('posed', 'sellion', 'rotation'):
         torch.testing.assert_close(sure[name], 3 * in_doubt[name])
         torch.testing.assert_close(*(terms[name] for terms in too_sure))

@@ -55,7 +55,8 @@ WEIGHT_DECAY = 0.05
 # millimetre of mesh: most of the distance between vertices lies along the surface, where depth tells little
 ACROSS, SELLION, ROTATION, EXPRESSION = 2., 0.3, 240., 10.
 NEAREST = 0.4  # m; nearer than that a face weighs no more
-USUAL, SUREST = math.radians(1.2), math.radians(0.3)  # sigmas of a rotation: which weighs one, and from where on no more
+# sigmas of a rotation, of which one weighs 1, and below which none weighs more; and the errors that weigh so
+USUAL, SUREST = math.radians(1.2), math.radians(0.3)
 OF_POSE = {'posed', 'sellion', 'rotation'}
 RAREST = 0.08  # standard deviation of an expression, below which it weighs no more
 
