@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.bags import BagRecording
+from depthface_ros.io.bags import BagRecording
 
 SAMPLE = Path(__file__).resolve().parents[1] / 'demo' / 'sample.mcap'
 WALL_MM = 3000

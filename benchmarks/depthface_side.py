@@ -6,11 +6,11 @@ import sys
 import time
 
 import numpy as np
+from side import resident_mb, serve, timed
 
 from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.bench import Stopwatch
-from depthface_ros.faces import Heads
-from side import resident_mb, serve, timed
+from depthface_ros.estimation.types import Heads
+from depthface_ros.tools.bench import Stopwatch
 
 ENGINE, FRAMES = sys.argv[1:]
 estimator = FaceEstimator(ENGINE)

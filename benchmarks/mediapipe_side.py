@@ -9,7 +9,6 @@ import cv2
 import mediapipe
 import numpy as np
 import skimage.data
-
 from side import resident_mb, serve, timed
 
 FACE_MESH = mediapipe.solutions.face_mesh.FaceMesh

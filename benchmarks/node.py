@@ -21,15 +21,14 @@ os.environ.update(ROS_DOMAIN_ID=str(102 + os.getpid() % 100), ROS_LOG_DIR='/tmp/
                   FASTRTPS_DEFAULT_PROFILES_FILE=PROFILES, FASTDDS_DEFAULT_PROFILES_FILE=PROFILES)
 
 import rclpy  # noqa: E402
+from crowd import crowd  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from rclpy.serialization import serialize_message  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-
-from crowd import crowd  # noqa: E402
 from robot import NodeProcess  # noqa: E402
 from sample import restamped  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
 
 RELAY = Path(__file__).with_name('relay.py')
 IMAGE, INFO, FRAME = '/camera/depth/image', '/camera/depth/camera_info', 'camera_optical_frame'

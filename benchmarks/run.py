@@ -21,16 +21,16 @@ import venv  # noqa: E402
 from collections import defaultdict  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-import numpy as np  # noqa: E402
-
 import limits  # noqa: E402
+import numpy as np  # noqa: E402
 from crowd import CAMERAS, PLACES, crowd  # noqa: E402
-from depthface_ros.bench import machine  # noqa: E402
-from depthface_ros.engines import ENGINES, MODELS_FOLDER  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
 from plot import plot  # noqa: E402
 from side import Side  # noqa: E402
 from tables import tables  # noqa: E402
+
+from depthface_ros.engines import ENGINES, MODELS_FOLDER  # noqa: E402
+from depthface_ros.engines.contract import NETWORKS  # noqa: E402
+from depthface_ros.tools.bench import machine  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / 'build'

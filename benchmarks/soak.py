@@ -30,12 +30,11 @@ import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from robot import NodeProcess  # noqa: E402
+from sample import Sample, read_sample, restamped  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
-
-from robot import NodeProcess  # noqa: E402
-from sample import Sample, read_sample, restamped  # noqa: E402
 
 HEAD = 70  # pixels to either side of its middle that are copied
 COLUMNS = ('minute', 'sent', 'processed', 'dropped', 'rejected', 'lost', 'missing', 'faces',

@@ -2,7 +2,7 @@
 """The figures of a run as Markdown."""
 from __future__ import annotations
 
-from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.estimation.estimator import EstimatorConfig
 
 # stage -> network
 STAGES = {'find heads': 'head_finder', 'pose network': 'head_pose', 'shape network': 'face_shape'}

@@ -17,11 +17,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from depthface_ros.estimator import EstimatorConfig, FaceEstimator  # noqa: E402
-from depthface_ros.pipeline import FaceTracker  # noqa: E402
-from depthface_ros.progress import progress  # noqa: E402
+from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator  # noqa: E402
+from depthface_ros.tools.progress import progress  # noqa: E402
+from depthface_ros.tracking.face_tracker import FaceTracker  # noqa: E402
 from training.evaluation.frames import SyntheticFrames, intrinsics_of  # noqa: E402
-from training.synthesis.views import measure  # noqa: E402
+from training.synthesis.scene.views import measure  # noqa: E402
 
 IMAGES, FIRST = 12, 2  # of a scene; the first ones do not count: a new face is not public at once
 STEP_NS = 33_333_333

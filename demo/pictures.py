@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from rclpy.serialization import serialize_message
 
-from depthface_ros.bag_writer import BagWriter
-from depthface_ros.face_bag import MESH_TOPIC, TF_TOPIC, TOPICS
-from depthface_ros.faces import Face
-from depthface_ros.overlay import VideoWriter, contact_sheet, draw_faces
+from depthface_ros.estimation.types import Face
+from depthface_ros.io.bag_writer import BagWriter
+from depthface_ros.io.face_bag import MESH_TOPIC, TF_TOPIC, TOPICS
+from depthface_ros.tools.overlay import VideoWriter, contact_sheet, draw_faces
 
 SHEET = 9  # pictures
 

@@ -16,12 +16,12 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
+from sample import Sample, restamped
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
-from depthface_ros.face_bag import MESH_TOPIC
-from sample import Sample, restamped
+from depthface_ros.io.face_bag import MESH_TOPIC
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from rosbags.highlevel import AnyReader
 
-from depthface_ros.camera import Intrinsics
-from depthface_ros.camera_info import intrinsics_from_camera_info
-from depthface_ros.depth_image import depth_image
+from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.camera_info import intrinsics_from_camera_info
+from depthface_ros.io.depth_encodings import depth_image
 
 _STAMP_OFFSET = 4  # in a serialised message that begins with a header: after the encoding's name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-__all__ = ['Face', 'FaceEstimator', 'FaceTracker', 'Intrinsics']
+__all__ = ['Face', 'FaceEstimator', 'FaceModel', 'FaceTracker', 'Intrinsics']
 
 
 def __getattr__(name: str):
@@ -12,8 +12,8 @@ def __getattr__(name: str):
 
     So numpy comes after the node and the command line have said how many threads it may use.
     """
-    home = {'Face': 'faces', 'FaceEstimator': 'estimator', 'FaceTracker': 'pipeline',
-            'Intrinsics': 'camera'}.get(name)
+    home = {'Face': 'estimation.types', 'FaceEstimator': 'estimation.estimator', 'FaceModel': 'face_model.mesh',
+            'FaceTracker': 'tracking.face_tracker', 'Intrinsics': 'geometry.camera'}.get(name)
     if home is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(import_module(f'{__name__}.{home}'), name)

@@ -8,7 +8,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from depthface_ros import one_thread  # noqa: F401  before numpy
+from depthface_ros.tools import one_thread  # noqa: F401  before numpy
+
+# isort: split
 from depthface_ros.engines import ENGINES, EngineUnavailable
 
 # How `depthface bench` goes over images.
@@ -29,13 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Find faces in a recording and write what was asked for."""
-    from depthface_ros import results
-    from depthface_ros.estimator import EstimatorConfig, FaceEstimator
-    from depthface_ros.offline import run_recording
-    from depthface_ros.progress import progress
-    from depthface_ros.recordings import open_recording
+    from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
+    from depthface_ros.io import writers as output
+    from depthface_ros.io.recordings import open_recording
     from depthface_ros.settings import read_parameter_file
-    from depthface_ros.tracking import TrackerConfig
+    from depthface_ros.tools.offline import run_recording
+    from depthface_ros.tools.progress import progress
+    from depthface_ros.tracking.tracks import TrackerConfig
 
     recording = open_recording(options.input, options.intrinsics, options.topic)
     configs = {'estimator': EstimatorConfig(), 'tracker': TrackerConfig()}
@@ -44,16 +46,16 @@ def run(options: argparse.Namespace) -> int:
     estimator = FaceEstimator(options.engine, configs['estimator'])
     model, out = estimator.face_model, options.out
     out.mkdir(parents=True, exist_ok=True)
-    writers = [results.PoseFile(out / f'poses.{options.poses}', model)]
+    writers = [output.PoseFile(out / f'poses.{options.poses}', model)]
     if options.meshes:
-        writers.append(results.MeshFolder(out / 'meshes', model))
+        writers.append(output.MeshFolder(out / 'meshes', model))
     if options.video or options.sheet:
-        writers.append(results.Pictures(model, out / 'overlay.mp4' if options.video else None,
+        writers.append(output.Pictures(model, out / 'overlay.mp4' if options.video else None,
                                         out / 'sheet.png' if options.sheet else None))
     if options.rerun:
-        writers.append(results.RerunFile(options.rerun, model))
+        writers.append(output.RerunFile(options.rerun, model))
     if options.bag:
-        from depthface_ros.face_bag import FaceBag
+        from depthface_ros.io.face_bag import FaceBag
         writers.append(FaceBag(options.bag, model))
     total = recording.count
     if options.frames:
@@ -68,9 +70,9 @@ def run(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Print milliseconds per stage."""
-    from depthface_ros import bench as benches
-    from depthface_ros.estimator import FaceEstimator
-    from depthface_ros.recordings import open_recording
+    from depthface_ros.estimation.estimator import FaceEstimator
+    from depthface_ros.io.recordings import open_recording
+    from depthface_ros.tools import bench as benches
 
     estimator = FaceEstimator(options.engine)
     print(f'{benches.machine()}, engine {estimator.engine.name}, {options.runs} runs')
@@ -96,7 +98,7 @@ def bench(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Print what is installed and what works."""
-    from depthface_ros.report import check_report
+    from depthface_ros.tools.check import check_report
     lines, works = check_report()
     print('\n'.join(lines))
     return 0 if works else 1
@@ -105,7 +107,7 @@ def check(options: argparse.Namespace) -> int:
 def build_engines(options: argparse.Namespace) -> int:
     """Build the TensorRT engines for this machine's GPU, into the user's cache folder."""
     from depthface_ros.engines import MODELS_FOLDER
-    from depthface_ros.engines.tensorrt import TensorRt
+    from depthface_ros.engines.tensorrt.trt_engine import TensorRt
     engine = TensorRt(MODELS_FOLDER, options.precision,
                       report=lambda text: print(text, file=sys.stderr, flush=True))
     print(f'ready: {engine.description}, in {engine.folder}')

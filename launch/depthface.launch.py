@@ -4,10 +4,11 @@
 from pathlib import Path
 
 import yaml
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
+
+from launch import LaunchDescription
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 CAMERAS = yaml.safe_load((CONFIG / 'cameras.yaml').read_text())

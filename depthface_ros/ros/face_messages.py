@@ -11,9 +11,9 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depthface_ros.marker_template import marker_id_of
-from depthface_ros.ros.bridge import transform
-from depthface_ros.tracking import Track
+from depthface_ros.io.marker_template import marker_id_of
+from depthface_ros.ros.conversions import transform
+from depthface_ros.tracking.tracks import Track
 
 POINT = np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('face', '<u4')])
 _POINT_FIELDS = [

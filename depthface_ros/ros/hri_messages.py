@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import numpy as np
-from hri_msgs.msg import (
-    FacialActionUnits, FacialLandmarks, NormalizedPointOfInterest2D, NormalizedRegionOfInterest2D)
+from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedPointOfInterest2D, NormalizedRegionOfInterest2D
 from std_msgs.msg import Header
 
-from depthface_ros.action_units import action_units
-from depthface_ros.camera import depth_in_metres
-from depthface_ros.faces import Face
+from depthface_ros.estimation.types import Face
+from depthface_ros.face_model.action_units import action_units
+from depthface_ros.geometry.camera import depth_in_metres
 from depthface_ros.ros.inputs import DepthFrame
 
 CROPPED_SIZE = 128  # px; the width and height that REP-155 gives

@@ -12,15 +12,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthface_ros.camera import Intrinsics
-from depthface_ros.camera_info import intrinsics_from_camera_info, is_rectified
-from depthface_ros.compressed_depth import decompress_depth
-from depthface_ros.depth_image import median_depth
-from depthface_ros.ros import bridge
+from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.camera_info import intrinsics_from_camera_info, is_rectified
+from depthface_ros.io.compressed_depth import decompress_depth
+from depthface_ros.io.depth_encodings import median_depth
+from depthface_ros.ros import conversions
 from depthface_ros.ros.health import Health, Problems, RateLimit
-from depthface_ros.ros.listening import Listener, Silence
 from depthface_ros.ros.parameters import Parameters
-from depthface_ros.ros.self_check import describe_camera
+from depthface_ros.ros.startup_log import describe_camera
+from depthface_ros.ros.subscription import Listener, Silence
 
 COMPRESSED = '/compressedDepth'  # how image_transport names a topic's compressed twin
 IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
@@ -38,7 +38,7 @@ class DepthFrame(NamedTuple):
 
     @property
     def stamp_ns(self) -> int:
-        return bridge.nanoseconds(self.header.stamp)
+        return conversions.nanoseconds(self.header.stamp)
 
 
 class Inputs:
@@ -91,7 +91,7 @@ class Inputs:
         content = data[_HEAD_BYTES:]
         if content != self._camera_info_content:
             try:
-                self._camera_info = bridge.deserialised(data, CameraInfo)
+                self._camera_info = conversions.deserialised(data, CameraInfo)
             except ValueError as error:
                 self._problems.report('camera_info', str(error))
                 return
@@ -106,8 +106,8 @@ class Inputs:
         :raises ValueError: there is none; the text says what was found and what was expected.
         """
         compressed = self._type is CompressedImage
-        image = (bridge.deserialised(data, CompressedImage) if compressed
-                 else bridge.received_image(data))
+        image = (conversions.deserialised(data, CompressedImage) if compressed
+                 else conversions.received_image(data))
         frame_id = image.header.frame_id
         if not frame_id:
             raise ValueError('image without a frame_id: expected the optical frame of the camera; '
@@ -118,7 +118,7 @@ class Inputs:
         if compressed:
             depth, encoding = decompress_depth(image.data, image.format), image.format
         else:
-            depth, encoding = bridge.depth_from_image(image), image.encoding
+            depth, encoding = conversions.depth_from_image(image), image.encoding
         intrinsics = self._intrinsics(*depth.shape)
         self._check(depth, encoding, frame_id, intrinsics)
         return DepthFrame(image.header, depth, intrinsics)

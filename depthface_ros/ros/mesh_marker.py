@@ -14,7 +14,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker
 
-from depthface_ros.marker_template import (
+from depthface_ros.io.marker_template import (
     COLOUR,
     ID,
     NAMESPACE,

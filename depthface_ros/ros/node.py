@@ -25,10 +25,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
-from depthface_ros.camera import Intrinsics
-from depthface_ros.estimator import FaceEstimator
-from depthface_ros.pipeline import FaceTracker
-from depthface_ros.ros import bridge
+from depthface_ros.estimation.estimator import FaceEstimator
+from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.ros import conversions
 from depthface_ros.ros.health import Health, Problems
 from depthface_ros.ros.inputs import Inputs
 from depthface_ros.ros.outputs import Outputs
@@ -39,8 +38,9 @@ from depthface_ros.ros.parameters import (
     read_parameters,
 )
 from depthface_ros.ros.publishing import create_publisher
-from depthface_ros.ros.self_check import ToRosLog, describe_engine, describe_models
+from depthface_ros.ros.startup_log import ToRosLog, describe_engine, describe_models
 from depthface_ros.ros.worker import NewestFirstWorker
+from depthface_ros.tracking.face_tracker import FaceTracker
 
 HEARTBEAT = 1.0  # s
 
@@ -192,7 +192,7 @@ class FaceNode(LifecycleNode):
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
         engine = describe_engine(self._estimator.engine) if self._estimator else 'none'
         now = self.get_clock().now().to_msg()
-        self._diagnostics.publish(bridge.diagnostics(
+        self._diagnostics.publish(conversions.diagnostics(
             now, self.get_fully_qualified_name().strip('/'), state, engine,
             self._health.report(), self._settings.diagnostics))
 

@@ -13,17 +13,17 @@ from sensor_msgs.msg import Image, JointState, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
-from depthface_ros.face_model import FaceModel
-from depthface_ros.overlay import draw_faces
-from depthface_ros.ros import bridge, face_messages
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.ros import conversions, face_messages
 from depthface_ros.ros.inputs import DepthFrame
 from depthface_ros.ros.mesh_marker import MeshMarker, deletion
 from depthface_ros.ros.parameters import Parameters
 from depthface_ros.ros.publishing import create_publisher
-from depthface_ros.tracking import Track
+from depthface_ros.tools.overlay import draw_faces
+from depthface_ros.tracking.tracks import Track
 
 try:
-    from depthface_ros.ros.humans import HumanFaces
+    from depthface_ros.ros.hri_publisher import HumanFaces
 except ModuleNotFoundError as error:
     if not error.name.startswith('hri_msgs'):
         raise
@@ -75,7 +75,7 @@ class Outputs:
         with self._lock:
             self._told_ns = self._now_ns() if tracks else None
             if seen and self._settings.publish_tf and self._tf.get_subscription_count():
-                self._tf.publish(bridge.face_transforms(header, seen))
+                self._tf.publish(conversions.face_transforms(header, seen))
             if self._humans:
                 self._humans.publish(frame, tracks)
             if self._poses.get_subscription_count():

@@ -15,11 +15,10 @@ from rclpy.node import Node
 
 from depthface_ros import settings
 from depthface_ros.engines import ENGINES
-from depthface_ros.estimator import EstimatorConfig
+from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.ros.health import HealthConfig
 from depthface_ros.settings import setting
-from depthface_ros.tracking import TrackerConfig
-
+from depthface_ros.tracking.tracks import TrackerConfig
 
 # Read when the node is made, and whenever it is configured; all others can change at any time.
 READ_ONLY = ('autostart', 'first_id')

@@ -11,9 +11,9 @@ from functools import cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from depthface_ros.face_model import EXPRESSION_NAMES, FaceModel
-from depthface_ros.faces import Face
-from training.synthesis.scene import Head, Scene, facing_pose
+from depthface_ros.estimation.types import Face
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
+from training.synthesis.scene.random_scene import Head, Scene, facing_pose
 from training.synthesis.surface_points import closest_points
 
 Record = dict[str, float | str | bool]  # of one face, or of one false face

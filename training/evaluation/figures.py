@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depthface_ros.face_model import EXPRESSION_NAMES
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES
 from training.evaluation.errors import AXES, Record
 from training.evaluation.groups import (
     DISTANCES,

@@ -14,15 +14,15 @@ from rich.progress import track
 from scipy.optimize import linear_sum_assignment
 
 from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.calibration import Calibration
 from depthface_ros.engines import MODELS_FOLDER
-from depthface_ros.estimator import EstimatorConfig
-from depthface_ros.faces import Face
+from depthface_ros.estimation.calibration import Calibration
+from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.estimation.types import Face
+from training.data.rendered_dataset import SPLITS, people_factory
 from training.evaluation.errors import Record, describe, errors, inner_face, own_words
-from training.pool import SPLITS, people_factory
-from training.synthesis.cameras import sample_camera
-from training.synthesis.scene import Head, Scene, sample_scene
-from training.synthesis.views import View, measure, render_frame
+from training.synthesis.scene.cameras import sample_camera
+from training.synthesis.scene.random_scene import Head, Scene, sample_scene
+from training.synthesis.scene.views import View, measure, render_frame
 
 MATCH_WITHIN = 0.10  # m between sellions
 ON_FACE = 0.01  # m along the ray, between a vertex and what is seen there

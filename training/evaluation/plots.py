@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from depthface_ros.face_model import EXPRESSION_NAMES
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES
 from training.evaluation.errors import AXES, Record
 from training.evaluation.figures import SEEN, expression
 from training.evaluation.frames import Trial
 from training.evaluation.groups import asked, column, grouped, in_core
-from training.evaluation.worst import worst_sheet
+from training.evaluation.worst_cases import worst_sheet
 
 try:
     import matplotlib

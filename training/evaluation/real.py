@@ -16,13 +16,13 @@ from rich.table import Table
 from scipy.spatial.transform import Rotation
 
 from depthface_ros import FaceEstimator
-from depthface_ros.faces import Face
-from training.datasets import Labelled
+from depthface_ros.estimation.types import Face
+from training.adapt.datasets import Labelled
+from training.adapt.self_consistency import label_free_figures, mesh_to_points
+from training.data.frame_views import rectified
 from training.evaluation.errors import HEAD_FROM_FACE, Record, own_words, pose_errors
 from training.evaluation.figures import within_sigma
 from training.evaluation.groups import between, column, distribution, share
-from training.frames import rectified
-from training.label_free import label_free_figures, mesh_to_points
 
 SAME_HEAD = 0.15  # m between head centres
 ERRORS = ('geodesic_deg', 'mae_pyr_deg', 'mae_ypr_deg', 'head_mm')

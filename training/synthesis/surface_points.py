@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .meshes import triangle_normals
+from training.synthesis.meshes import triangle_normals
 
 
 class SurfacePoints(NamedTuple):

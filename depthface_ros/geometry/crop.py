@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metric crops around a head: what the pose and the shape network see.
+
+A crop is a square of fixed size in metres that stands across the viewing ray, so a head fills it
+alike at any distance, in any part of the image and for any camera. Its pixels hold points, not
+depths: the networks see geometry in units that do not depend on the camera.
+"""
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from depthface_ros.geometry.arrays import device_of, namespace
+from depthface_ros.geometry.camera import Intrinsics, measured_points
+from depthface_ros.geometry.rotations import cross, homogeneous, unit
+
+CROP_PIXELS = 96
+POSE_CROP_SIZE = 0.30  # m
+SHAPE_CROP_SIZE = 0.26  # m
+# In the face frame, m. The head centre lies between the ears: it stays put when the head turns.
+HEAD_CENTRE_FACE = (-0.08, 0.0, -0.01)
+FACE_CENTRE_FACE = (-0.04, 0.0, -0.025)
+# Points further than this from the crop's plane, in units of half its size, are not of the head.
+DEPTH_LIMIT = 1.25
+# To multiples of these goes where the shape network looks, much less than its pixels: engines whose
+# poses differ in the last digits look at the same ones. Powers of 2, so that multiples are exact.
+FACE_STEP = 1 / 1024  # m
+UP_STEP = 1 / 256  # of a unit vector
+
+
+def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
+    """Crop the surroundings of head centres as the head-pose network wants them.
+
+    :param depth: (H, W) for all crops, or (N, H, W) with an image per crop; uint16 millimetres or
+        float32 metres.
+    :param head_centre_camera: (N, 3) float32 metres, camera frame, z > 0.
+    :param roll: (N,) radians to turn the crop about the viewing ray, or None for 0.
+    :returns: crops (N, 4, S, S) float32 and camera_from_crop (N, 4, 4) float32. Channels 0-2 are
+        the points in the crop frame (z along the viewing ray, origin at the head centre) in units
+        of half the crop's size; channel 3 tells a measured point (1) from a hole (0) and from a
+        measurement that lies far in front of or behind the head (-1).
+    """
+    camera_from_crop = pose_frame(head_centre_camera, roll)
+    return crop_in_frame(depth, intrinsics, camera_from_crop), camera_from_crop
+
+
+def pose_frame(head_centre_camera, roll=None):
+    """Where :func:`pose_crop` looks: camera_from_crop (N, 4, 4) of the same arguments."""
+    xp = namespace(head_centre_camera)
+    up = xp.zeros_like(head_centre_camera)
+    up = xp.stack([up[:, 0], up[:, 1] - 1, up[:, 2]], axis=-1)  # -y is up in an optical frame
+    camera_from_grid = _look_at(head_centre_camera, up)
+    if roll is not None:
+        camera_from_grid = xp.matmul(camera_from_grid, _rotation_about_z(roll))
+    return homogeneous(camera_from_grid, head_centre_camera)
+
+
+def crop_in_frame(depth, intrinsics: Intrinsics, camera_from_crop):
+    """The crops (N, 4, S, S) of :func:`pose_crop` of frames that are known."""
+    return _crop(depth, intrinsics, camera_from_crop[:, :3, :3], camera_from_crop[:, :3, 3],
+                 camera_from_crop, POSE_CROP_SIZE / 2)
+
+
+def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
+    """Crop faces of known pose, upright and in the coordinates of the face, for the shape network.
+
+    :param depth: as for :func:`pose_crop`.
+    :param camera_from_face: (N, 4, 4) float32.
+    :returns: (N, 4, S, S) float32; channels 0-2 are the points in the face frame in units of half
+        the crop's size, channel 3 as in :func:`pose_crop`.
+    """
+    xp = namespace(camera_from_face)
+    device = device_of(camera_from_face)
+    rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
+    centre = sellion + xp.matmul(rotation, _face_centre(xp, device))[..., 0]
+    centre = rounded(centre, FACE_STEP)
+    camera_from_grid = _look_at(centre, rounded(rotation[:, :, 2], UP_STEP))
+    return _crop(depth, intrinsics, camera_from_grid, centre, camera_from_face,
+                 SHAPE_CROP_SIZE / 2)
+
+
+def rounded(values, step: float):
+    """The nearest multiples of a step."""
+    return namespace(values).round(values / step) * step
+
+
+def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
+    """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
+    rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
+    return rotation @ np.array(point_face, np.float32) + origin
+
+
+def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
+    x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
+    a, b, c = camera_from_face[:, :3, 2].T  # to the scalp
+    # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
+    # its pitch
+    right, down = a * z - c * x, b * (x * x + z * z) - y * (a * x + c * z)
+    return np.arctan2(right, -down).astype(np.float32)
+
+
+def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_size):
+    """Sample depth on a grid across the viewing ray; points come in the value frame / half_size."""
+    xp = namespace(centre)
+    ticks = _ticks(xp, device_of(centre))
+    right, down, forward = (camera_from_grid[:, :, i, None] for i in range(3))
+    # Sums and products one by one, which all engines round alike, as matrix products they do not:
+    # in equal frames all of them look at the same pixels.
+    rows = centre[:, :, None] + half_size * down * ticks
+    points = rows[..., None] + (half_size * right * ticks)[:, :, None, :]
+    points = measured_points(depth, intrinsics, xp.reshape(points, (-1, 3, CROP_PIXELS ** 2)))
+
+    # one product takes points to values and to their distance from the grid's plane
+    value_from_camera = xp.matrix_transpose(camera_from_value[:, :3, :3]) / half_size
+    across = xp.matrix_transpose(forward) / (DEPTH_LIMIT * half_size)
+    linear = xp.concat([value_from_camera, across], axis=1)
+    origin = xp.concat([xp.matmul(value_from_camera, camera_from_value[:, :3, 3:]),
+                        xp.matmul(across, centre[:, :, None])], axis=1)
+    crops = xp.matmul(linear, points)
+    crops -= origin
+    measured = points[:, 2:] > 0
+    near = xp.astype(measured & (xp.abs(crops[:, 3:]) < 1), xp.float32)
+    crops[:, :3] *= near
+    crops[:, 3:] = 2 * near - xp.astype(measured, xp.float32)
+    return xp.reshape(crops, (-1, 4, CROP_PIXELS, CROP_PIXELS))
+
+
+@lru_cache(maxsize=8)
+def _face_centre(xp, device):
+    return xp.asarray(FACE_CENTRE_FACE, dtype=xp.float32, device=device)[:, None]
+
+
+@lru_cache(maxsize=8)
+def _ticks(xp, device):
+    """Where the middles of a crop's pixels lie, in -1..1."""
+    return (xp.arange(CROP_PIXELS, dtype=xp.float32, device=device) + 0.5) * (2 / CROP_PIXELS) - 1
+
+
+def _look_at(target, up):
+    """Rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
+    xp = namespace(target)
+    forward = unit(target)
+    right = unit(cross(forward, up))
+    return xp.stack([right, cross(forward, right), forward], axis=-1)
+
+
+def _rotation_about_z(angle):
+    xp = namespace(angle)
+    c, s, zero, one = xp.cos(angle), xp.sin(angle), xp.zeros_like(angle), xp.ones_like(angle)
+    rows = [xp.stack(row, axis=-1) for row in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
+    return xp.stack(rows, axis=-2)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long each stage takes, on a recording or on a drawn frame with a given number of heads."""
+from __future__ import annotations
+
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import count
+
+import numpy as np
+
+from depthface_ros.engines import Engine
+from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
+from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
+from depthface_ros.estimation.head_detector import finder_stride
+from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.tracking.face_tracker import FaceTracker
+
+HEIGHT, WIDTH = 480, 640
+CAMERA = Intrinsics(525.0, 525.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+WARM_UP = 10
+
+
+class Stopwatch:
+    """Collects the milliseconds of each stage of each call: pass its `lap` to the estimator."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        """Start with a clock in seconds; `time.process_time` counts the processor's."""
+        self._clock = clock
+        self.milliseconds: dict[str, list[float]] = defaultdict(list)
+        self._call: dict[str, float] = {}
+
+    def start(self) -> None:
+        self._start = self._last = self._clock()
+
+    def lap(self, stage: str) -> None:
+        now = self._clock()
+        self._call[stage] = self._call.get(stage, 0.0) + 1000 * (now - self._last)
+        self._last = now
+
+    def stop(self) -> None:
+        """End a call: a stage that it went through twice counts once, with both its times."""
+        self._call['end to end'] = 1000 * (self._clock() - self._start)
+        for stage, milliseconds in self._call.items():
+            self.milliseconds[stage].append(milliseconds)
+        self._call = {}
+
+    def table(self) -> list[tuple[str, float, float]]:
+        """(stage, median, 95th percentile), in milliseconds."""
+        return [(stage, *np.percentile(values, (50, 95)).tolist())
+                for stage, values in self.milliseconds.items()]
+
+
+def bench(estimator: Callable, frames: list[tuple[np.ndarray, Intrinsics]],
+          runs: int = 200) -> tuple[Stopwatch, float]:
+    """Estimate faces in (depth, intrinsics) frames, round and round; also faces per frame.
+
+    :param estimator: a FaceEstimator, or :func:`tracked`.
+    """
+    stopwatch, faces = Stopwatch(), 0
+    for i in range(-WARM_UP, runs):
+        depth, intrinsics = frames[i % len(frames)]
+        if i == 0:
+            stopwatch, faces = Stopwatch(), 0
+        stopwatch.start()
+        faces += len(estimator(depth, intrinsics, lap=stopwatch.lap))
+        stopwatch.stop()
+    return stopwatch, faces / runs
+
+
+def tracked(estimator: FaceEstimator) -> Callable:
+    """What can be called as the estimator, but follows faces as the node does at 30 Hz."""
+    tracker, stamps = FaceTracker(estimator), count(0, 33_333_333)
+    return lambda depth, intrinsics, lap: tracker(depth, intrinsics, next(stamps), lap)
+
+
+class KnownHeads(FaceEstimator):
+    """Runs the head finder, and then finds heads where they were drawn, and takes all for faces.
+
+    So a drawn frame costs what a camera's does with as many people, whatever networks make of it.
+    """
+
+    def __init__(self, engine: Engine, head_centres: np.ndarray):
+        """Expect heads at (N, 3) metres in :func:`drawn_frame`."""
+        super().__init__(engine, EstimatorConfig(
+            min_confidence=0.0, max_rotation_std=10.0, min_measured=0.0, separation=0.0,
+            recentre=1.0, upright=3.2))
+        stride = FINDER_CELL * finder_stride(HEIGHT, WIDTH, CAMERA.fx)
+        x, y, z = head_centres.T
+        column, row = (np.floor(pixel / stride).astype(int)
+                       for pixel in CAMERA.project(x / z, y / z))
+        width = next(width for width in FINDER_WIDTHS if width * stride >= WIDTH * FINDER_CELL)
+        peaks = np.zeros((FINDER_HEIGHT // FINDER_CELL, width // FINDER_CELL), np.float32)
+        peaks[row, column] = 1
+        self._peaks = self._constant(peaks)
+
+    def _finder_stage(self, *arguments, **options):
+        heat, offset, points = super()._finder_stage(*arguments, **options)
+        return 0 * heat + self._peaks, 0 * offset, points
+
+
+def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:
+    """A 640x480 uint16 depth image of eggs before a wall, and their centres (heads, 3), m."""
+    centres = np.array([((i - (heads - 1) / 2) * 0.4, 0.0, 1.0) for i in range(heads)], np.float32)
+    u, v = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1)
+    depth = np.full(u.shape, 2.5)
+    radii = np.array([0.075, 0.115, 0.095])
+    for centre in centres:  # |ray z - centre| = 1 in units of the radii: the nearer root
+        a, b = rays / radii, centre / radii
+        aa, ab = (a * a).sum(-1), (a * b).sum(-1)
+        root = ab ** 2 - aa * ((b * b).sum() - 1)
+        hit = root > 0
+        depth[hit] = np.minimum(depth, (ab - np.sqrt(np.where(hit, root, 0))) / aa)[hit]
+    return np.round(depth * 1000).astype(np.uint16), centres
+
+
+def machine() -> str:
+    """The processor, as the system names it."""
+    try:
+        with open('/proc/cpuinfo') as file:
+            return next(line.partition(':')[2].strip() for line in file if 'model name' in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

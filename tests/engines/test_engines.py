@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine that opens works; one that does not says why."""
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
+from depthface_ros.engines.contract import NETWORKS
+
+pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture(scope='module')
+def cpu():
+    return open_engine('cpu')[0]
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_outputs_have_the_shapes_of_the_contract_for_any_batch(cpu, network):
+    contract = NETWORKS[network]
+    for count, shape in itertools.product((1, 3), contract.input_shapes):
+        outputs = cpu.run(network, np.zeros((count, *shape), np.float32))
+        assert outputs.keys() == contract.outputs.keys()
+        for name, shape in contract.outputs.items():
+            assert outputs[name].dtype == np.float32 and outputs[name].shape[0] == count
+            assert all(e in (None, f) for f, e in zip(outputs[name].shape[1:], shape))
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_each_of_a_batch_is_answered_on_its_own(cpu, network):
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(3, *NETWORKS[network].input_shapes[0])).astype(np.float32)
+    together = cpu.run(network, batch)
+    for i in range(3):
+        alone = cpu.run(network, batch[i:i + 1])
+        for name in together:
+            np.testing.assert_allclose(together[name][i], alone[name][0], rtol=1e-3, atol=1e-4)
+
+
+def test_auto_takes_what_works_and_says_why_the_others_do_not(monkeypatch):
+    for package in ('cuda.bindings', 'depthface_ros.engines.torch.cuda_engine'):
+        monkeypatch.setitem(sys.modules, package, None)
+    engine, skipped = open_engine('auto')
+    assert engine.name == 'cpu'
+    assert [name for name, _ in skipped] == ['tensorrt', 'cuda'] and all(reason for _, reason in skipped)
+
+
+def test_auto_does_not_load_pytorch_where_there_is_no_driver():
+    done = subprocess.run([sys.executable, '-c', (
+        'import sys, ctypes\n'
+        'from depthface_ros.engines import open_engine\n'
+        'open_engine()\n'
+        'try:\n'
+        '    ctypes.CDLL("libcuda.so.1")\n'
+        'except OSError:\n'
+        '    assert "torch" not in sys.modules\n')], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('name, missing', [
+    ('cuda', 'depthface_ros.engines.torch.cuda_engine'), ('tensorrt', 'cuda.bindings')])
+def test_an_engine_whose_package_is_missing_says_what_to_install(monkeypatch, name, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(EngineUnavailable, match=f'engine {name}: .*pip install'):
+        open_engine(name)
+
+
+def test_an_unknown_engine_is_an_error_that_lists_those_there_are():
+    with pytest.raises(ValueError, match="'gpu'.*'cpu'"):
+        open_engine('gpu')
+
+
+def test_missing_broken_and_wrong_model_files_are_named(tmp_path):
+    with pytest.raises(EngineUnavailable, match='head_finder.onnx is missing'):
+        open_engine('cpu', tmp_path)
+    for network in NETWORKS:
+        shutil.copy(MODELS_FOLDER / f'{network}.onnx', tmp_path)
+    (tmp_path / 'head_pose.onnx').write_bytes(b'version https://git-lfs.github.com/spec/v1')
+    with pytest.raises(EngineUnavailable, match='head_pose.onnx does not load'):
+        open_engine('cpu', tmp_path)
+    shutil.copy(MODELS_FOLDER / 'face_shape.onnx', tmp_path / 'head_pose.onnx')
+    with pytest.raises(ValueError, match='network head_pose: outputs'):
+        open_engine('cpu', tmp_path)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Confidence and sigmas, from the file beside the networks."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthface_ros import FaceEstimator
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.estimation.calibration import CALIBRATION_FILE, Calibration
+
+SHIPPED = Calibration.load(MODELS_FOLDER)
+
+
+def test_finder_and_pose_network_have_to_agree():
+    sure, doubtful = 0.99, 0.2
+    heat, confidence = np.array([sure, sure, doubtful, doubtful]), np.array([sure, doubtful] * 2)
+    # what a pose network takes for no face, it finds no pose of either
+    agreed = SHIPPED.confidence(heat, confidence, np.array([0.05, 0.2] * 2))
+    assert agreed[0] > 0.95 and agreed[0] > agreed[1] > agreed[3] and agreed[0] > agreed[2] > agreed[3]
+    assert agreed[3] < 0.1
+    assert np.isnan(SHIPPED.confidence(0.9, np.nan, 0.05))
+    assert np.isfinite(SHIPPED.confidence(np.array([0, 1.0]), np.array([1.0, 0]), 0.05)).all()
+
+
+def test_a_pose_in_doubt_is_less_of_a_face():
+    surer, doubtful = Calibration(doubt_weight=0.9).confidence(0.7, 0.7, np.array([0.05, 0.2]))
+    assert surer > doubtful
+
+
+def test_surer_networks_make_surer_faces():
+    rotation, position = SHIPPED.std(np.array([0.02, 0.04]), np.array([0.003, 0.006]))
+    assert 0.005 < rotation[0] < rotation[1] < 0.2
+    assert 0.0005 < position[0] < position[1] < 0.03
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    calibration = Calibration(1.2, 1.1, 0.8, 0.9, 1.5, 0.7, 0.4, -0.3)
+    calibration.save(tmp_path, frames=250)
+    assert Calibration.load(tmp_path) == calibration
+    assert json.loads((tmp_path / CALIBRATION_FILE).read_text())['frames'] == 250
+
+
+def test_networks_without_a_calibration_speak_for_themselves(tmp_path):
+    plain = Calibration.load(tmp_path)
+    confidence = np.array([0.1, 0.5, 0.9])
+    np.testing.assert_allclose(plain.confidence(0.7, confidence, 0.1), confidence)
+    assert plain.std(0.02, 0.003) == (0.02, 0.003)
+
+
+@pytest.mark.parametrize('content', ['', '[]', '{"rotation_scale": 1.0}', '{"rotation_scale": "much"}'])
+def test_a_broken_file_is_named(tmp_path, content):
+    (tmp_path / CALIBRATION_FILE).write_text(content)
+    with pytest.raises(ValueError, match=r'calibration\.json.*python -m training calibrate'):
+        Calibration.load(tmp_path)
+
+
+def test_an_estimator_takes_the_calibration_of_its_networks(tmp_path):
+    for file in Path(MODELS_FOLDER).iterdir():
+        if file.suffix in ('.onnx', '.npz') or file.name.startswith(('head_', 'face_')):
+            (tmp_path / file.name).symlink_to(file)
+    calibration = Calibration(rotation_scale=2.5, confidence_weight=0.5)
+    calibration.save(tmp_path)
+    assert FaceEstimator('cpu', models_folder=tmp_path).calibration == calibration
+    assert FaceEstimator('cpu').calibration == SHIPPED

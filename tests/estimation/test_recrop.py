@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often, where and how the pose network looks at a head."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracle import CAMERA, FRONTAL, estimator_of, head_centre, head_pose
+
+from depthface_ros.estimation.estimator import CENTRE_STEP
+from depthface_ros.estimation.types import Heads
+from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, pose_frame, rounded, tilt
+from depthface_ros.geometry.rotations import rotation_from_vector
+
+
+def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
+    """A network that sees where the head is, but how it is turned only when it is in the middle."""
+    pose = head_pose(0.05, 0, 1, yaw=0.5)
+    estimator, depth = estimator_of([pose])
+    off = (head_centre(pose) + np.array([0.0, 0.03, 0.01], np.float32))[None]
+    _, camera_from_crop = pose_crop(depth, CAMERA, rounded(off, CENTRE_STEP))
+    centre_crop = np.linalg.inv(camera_from_crop[0]) @ [*head_centre(pose), 1]
+    answer_in_the_middle = estimator.engine.head_pose
+
+    def head_pose_network(crops):
+        answer = answer_in_the_middle(crops)
+        if estimator.engine.ran.count('head_pose') == 1:
+            answer['rotation'] = FRONTAL[:, :2].T.reshape(1, 6)
+            answer['sellion'] = (centre_crop[:3] - FRONTAL @ HEAD_CENTRE_FACE)[None] / 0.15
+            answer['log_variance'] += 1
+        return answer
+
+    estimator.engine.head_pose = head_pose_network
+    face, = estimator(depth, CAMERA, Heads(off))
+    np.testing.assert_allclose(face.camera_from_face, pose, atol=1e-4)
+    assert estimator.engine.ran.count('head_pose') == 2
+
+
+@pytest.mark.parametrize('confidence, found', [(0.3, True), (0.95, False)])
+def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, found):
+    """A network that sees a head, ten centimetres off, only 35 mm nearer than it is.
+
+    Where it is sure that what it sees is a face, two looks are all.
+    """
+    pose, frames = head_pose(0.05, 0, 1, yaw=0.5), []
+    estimator, depth = estimator_of([pose])
+    monkeypatch.setattr('depthface_ros.estimation.estimator.pose_frame',
+                        lambda *arguments: frames.append(pose_frame(*arguments)) or frames[-1])
+
+    def head_pose_network(crops):
+        camera_from_crop = frames[-1][0].astype(np.float64)
+        way = head_centre(pose) - camera_from_crop[:3, 3]
+        left = max(0.0, np.linalg.norm(way) - 0.035)
+        seen = pose.astype(np.float64)
+        seen[:3, 3] -= way * left / max(np.linalg.norm(way), 1e-9)
+        crop_from_face = np.linalg.inv(camera_from_crop) @ seen
+        return {'rotation': crop_from_face[:3, :2].T.reshape(1, 6).astype(np.float32),
+                'sellion': (crop_from_face[None, :3, 3] / (POSE_CROP_SIZE / 2)).astype(np.float32),
+                'log_variance': np.full((1, 2), 2 * np.log(0.02 + left), np.float32),
+                'confidence': np.array([[confidence if left > 0.01 else 0.99]], np.float32)}
+
+    estimator.engine.head_pose = head_pose_network
+    off = head_centre(pose) + np.array([0.0, 0.10, 0.0], np.float32)
+    face, = estimator(depth, CAMERA, Heads(off[None], tracked=True))
+    assert (np.linalg.norm(face.camera_from_face[:3, 3] - pose[:3, 3]) < 0.005) == found
+    assert len(frames) == (3 if found else 2)
+
+
+def test_a_head_of_which_the_network_knows_nothing_is_not_looked_at_again():
+    pose = head_pose(0.05, 0, 1)
+    estimator, depth = estimator_of([pose], max_rotation_std=0.1)
+    in_the_middle = estimator.engine.head_pose
+
+    def head_pose_network(crops):
+        answer = in_the_middle(crops)
+        return answer | {'sellion': answer['sellion'] + np.float32(0.2),
+                         'log_variance': np.full((len(crops), 2), 2 * np.log(std), np.float32)}
+
+    estimator.engine.head_pose = head_pose_network
+    for std, looks in ((1.0, 1), (0.3, 2)):
+        estimator.engine.ran.clear()
+        assert estimator(depth, CAMERA, Heads(head_centre(pose)[None])) == []
+        assert estimator.engine.ran.count('head_pose') == looks
+
+
+def test_heads_that_differ_in_the_last_digits_give_the_same_faces():
+    """So engines do whose networks differ in them."""
+    rng = np.random.default_rng(0)
+    estimator, depth = estimator_of([head_pose(0.05, 0, 1, yaw=0.5)])
+    depth = (depth * rng.uniform(0.98, 1.02, depth.shape)).astype(np.float32)  # no pixel is as its neighbour
+    estimator.engine.head_finder = None
+    crops = []
+    answer, estimator.engine.head_pose = estimator.engine.head_pose, lambda crop: crops.append(crop) or answer(crop)
+    for step in (0, 1e-6, -1e-6):
+        estimator(depth, CAMERA, Heads(np.array([[0.05, 0.001, 1.001]]) + step))
+    np.testing.assert_array_equal(crops[1:], crops[:-1])
+
+
+@pytest.mark.parametrize('roll', [-2.5, -0.4, 0.0, 1.2])
+def test_a_tilted_head_stands_upright_in_the_crop_that_its_tilt_turns(roll):
+    centre = np.array([[0.4, -0.2, 1.0]], np.float32)
+    _, camera_from_crop = pose_crop(np.ones((4, 4), np.float32), CAMERA, centre)
+    pose = np.eye(4, dtype=np.float32)[None]
+    pose[0, :3, :3] = camera_from_crop[0, :3, :3] @ rotation_from_vector(np.array([0, 0, roll])) @ FRONTAL
+    found = tilt(pose, centre)
+    np.testing.assert_allclose(found, [roll], atol=1e-5)
+    _, camera_from_crop = pose_crop(np.ones((4, 4), np.float32), CAMERA, centre, found)
+    scalp_crop = camera_from_crop[0, :3, :3].T @ pose[0, :3, 2]
+    np.testing.assert_allclose(scalp_crop, [0, -1, 0], atol=1e-5)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags and image files give the frames that were put into them, or say what is wrong."""
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.recordings import open_recording
+
+cv2 = pytest.importorskip('cv2')
+DEPTH = np.random.default_rng(0).integers(0, 5000, (6, 8), dtype=np.uint16)
+CAMERA = Intrinsics(10.0, 11.0, 3.5, 2.5)
+STAMP_NS = 1_700_000_000_123_456_789
+
+
+class Bag:
+    """Writes a bag with rosbags, one message per call."""
+
+    def __init__(self, path, storage='mcap'):
+        rosbag2 = pytest.importorskip('rosbags.rosbag2')
+        from rosbags.typesys import Stores, get_typestore
+        self.store = get_typestore(Stores.ROS2_JAZZY)
+        plugin = getattr(rosbag2.StoragePlugin, storage.upper())
+        self.writer = rosbag2.Writer(path, version=9, storage_plugin=plugin)
+        self.writer.open()
+        self.topics = {}
+
+    def type(self, name):
+        return self.store.types[name]
+
+    def header(self, stamp_ns):
+        stamp = self.type('builtin_interfaces/msg/Time')(*divmod(stamp_ns, 10 ** 9))
+        return self.type('std_msgs/msg/Header')(stamp, 'camera_depth_optical_frame')
+
+    def write(self, topic, message, stamp_ns=STAMP_NS):
+        name = message.__msgtype__
+        if topic not in self.topics:
+            self.topics[topic] = self.writer.add_connection(topic, name, typestore=self.store)
+        self.writer.write(self.topics[topic], stamp_ns, self.store.serialize_cdr(message, name))
+
+    def image(self, topic, depth=DEPTH, encoding='16UC1', stamp_ns=STAMP_NS, cut=None):
+        data = np.frombuffer(depth.tobytes()[:cut], np.uint8)
+        height, width = depth.shape
+        self.write(topic, self.type('sensor_msgs/msg/Image')(
+            self.header(stamp_ns), height, width, encoding, 0, width * depth.itemsize, data), stamp_ns)
+
+    def compressed(self, topic, depth=DEPTH):
+        data = struct.pack('<iff', 0, 0, 0) + cv2.imencode('.png', depth)[1].tobytes()
+        self.write(topic, self.type('sensor_msgs/msg/CompressedImage')(
+            self.header(STAMP_NS), '16UC1; compressedDepth png', np.frombuffer(data, np.uint8)))
+
+    def info(self, topic, camera=CAMERA, shape=DEPTH.shape):
+        k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1], np.float64)
+        p = np.zeros(12)
+        region = self.type('sensor_msgs/msg/RegionOfInterest')(0, 0, 0, 0, False)
+        self.write(topic, self.type('sensor_msgs/msg/CameraInfo')(
+            self.header(STAMP_NS), *shape, 'plumb_bob', np.zeros(5), k, np.eye(3).ravel(), p, 0, 0, region))
+
+    def close(self):
+        self.writer.close()
+
+
+@pytest.fixture
+def bag(tmp_path):
+    return Bag(tmp_path / 'bag')
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('whole_folder', [True, False])
+def test_a_bag_gives_its_frames_with_stamps_and_camera(tmp_path, storage, whole_folder):
+    bag = Bag(tmp_path / 'bag', storage)
+    for i in range(3):
+        bag.image('/camera/depth/image_rect_raw', DEPTH + np.uint16(i), stamp_ns=STAMP_NS + i)
+    bag.info('/camera/depth/camera_info')
+    bag.info('/camera/color/camera_info', Intrinsics(1.0, 1.0, 0.0, 0.0))
+    bag.close()
+    path = tmp_path / 'bag'
+    recording = open_recording(path if whole_folder else next(
+        file for file in path.iterdir() if file.suffix in ('.mcap', '.db3')))
+    assert recording.count == 3
+    frames = list(recording)
+    assert [frame.stamp_ns for frame in frames] == [STAMP_NS + i for i in range(3)]
+    assert all(frame.intrinsics == CAMERA for frame in frames)
+    for i, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.depth, DEPTH + np.uint16(i))
+
+
+def test_a_bag_may_hold_compressed_depth_and_float_metres(tmp_path, bag):
+    metres = DEPTH.astype(np.float32) / 1000
+    bag.compressed('/depth/image_raw/compressedDepth')
+    bag.image('/other/depth', metres, '32FC1')
+    bag.info('/depth/camera_info')
+    bag.close()
+    compressed, = open_recording(tmp_path / 'bag', topic='/depth/image_raw/compressedDepth')
+    raw, = open_recording(tmp_path / 'bag', topic='/other/depth')
+    np.testing.assert_array_equal(compressed.depth, DEPTH)
+    np.testing.assert_array_equal(raw.depth, metres)
+
+
+def test_of_raw_and_compressed_the_raw_topic_is_taken_and_colour_is_left_alone(tmp_path, bag):
+    bag.image('/depth/image', DEPTH)
+    bag.compressed('/depth/image/compressedDepth')
+    bag.image('/color/image', DEPTH, 'mono8')
+    bag.info('/depth/camera_info')
+    bag.close()
+    assert open_recording(tmp_path / 'bag').topic == '/depth/image'
+
+
+def test_intrinsics_that_are_given_replace_the_camera_info(tmp_path, bag):
+    bag.image('/depth/image')
+    bag.close()
+    frame, = open_recording(tmp_path / 'bag', intrinsics=(100.0, 100.0))
+    assert frame.intrinsics == Intrinsics(100.0, 100.0, 3.5, 2.5)
+
+
+def test_bags_that_leave_a_choice_or_none_name_their_topics(tmp_path):
+    def error(fill):
+        path = tmp_path / fill.__name__
+        bag = Bag(path)
+        fill(bag)
+        bag.close()
+        with pytest.raises(ValueError) as caught:
+            list(open_recording(path))
+        return str(caught.value)
+
+    def two_cameras(bag):
+        bag.image('/left/depth')
+        bag.image('/right/depth')
+
+    def only_colour(bag):
+        bag.image('/color/image', encoding='rgb8')
+
+    def no_camera_info(bag):
+        bag.image('/camera/depth/image')
+
+    def truncated(bag):
+        bag.image('/depth/image', cut=40)
+        bag.info('/depth/camera_info')
+
+    def uncalibrated(bag):
+        bag.image('/depth/image')
+        bag.info('/depth/camera_info', Intrinsics(0.0, 0.0, 0.0, 0.0))
+
+    def other_size(bag):
+        bag.image('/depth/image')
+        bag.info('/depth/camera_info', shape=(480, 640))
+
+    assert '/left/depth, /right/depth' in error(two_cameras)
+    assert '/color/image (Image)' in error(only_colour)
+    assert '/camera/depth/camera_info' in error(no_camera_info)
+    assert 'at 1700000000.123456789: 40 bytes' in error(truncated)
+    assert 'K is zero' in error(uncalibrated)
+    assert '640x480 pixels, the depth image has 8x6' in error(other_size)
+
+
+def test_a_topic_that_is_not_there_is_named_with_those_that_are(tmp_path, bag):
+    bag.image('/depth/image')
+    bag.close()
+    with pytest.raises(ValueError, match='/nothing.*/depth/image'):
+        open_recording(tmp_path / 'bag', topic='/nothing')
+
+
+@pytest.mark.parametrize('name', ['broken.mcap', 'broken.db3', 'broken.bag', 'broken.npz', 'broken.png'])
+@pytest.mark.parametrize('content', [b'', b'no such format' * 9])
+def test_broken_files_raise_value_error_with_their_name(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name.replace('.', r'\.')):
+        list(open_recording(tmp_path / name, intrinsics=(1.0, 1.0)))
+
+
+def test_a_folder_of_png_is_read_in_natural_order_with_the_camera_beside(tmp_path):
+    for i in (10, 9, 1):
+        cv2.imwrite(str(tmp_path / f'frame_{i}.png'), DEPTH + np.uint16(i))
+    (tmp_path / 'camera.json').write_text(json.dumps({'fx': 10, 'fy': 11, 'cx': 3.5, 'cy': 2.5}))
+    frames = list(open_recording(tmp_path))
+    assert [frame.name for frame in frames] == ['frame_1', 'frame_9', 'frame_10']
+    np.testing.assert_array_equal(frames[2].depth, DEPTH + np.uint16(10))
+    assert frames[0].intrinsics == CAMERA
+    assert frames[0].stamp_ns < frames[1].stamp_ns < frames[2].stamp_ns
+
+
+def test_the_camera_file_may_be_what_ros_calibration_writes(tmp_path):
+    pytest.importorskip('ruamel.yaml')
+    cv2.imwrite(str(tmp_path / 'a.png'), DEPTH)
+    (tmp_path / 'camera.yaml').write_text(
+        'image_width: 8\ncamera_matrix: {rows: 3, cols: 3, data: [10, 0, 3.5, 0, 11, 2.5, 0, 0, 1]}\n'
+        'distortion_model: plumb_bob\ndistortion_coefficients: {data: [0.1, 0, 0, 0, 0]}\n')
+    frame, = open_recording(tmp_path)
+    assert frame.intrinsics == Intrinsics(10.0, 11.0, 3.5, 2.5, (0.1, 0.0, 0.0, 0.0, 0.0), 'plumb_bob')
+
+
+def test_images_without_a_camera_say_so(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), DEPTH)
+    with pytest.raises(ValueError, match='camera.json'):
+        list(open_recording(tmp_path))
+
+
+def test_eight_bit_png_is_no_depth(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), DEPTH.astype(np.uint8))
+    with pytest.raises(ValueError, match='16-bit'):
+        list(open_recording(tmp_path, intrinsics=(1.0, 1.0)))
+
+
+def test_npz_stacks_with_true_sizes_are_cut_to_them(tmp_path):
+    stack = np.stack([DEPTH, DEPTH])
+    np.savez(tmp_path / 'f.npz', depth_mm=stack, size_hw=[[6, 8], [4, 5]])
+    frames = list(open_recording(tmp_path / 'f.npz', intrinsics=(10.0, 11.0)))
+    np.testing.assert_array_equal(frames[1].depth, DEPTH[:4, :5])
+    assert frames[0].intrinsics == CAMERA
+    assert frames[1].intrinsics == Intrinsics(10.0, 11.0, 2.0, 1.5)
+
+
+@pytest.mark.parametrize('k', [[10, 11, 3.5, 2.5], [[10, 0, 3.5], [0, 11, 2.5], [0, 0, 1]]])
+def test_npz_of_one_image_may_hold_metres_of_any_precision_and_its_camera(tmp_path, k):
+    np.savez(tmp_path / 'f.npz', depth_m=DEPTH.astype(np.float64) / 1000, K=k)
+    frame, = open_recording(tmp_path / 'f.npz')
+    assert frame.depth.dtype == np.float32 and frame.intrinsics == CAMERA and frame.name == 'f'
+
+
+def test_npz_with_other_arrays_says_what_it_holds(tmp_path):
+    np.savez(tmp_path / 'f.npz', depth=DEPTH)
+    with pytest.raises(ValueError, match=r'depth \(uint16\).*depth_mm'):
+        list(open_recording(tmp_path / 'f.npz', intrinsics=(1.0, 1.0)))
+
+
+def test_a_folder_without_anything_to_read_says_what_it_could_be(tmp_path):
+    with pytest.raises(ValueError, match='expected a bag'):
+        open_recording(tmp_path)
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        open_recording(tmp_path / 'nowhere')

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files, run by the real `launch` and `launch_ros` from an installed package."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import setuptools
+
+for module in ('rclpy', 'tf2_msgs', 'onnxruntime', 'yaml'):
+    pytest.importorskip(module)
+pytest.importorskip('launch_ros', reason='launch and launch_ros are not on PyPI; ROS has them, '
+                    'and the sources of ros2/launch and ros2/launch_ros on PYTHONPATH do as well')
+
+import rclpy  # noqa: E402
+import yaml  # noqa: E402
+from ros_helpers import DEPTH, Peer, camera_info_message, image_message, spinning  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+CAMERAS = yaml.safe_load((ROOT / 'config' / 'cameras.yaml').read_text())
+# What `ros2 launch` does, which is not on PyPI either.
+LAUNCH = '''
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = [argument.split(':=', 1) for argument in sys.argv[2:]]
+service = LaunchService(argv=sys.argv[2:])
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
+    PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)]))
+sys.exit(service.run())
+'''
+# Stands in for the player of rosbag2, which is not on PyPI: the same arguments, /clock and topics.
+PLAYER = f'''#!{sys.executable}
+import sys, time
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.serialization import deserialize_message
+from rosbags.highlevel import AnyReader
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+from pathlib import Path
+print('played with', sys.argv[1:], flush=True)
+rclpy.init()
+node = rclpy.create_node('player')
+clock = node.create_publisher(Clock, '/clock', 10)
+kinds = {{'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CameraInfo': CameraInfo}}
+publishers = {{}}
+with AnyReader([Path(sys.argv[3])]) as reader:
+    connections = [c for c in reader.connections if c.msgtype in kinds]
+    for c in connections:
+        publishers[c.topic] = node.create_publisher(kinds[c.msgtype], c.topic,
+                                                    qos_profile_sensor_data)
+    while not all(p.get_subscription_count() for p in publishers.values()):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    for c, stamp, data in reader.messages(connections):
+        tick = Clock()
+        tick.clock.sec, tick.clock.nanosec = divmod(stamp, 10**9)
+        clock.publish(tick)
+        publishers[c.topic].publish(bytes(data))
+        time.sleep(0.03)
+time.sleep(1.0)
+'''
+
+
+@pytest.fixture(scope='module')
+def share(tmp_path_factory):
+    """The share folder of the package, installed as colcon would; found by ament."""
+    told = {}
+    patch = pytest.MonkeyPatch()
+    with patch.context() as context:
+        context.chdir(ROOT)
+        context.setattr(setuptools, 'setup', lambda **arguments: told.update(arguments))
+        runpy.run_path(str(ROOT / 'setup.py'))
+    prefix = tmp_path_factory.mktemp('install')
+    for folder, files in told['data_files']:
+        (prefix / folder).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copy(ROOT / file, prefix / folder)
+    executable = prefix / 'lib' / 'depthface_ros' / 'depthface_node'
+    write_program(executable, f'#!{sys.executable}\nimport sys\n'
+                  'from depthface_ros.ros.node import main\nsys.exit(main())\n')
+    # Not on PyPI either: tells what it was started with.
+    write_program(prefix / 'lib' / 'rviz2' / 'rviz2',
+                  f'#!{sys.executable}\nimport sys\nprint("seen by", *sys.argv[1:])\n')
+    (prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'rviz2').touch()
+    patch.setenv('AMENT_PREFIX_PATH', os.pathsep.join(
+        filter(None, [str(prefix), os.environ.get('AMENT_PREFIX_PATH')])))
+    patch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    yield prefix / 'share' / 'depthface_ros'
+    patch.undo()
+
+
+def write_program(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+
+
+class Launched:
+    """A launch file that runs, and what it prints."""
+
+    def __init__(self, file: Path, *arguments: str, log: Path):
+        self._log = log
+        self._output = log.open('w')
+        self._process = subprocess.Popen(
+            [sys.executable, '-c', LAUNCH, str(file), *arguments], stdout=self._output,
+            stderr=subprocess.STDOUT, cwd=log.parent, start_new_session=True)
+
+    def wait_for(self, text: str, seconds: float = 60.0) -> str:
+        """Everything printed, once the text was."""
+        end = time.monotonic() + seconds
+        while text not in (printed := self._log.read_text()):
+            assert self._process.poll() is None and time.monotonic() < end, printed
+            time.sleep(0.05)
+        return printed
+
+    def wait(self, seconds: float = 60.0) -> str:
+        assert self._process.wait(seconds) == 0, self._log.read_text()
+        return self._log.read_text()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """End it as Ctrl-C would: the terminal sends it to all of the group."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGINT)
+            self._process.wait(20)
+        self._output.close()
+
+
+def test_each_preset_names_topics_and_where_they_come_from():
+    assert list(CAMERAS) == ['generic', 'realsense', 'orbbec', 'azure', 'oak', 'zed', 'gazebo']
+    for name, camera in CAMERAS.items():
+        assert set(camera) == {'driver', 'depth_topic', 'info_topic', 'note'}
+        for topic in (camera['depth_topic'], camera['info_topic']):
+            assert re.fullmatch(r'/?[a-z_]+(/[a-z_]+)+', topic)
+            assert topic.startswith('/') == (name != 'generic')
+        assert camera['info_topic'].endswith('camera_info')
+
+
+@pytest.mark.parametrize('arguments, image, info', [
+    *((f'camera:={name}', camera['depth_topic'], camera['info_topic'])
+      for name, camera in CAMERAS.items()),
+    ('depth_topic:=/a/depth/image', '/a/depth/image', '/a/depth/camera_info'),
+    ('depth_topic:=/a/depth/image/compressedDepth', '/a/depth/image/compressedDepth',
+     '/a/depth/camera_info'),
+    ('depth_topic:=image', 'image', 'camera_info'),
+    ('camera:=zed info_topic:=/other', CAMERAS['zed']['depth_topic'], '/other'),
+], ids=lambda value: value if ':=' in value else '')
+def test_the_arguments_become_remappings(share, arguments, image, info):
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+    from launch_ros.actions import LifecycleNode
+
+    from launch import LaunchContext
+    context = LaunchContext()
+    entities = [IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(share / 'launch' / 'depthface.launch.py')),
+        launch_arguments=[text.split(':=') for text in arguments.split()])]
+    for entity in entities:  # grows while it is gone through
+        if isinstance(entity, LifecycleNode):
+            # what execute() does before it starts the process
+            entity._perform_substitutions(context)
+            assert entity.expanded_remapping_rules == [
+                ('depth/image', image), ('depth/camera_info', info)]
+            return
+        entities += entity.visit(context) or []
+    raise AssertionError('the launch file starts no node')
+
+
+def test_a_launched_node_hears_its_camera_and_publishes(share, tmp_path):
+    parameters = tmp_path / 'parameters.yaml'
+    parameters.write_text('/**:\n  ros__parameters:\n    mesh_lifetime: 0.25\n')
+    rclpy.init()
+    peer = Peer()
+    image = peer.node.create_publisher(Image, '/left/depth/image', 1)
+    info = peer.node.create_publisher(CameraInfo, '/left/depth/camera_info', 1)
+    with Launched(share / 'launch' / 'depthface.launch.py', 'depth_topic:=/left/depth/image',
+                  'namespace:=left', 'fastdds:=true', f'params_file:={parameters}',
+                  log=tmp_path / 'log') as launched, spinning(peer.node):
+        printed = launched.wait_for('listening to /left/depth/camera_info')
+        assert 'engine: cpu' in printed and 'models: ' in printed
+        pid = re.search(r'depthface_node-1.*started with pid \[(\d+)', printed)[1]
+        environment = Path(f'/proc/{pid}/environ').read_text().split('\0')
+        for name in ('FASTRTPS', 'FASTDDS'):
+            assert f'{name}_DEFAULT_PROFILES_FILE={share}/config/fastdds.xml' in environment
+        peer.wait_for(lambda: image.get_subscription_count() and info.get_subscription_count())
+        info.publish(camera_info_message())
+        image.publish(image_message(DEPTH, 1))
+        printed = launched.wait_for('image: 64x48 16UC1')
+        assert 'focal length 60.0' in launched.wait_for('camera: ')
+        heartbeat = peer.wait_for(lambda: peer.diagnostics().get('processed total') == '1'
+                                  and peer.heard['diagnostics'][-1].status[0])
+        assert heartbeat.name == 'left/depthface: faces'
+    rclpy.shutdown()
+    printed = (tmp_path / 'log').read_text()
+    assert 'Traceback' not in printed and 'process has finished cleanly' in printed
+
+
+def test_rviz_is_opened_on_the_topics_of_the_node(share, tmp_path):
+    with Launched(share / 'launch' / 'depthface.launch.py', 'rviz:=true', 'camera:=zed',
+                  'namespace:=left', 'fixed_frame:=zed_left', 'autostart:=false',
+                  log=tmp_path / 'log') as launched:
+        printed = launched.wait_for('seen by')
+        launched.wait_for('depthface_node-1]: process started')
+    seen, = (line for line in printed.splitlines() if 'seen by' in line)
+    assert f'-d {share}/config/depthface.rviz -f zed_left' in seen
+    assert f'/depth/image:={CAMERAS["zed"]["depth_topic"]}' in seen
+    assert '/depthface/mesh:=depthface/mesh' in seen and '__ns:=/left' in seen
+
+
+def test_without_autostart_the_node_waits_for_its_manager(share, tmp_path):
+    with Launched(share / 'launch' / 'depthface.launch.py', 'autostart:=false',
+                  'log_level:=debug', log=tmp_path / 'log') as launched:
+        launched.wait_for('process started with pid')
+        time.sleep(3)
+    assert 'listening' not in (tmp_path / 'log').read_text()
+
+
+def test_replay_plays_the_bag_through_the_node_and_ends_with_it(share, tmp_path, monkeypatch):
+    pytest.importorskip('rosbags')
+    write_program(tmp_path / 'bin' / 'ros2', PLAYER)
+    monkeypatch.setenv('PATH', str(tmp_path / 'bin'), prepend=os.pathsep)
+    bag = ROOT / 'demo' / 'sample.mcap'
+    rclpy.init()
+    peer = Peer()
+    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={bag}', 'namespace:=robot',
+                  log=tmp_path / 'log') as launched, spinning(peer.node):
+        printed = launched.wait(120)
+    rclpy.shutdown()
+    assert f"'bag', 'play', '{bag}', '--clock', '100', '--rate', '1.0'" in printed
+    assert 'image: 640x480 16UC1' in printed  # found by itself, and larger than stock DDS carries
+    assert peer.heard['tf']
+    heartbeats = [{pair.key: pair.value for pair in message.status[0].values}
+                  for message in peer.heard['diagnostics']]
+    latencies = [float(values['stamp to publish p50 (ms)']) for values in heartbeats
+                 if 'stamp to publish p50 (ms)' in values]
+    assert latencies and max(latencies) < 5000  # of simulated time, not years
+    assert 'Traceback' not in printed

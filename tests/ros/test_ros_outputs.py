@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is published of known faces, over real DDS: content, ids, and nothing for nobody."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+pytest.importorskip('tf2_msgs')
+
+from nav_msgs.msg import Odometry  # noqa: E402
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile  # noqa: E402
+from ros_faces import FRAME, Stage, frame, track  # noqa: E402
+from sensor_msgs.msg import Image, JointState, PointCloud2, PointField  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel  # noqa: E402
+from depthface_ros.ros import face_messages, mesh_marker, outputs  # noqa: E402
+from depthface_ros.ros.parameters import Parameters  # noqa: E402
+from depthface_ros.tools.overlay import colour_depth  # noqa: E402
+
+SECOND = 10**9
+
+
+@pytest.fixture
+def stage():
+    with Stage() as stage:
+        yield stage
+
+
+def test_a_pose_has_its_covariance_and_says_whose_it_is(stage):
+    heard = stage.listen(Odometry, '/depthface/poses')
+    stamp = 7 * SECOND + 5
+    faces = [track('f00003', stamp_ns=stamp, rotation_std=0.05, position_std=0.004),
+             track('f00012', x=0.3, stamp_ns=stamp)]
+    stage.outputs.publish(frame(stamp), faces)
+    pose, other = stage.wait_for(lambda: len(heard) == 2 and heard)
+    assert (pose.child_frame_id, other.child_frame_id) == ('face_f00003', 'face_f00012')
+    assert pose.header.frame_id == FRAME
+    assert (pose.header.stamp.sec, pose.header.stamp.nanosec) == (7, 5)
+    covariance = pose.pose.covariance.reshape(6, 6)
+    np.testing.assert_allclose(covariance, np.diag([0.004**2] * 3 + [0.05**2] * 3), rtol=1e-6)
+    assert pose.twist.covariance[0] == -1  # as in sensor_msgs/Imu: not estimated
+    position = other.pose.pose.position
+    np.testing.assert_allclose([position.x, position.y, position.z],
+                               faces[1].face.camera_from_face[:3, 3], atol=1e-6)
+
+
+def test_the_pose_is_that_of_tf(stage):
+    poses, transforms = stage.listen(Odometry, '/depthface/poses'), stage.listen(TFMessage, '/tf')
+    stage.outputs.publish(frame(SECOND), [track('f00001', yaw=0.4)])
+    stage.wait_for(lambda: poses and transforms)
+    transform, pose = transforms[0].transforms[0].transform, poses[0].pose.pose
+    for name in 'xyzw':
+        assert getattr(pose.orientation, name) == getattr(transform.rotation, name)
+    for name in 'xyz':
+        assert getattr(pose.position, name) == getattr(transform.translation, name)
+
+
+def test_expression_coefficients_come_with_their_names(stage):
+    heard = stage.listen(JointState, '/depthface/expressions')
+    smiling = track('f00002', mouthSmileLeft=0.75, jawOpen=0.25)
+    stage.outputs.publish(frame(SECOND), [smiling])
+    message = stage.wait_for(lambda: heard)[0]
+    assert message.header.frame_id == 'face_f00002' and message.header.stamp.sec == 1
+    assert tuple(message.name) == EXPRESSION_NAMES
+    found = dict(zip(message.name, message.position))
+    assert {name: value for name, value in found.items() if value} == {
+        'mouthSmileLeft': 0.75, 'jawOpen': 0.25}
+
+
+def test_the_point_cloud_has_a_row_of_vertices_for_each_face(stage):
+    heard = stage.listen(PointCloud2, '/depthface/points')
+    tracks = [track('f00003'), track('f00012', x=0.3)]
+    stage.outputs.publish(frame(SECOND), tracks)
+    cloud = stage.wait_for(lambda: heard)[0]
+    vertices = np.stack([item.face.vertices for item in tracks])
+    assert (cloud.height, cloud.width) == vertices.shape[:2]
+    assert cloud.row_step == cloud.width * cloud.point_step
+    kinds = {PointField.FLOAT32: '<f4', PointField.UINT32: '<u4'}
+    layout = np.dtype({'names': [field.name for field in cloud.fields],
+                       'formats': [kinds[field.datatype] for field in cloud.fields],
+                       'offsets': [field.offset for field in cloud.fields],
+                       'itemsize': cloud.point_step})
+    points = np.frombuffer(cloud.data, layout).reshape(cloud.height, cloud.width)
+    np.testing.assert_array_equal(np.stack([points[name] for name in 'xyz'], -1), vertices)
+    assert (points['face'] == [[3], [12]]).all()
+
+
+def test_sensor_msgs_py_reads_the_point_cloud():
+    point_cloud2 = pytest.importorskip(
+        'sensor_msgs_py.point_cloud2', reason='sensor_msgs_py is not on PyPI; ROS has it, and the '
+        'sources of ros2/common_interfaces on PYTHONPATH do as well')
+    item = track('f00042')
+    cloud = face_messages.point_cloud(frame(SECOND).header, [item])
+    points = point_cloud2.read_points(cloud, field_names=('x', 'y', 'z', 'face'))
+    np.testing.assert_array_equal(np.stack([points[name] for name in 'xyz'], -1),
+                                  item.face.vertices)
+    assert set(points['face']) == {42}
+
+
+def test_a_point_cloud_without_faces_is_empty_and_clears_viewers(stage):
+    heard = stage.listen(PointCloud2, '/depthface/points')
+    stage.outputs.publish(frame(SECOND), [])
+    cloud = stage.wait_for(lambda: heard)[0]
+    assert cloud.height * cloud.width == len(cloud.data) == 0
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.float32])
+def test_the_debug_image_is_coloured_depth_with_the_faces_on_it(stage, dtype):
+    heard = stage.listen(Image, '/depthface/debug_image')
+    empty = frame(SECOND, dtype=dtype)
+    stage.outputs.publish(empty, [])
+    stage.outputs.publish(frame(2 * SECOND, dtype=dtype), [track('f00001', stamp_ns=2 * SECOND)])
+    without, with_face = stage.wait_for(lambda: len(heard) == 2 and heard)
+    pictures = [np.frombuffer(message.data, np.uint8).reshape(message.height, -1, 3)
+                for message in (without, with_face)]
+    assert without.encoding == 'bgr8' and without.step == 3 * without.width
+    assert pictures[0].shape[:2] == empty.depth.shape
+    np.testing.assert_array_equal(pictures[0], colour_depth(empty.depth, empty.intrinsics.fx))
+    changed = (pictures[0] != pictures[1]).any(-1)
+    assert changed[60, 80] and not changed[-1].any()  # the face is in the middle
+
+
+BUILDERS = {
+    '/tf': (TFMessage, outputs.conversions, 'face_transforms'),
+    '/depthface/poses': (Odometry, face_messages, 'pose_with_covariance'),
+    '/depthface/expressions': (JointState, face_messages, 'expression'),
+    '/depthface/points': (PointCloud2, face_messages, 'point_cloud'),
+    '/depthface/debug_image': (Image, outputs, 'draw_faces'),
+    '/depthface/mesh': (Marker, mesh_marker.MeshMarker, 'serialise'),
+}
+
+
+@pytest.mark.parametrize('topic', BUILDERS)
+def test_what_nobody_hears_is_not_made(stage, monkeypatch, topic):
+    made = []
+
+    def spied(name, real):
+        return lambda *arguments: made.append(name) or real(*arguments)
+
+    for _, owner, name in BUILDERS.values():
+        monkeypatch.setattr(owner, name, spied(name, getattr(owner, name)))
+    stage.outputs.publish(frame(SECOND), [track('f00001')])
+    assert made == []
+    kind, _, builder = BUILDERS[topic]
+    heard = stage.listen(kind, topic)
+    stage.outputs.publish(frame(2 * SECOND), [track('f00001', stamp_ns=2 * SECOND)])
+    stage.wait_for(lambda: heard)
+    assert made == [builder]
+
+
+def test_a_mesh_is_deleted_when_its_face_is_lost_and_when_images_stop(stage):
+    heard = stage.listen(Marker, '/depthface/mesh')
+    both = [track('f00001'), track('f00002', x=0.3)]
+    stage.outputs.publish(frame(SECOND), both)
+    stage.outputs.publish(frame(2 * SECOND), both[:1])  # kept, though not seen
+    stage.outputs.expire(60.0)
+    stage.outputs.expire(0.0)
+    stage.wait_for(lambda: len(heard) == 4)
+    assert [(marker.action, marker.id) for marker in heard] == [
+        (Marker.ADD, 1), (Marker.ADD, 2), (Marker.DELETE, 2), (Marker.DELETE, 1)]
+    assert [marker.header.stamp.sec for marker in heard[:3]] == [1, 1, 2]
+
+
+def test_publishers_give_the_executor_nothing_to_look_at(stage):
+    before = len(list(stage.node.waitables))
+    other = outputs.Outputs(stage.node)
+    other.start(Parameters(), FaceModel.load())
+    assert len(list(stage.node.waitables)) == before
+
+
+def test_a_listener_that_asks_for_more_than_is_offered_harms_nobody(stage):
+    heard, late = stage.listen(TFMessage, '/tf'), []
+    stage.peer.create_subscription(TFMessage, '/tf', late.append, QoSProfile(
+        depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL))
+    stage.outputs.publish(frame(SECOND), [track('f00001')])
+    stage.wait_for(lambda: heard)
+    assert not late

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the whole image is searched, and what becomes of what is found."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.estimation.head_detector import FinderConfig
+from depthface_ros.estimation.types import Face, Heads
+from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.tracking.face_tracker import FaceTracker, joined
+from depthface_ros.tracking.smoothing import SmoothingConfig
+from depthface_ros.tracking.tracks import TrackerConfig
+
+CAMERA = Intrinsics(50.0, 50.0, 32.0, 24.0)
+DEPTH = np.ones((48, 64), np.float32)
+MS = 10 ** 6
+RAW = SmoothingConfig(enabled=False)
+
+
+class Room:
+    """Stands in for the networks: the pose of a head is found where one is looked for."""
+
+    config = EstimatorConfig()
+
+    def __init__(self):
+        self.people: dict[str, float] = {}  # name -> x of the head, m
+        self.searches: list[int] = []  # the images that were searched
+        self.image = -1
+
+    def find_heads(self, depth, intrinsics):
+        self.searches.append(self.image)
+        centres = np.array([[x, 0, 1] for x in self.people.values()], np.float32).reshape(-1, 3)
+        return Heads(centres, np.full(len(centres), 0.8))
+
+    def __call__(self, depth, intrinsics, heads, lap):
+        heats = np.broadcast_to(heads.heat, len(heads.centres))
+        return [face_at(x, heat) for x in self.people.values()
+                for centre, heat in zip(heads.centres, heats)
+                if np.linalg.norm(centre - [x, 0, 1]) < 0.06][:len(self.people)]
+
+
+def face_at(x, heat=0.5):
+    pose = np.eye(4, dtype=np.float32)
+    pose[:3, 3] = x + 0.08, 0, 1.01  # so that the head centre is at x, 0, 1
+    return Face(pose, pose[None, :3, 3].copy(), np.zeros(52, np.float32), 0.9, 0.1, 0.01, heat)
+
+
+def follow(tracker, images, first_ns=0, step_ns=33 * MS):
+    """Ids and positions after each image; people come as dicts of name and x."""
+    history = []
+    for people in images:
+        tracker.estimator.people = people
+        tracker.estimator.image += 1
+        tracks = tracker(DEPTH, CAMERA, first_ns + len(history) * step_ns)
+        history.append({track.id: round(float(track.face.head_centre[0]), 3)
+                        for track in tracks if track.seen})
+    return history
+
+
+def test_all_is_searched_while_nobody_is_there_and_seldom_while_a_face_is_tracked():
+    tracker = FaceTracker(Room())
+    follow(tracker, [{}] * 5 + [{'ann': 0.0}] * 20)
+    # found in image 5, public in 6; then each 0.2 s, which is the seventh image at 30 Hz
+    assert tracker.estimator.searches == [0, 1, 2, 3, 4, 5, 6, 13, 20]
+
+
+def test_how_often_counts_the_stamps_not_the_images():
+    tracker = FaceTracker(Room())
+    follow(tracker, [{'ann': 0.0}] * 9, step_ns=90 * MS)
+    assert tracker.estimator.searches == [0, 1, 4, 7]
+    slow = FaceTracker(Room())
+    follow(slow, [{'ann': 0.0}] * 5, step_ns=250 * MS)
+    assert slow.estimator.searches == [0, 1, 2, 3, 4]
+    stopped = FaceTracker(Room())
+    follow(stopped, [{'ann': 0.0}] * 5, step_ns=0)
+    assert stopped.estimator.searches == [0, 1, 2, 3, 4]
+
+
+def test_a_new_person_gets_an_id_within_the_search_interval_and_one_image():
+    for late in range(7):
+        alone, both = {'ann': 0.0}, {'ann': 0.0, 'bob': 0.5}
+        history = follow(FaceTracker(Room()), [alone] * (10 + late) + [both] * 10)
+        first = next(i for i, seen in enumerate(history) if len(seen) == 2)
+        assert (first - (10 + late)) * 33 <= 200 + 33
+
+
+def test_a_face_that_jumps_out_of_reach_of_its_crop_is_found_in_the_same_image():
+    tracker = FaceTracker(Room(), TrackerConfig(smoothing=RAW))
+    history = follow(tracker, [{'ann': 0.0}] * 4 + [{'ann': 0.12}] * 3)
+    assert tracker.estimator.searches == [0, 1, 4]
+    assert history[3:5] == [{'f00001': 0.0}, {'f00001': 0.12}]
+
+
+def test_a_face_that_is_lost_is_searched_for_until_it_is_given_up():
+    tracker = FaceTracker(Room())
+    follow(tracker, [{'ann': 0.0, 'bob': 0.5}] * 4 + [{'ann': 0.0}] * 20)
+    gone = 4 + 10  # 0.3 s after it was last seen
+    assert tracker.estimator.searches[:2 + 10] == [0, 1, *range(4, gone)]
+    assert len(tracker.estimator.searches) <= 2 + 10 + 2
+
+
+def test_a_face_lost_and_found_keeps_its_id_and_one_that_stays_away_does_not():
+    tracker = FaceTracker(Room())
+    short = follow(tracker, [{'ann': 0.0}] * 3 + [{}] * 6 + [{'ann': 0.05}] * 3)
+    assert [list(seen) for seen in short] == [[]] + [['f00001']] * 2 + [[]] * 6 + [['f00001']] * 3
+    long = follow(tracker, [{}] * 12 + [{'ann': 0.05}] * 3, first_ns=12 * 33 * MS)
+    assert [list(seen) for seen in long[12:]] == [[], ['f00002'], ['f00002']]
+
+
+def test_two_people_who_cross_keep_their_ids():
+    """Where one hides the other, only one of them is seen."""
+    x = np.linspace(-0.5, 0.5, 31)
+    images = [{'ann': a, 'bob': -a} if abs(a) > 0.04 else {'ann': a} for a in x]
+    history = follow(FaceTracker(Room(), TrackerConfig(smoothing=RAW)), images)
+    expected = [{'f00001': round(float(a), 3), 'f00002': round(float(-a), 3)} for a in x]
+    assert history[1:13] == expected[1:13] and history[-13:] == expected[-13:]
+
+
+def test_an_image_that_comes_late_changes_nothing_and_costs_nothing():
+    tracker = FaceTracker(Room())
+    follow(tracker, [{'ann': 0.0}] * 3, first_ns=10 ** 9)
+    before = tracker(DEPTH, CAMERA, 10 ** 9 + 99 * MS)
+    tracker.estimator.people = {'bob': 0.5}
+    assert tracker(DEPTH, CAMERA, 10 ** 9) is before
+
+
+def test_a_bag_that_starts_again_gives_new_ids_and_the_same_poses():
+    tracker = FaceTracker(Room())
+    way = [{'ann': x} for x in np.linspace(0, 0.3, 20)]
+    first, second = (follow(tracker, way, first_ns=second * 10 ** 9) for second in (5, 1))
+    assert [list(seen.values()) for seen in first] == [list(seen.values()) for seen in second]
+    assert {*first[-1]} == {'f00001'} and {*second[-1]} == {'f00002'}
+
+
+@pytest.mark.parametrize('part', ['camera_from_face', 'vertices', 'expression'])
+def test_numbers_that_are_none_cost_one_image_and_nothing_after_it(part, monkeypatch):
+    tracker = FaceTracker(Room())
+    follow(tracker, [{'ann': 0.0}] * 4)
+
+    def broken(self, *_, **__):
+        face = face_at(0.0)
+        getattr(face, part)[..., 0] = np.nan
+        return [face]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Room, '__call__', broken)
+        assert follow(tracker, [{'ann': 0.0}], first_ns=4 * 33 * MS) == [{}]
+    assert follow(tracker, [{'ann': 0.0}] * 2, first_ns=5 * 33 * MS) == [{'f00001': 0.0}] * 2
+
+
+def test_the_configuration_may_change_on_the_way():
+    tracker = FaceTracker(Room())
+    follow(tracker, [{'ann': 0.0}] * 4)
+    tracker.config = TrackerConfig(search_s=0.0, smoothing=RAW)
+    history = follow(tracker, [{'ann': 0.05}] * 3, first_ns=10 ** 9)
+    assert tracker.estimator.searches == [0, 1, 4, 5, 6] and history[-1] == {'f00001': 0.05}
+
+
+def heads(*x, heat=0.8, **known):
+    centres = np.array([[value, 0, 1] for value in x], np.float32).reshape(-1, 3)
+    return Heads(centres, np.full(len(x), heat), **known)
+
+
+def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
+    both = joined(heads(0.0, 1.0, heat=0.4, tracked=True), heads(0.02, 0.5, 1.1), FinderConfig())
+    # within the finder's error the better known place counts; further off, the finder's
+    np.testing.assert_allclose(both.centres[:, 0], [0.0, 1.1, 0.5])
+    np.testing.assert_allclose(both.heat, 0.8)
+    assert both.tracked.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize('found', [heads(), heads(2.0)])
+def test_a_known_head_that_is_not_found_loses_its_heat(found):
+    both = joined(heads(0.0, heat=0.9, tracked=True), found, FinderConfig(threshold=0.2))
+    assert both.heat[0] == pytest.approx(0.2) and both.centres[0, 0] == 0
+    cold = joined(heads(0.0, heat=0.1, tracked=True), found, FinderConfig(threshold=0.2))
+    assert cold.heat[0] == pytest.approx(0.1)
+
+
+def test_nobody_known_and_nobody_found_is_nobody():
+    assert joined(heads(tracked=True), heads(), FinderConfig()).centres.shape == (0, 3)
+    assert joined(heads(tracked=True), heads(0.5), FinderConfig()).tracked.tolist() == [False]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that compare ways to adapt: every row is trained, judged and printed, and not twice."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('rosbags')
+
+from drawn_faces import face_at, frame_of, write_models, write_pool  # noqa: E402
+
+from depthface_ros import Intrinsics  # noqa: E402
+from training.__main__ import main  # noqa: E402
+
+BRIEFLY = ['--preset', 'cpu', '--steps', '2', '--batch', '8', '--device', 'cpu']
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    return write_models(tmp_path_factory.mktemp('models'))
+
+
+@pytest.fixture(scope='module')
+def pools(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('pools')
+    for split in ('train', 'validation'):
+        write_pool(folder, split)
+    return folder
+
+
+def test_on_a_simulated_camera(tmp_path, pools, models, capsys):
+    call = ['adapt-study', '--pools', str(pools), '--target-pools', str(pools), '--models', str(models),
+            '--target', 'Kinect v2', '--rows', 'source only', 'adversarial', 'oracle', '--seeds', '0', '1',
+            '--out', str(tmp_path), *BRIEFLY]
+    main(call)
+    printed = capsys.readouterr().out
+    results = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*/*.json')}
+    assert results.keys() == {'before', *(f'{row}-{seed}' for seed in (0, 1)
+                                          for row in ('source-only', 'adversarial', 'oracle'))}
+    assert results['before']['judged_faces'] > 0
+    shapes = [result['shape_mm'] for result in results.values()]
+    assert np.isfinite(shapes).all() and len(set(shapes)) == len(shapes)
+    oracle = [results[f'oracle-{seed}']['shape_mm'] for seed in (0, 1)]
+    assert f'{np.mean(oracle):.2f} ± {np.std(oracle, ddof=1):.2f} │      100 %' in printed
+    main(call)  # the table again; nothing is trained
+    assert 'oracle-1' in printed and 'oracle-1' not in capsys.readouterr().out
+
+
+def test_on_real_people(tmp_path, pools, models, capsys):
+    """Six crops of two people: each is judged by networks that learnt from the other one."""
+    faces = [face_at(yaw=yaw, position=(0., 0., 0.8)) for yaw in (-20, -10, 0, 10, 20, 30)]
+    camera = Intrinsics(365., 365., 119.5, 119.5)
+    depth = np.stack([frame_of(face, camera=camera, shape=(240, 240)).depth for face in faces])
+    np.savez(tmp_path / 'frames.npz', depth_mm=np.round(1000 * depth).astype(np.uint16),
+             size_hw=np.full((6, 2), 240), session=np.array([1, 1, 1, 2, 2, 2]))
+    out = tmp_path / 'out'
+    main(['adapt-people', 'kinect2-crops', str(tmp_path), '--folds', '2', '--rows', 'source only',
+          '--seeds', '0', '1', '--pools', str(pools), '--models', str(models), '--out', str(out), *BRIEFLY])
+    results = {str(path.relative_to(out)): json.loads(path.read_text()) for path in out.glob('fold-*/*-?.json')}
+    assert results.keys() == {f'fold-{fold}/{row}.json' for fold in (0, 1)
+                              for row in ('before-0', 'source-only-0', 'source-only-1')}
+    for result in results.values():
+        assert result['with alignment']['frames'] == 3 == result['networks alone']['faces']
+    printed = capsys.readouterr().out
+    for stage in ('networks alone', 'with alignment'):
+        means = [np.mean([results[f'fold-{fold}/source-only-{seed}.json'][stage]['mesh_to_points_mm_median']
+                          for fold in (0, 1)]) for seed in (0, 1)]
+        assert f'{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}' in printed

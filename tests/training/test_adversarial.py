@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Domain adaptation: its parts do what their equations say."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('rosbags')
+pytest.importorskip('cv2')
+
+from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_models  # noqa: E402
+
+from training.adapt.adversarial import METHODS, Adaptation, Pass, borrow_holes, settle  # noqa: E402
+from training.adapt.domain_losses import (  # noqa: E402
+    DomainDiscriminator,
+    adversarial_loss,
+    gram_distance,
+    pose_bins,
+    resampling_weights,
+    reversal_scale,
+    reverse_gradient,
+    viewpoints,
+)
+from training.adapt.self_consistency import roll_face  # noqa: E402
+from training.adapt.target_domain import take, view_batch  # noqa: E402
+from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps, surface_loss  # noqa: E402
+from training.models.from_onnx import load_onnx  # noqa: E402
+from training.models.networks import FaceShapeNet  # noqa: E402
+from training.synthesis.scene.random_scene import facing_pose  # noqa: E402
+
+# gradient reversal and the discriminator
+
+def test_reversal_keeps_values_and_turns_gradients_round():
+    x = torch.tensor([1., -2., 3.], requires_grad=True)
+    y = reverse_gradient(x, 0.3)
+    torch.testing.assert_close(y, x)
+    (y * torch.tensor([1., 2., 4.])).sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([-0.3, -0.6, -1.2]))
+
+
+def test_the_encoder_climbs_where_the_discriminator_descends():
+    torch.manual_seed(0)
+    discriminator = DomainDiscriminator(5)
+    source, target = torch.randn(2, 16, 5)
+    gradients = []
+    for scale in (0.5, -1.0):  # a scale of -1 is no reversal at all
+        features = source.clone().requires_grad_(True)
+        discriminator.zero_grad()
+        adversarial_loss(discriminator, features, target, scale).backward()
+        gradients.append((features.grad, discriminator.layers[1].weight.grad.clone()))
+    (reversed_features, reversed_weights), (plain_features, plain_weights) = gradients
+    torch.testing.assert_close(reversed_features, -0.5 * plain_features)
+    torch.testing.assert_close(reversed_weights, plain_weights)
+    assert plain_features.abs().max() > 0
+
+
+def test_the_reversal_grows_from_nothing_to_one():
+    scales = [reversal_scale(progress) for progress in np.linspace(0, 1, 11)]
+    assert scales[0] == 0 and scales == sorted(scales) and 0.999 < scales[-1] <= 1
+
+
+def test_gram_matrices_of_one_distribution_are_alike_and_of_two_are_not():
+    torch.manual_seed(0)
+    features = torch.randn(32, 12) * torch.linspace(3, 0.1, 12)
+    angle, scale = gram_distance(features, features.clone())
+    assert float(angle) == pytest.approx(0, abs=1e-5)
+    assert float(scale) == pytest.approx(0, abs=1e-3)
+    other = features.flip(1).clone().requires_grad_(True)
+    angle, scale = gram_distance(features, 2 * other)
+    assert float(angle.detach()) > 0.05 and float(scale.detach()) > 1
+    (angle + scale).backward()
+    assert torch.isfinite(other.grad).all() and other.grad.abs().max() > 0
+
+
+# poses of source and target
+
+def poses_at(yaws, distances):
+    return torch.tensor(np.stack([facing_pose(np.array([0, 0, z]), math.radians(yaw), 0, 0)
+                                  for yaw, z in zip(yaws, distances)]), dtype=torch.float32)
+
+
+def test_viewpoints_tell_where_the_camera_is_and_not_how_a_head_is_rolled():
+    face = face_at(yaw=30, pitch=10)
+    plain, turned = (torch.tensor(each.camera_from_face[None])
+                     for each in (face, roll_face(face, 0.7)))
+    torch.testing.assert_close(viewpoints(plain), viewpoints(turned), atol=1e-4, rtol=0)
+    straight = torch.tensor([[[0., 1., 0., 0.], [0., 0., -1., 0.], [-1., 0., 0., 0.8],
+                              [0., 0., 0., 1.]]])
+    torch.testing.assert_close(viewpoints(straight), torch.tensor([[0., 0., 0.8]]), atol=1e-5,
+                               rtol=0)
+
+
+def test_resampled_source_poses_are_spread_as_the_targets():
+    rng = np.random.default_rng(0)
+    source = poses_at(rng.uniform(-70, 70, 3000), rng.uniform(0.4, 2.0, 3000))
+    target = poses_at(rng.normal(20, 12, 800), rng.uniform(0.6, 0.9, 800))
+    chances = resampling_weights(source, target, everything_else=0.)
+    assert float(chances.sum()) == pytest.approx(1, abs=1e-5)
+    drawn = source[torch.multinomial(chances, 20_000, True,
+                                     generator=torch.Generator().manual_seed(0))]
+    bins, count = pose_bins(target).unique(return_counts=True)
+    for b in bins[count > 40]:
+        share, wanted = ((pose_bins(poses) == b).float().mean() for poses in (drawn, target))
+        assert float(share) == pytest.approx(float(wanted), abs=0.02)
+    assert float(viewpoints(drawn)[:, 2].max()) < 1.01  # no far ones
+    some_of_all = resampling_weights(source, target)
+    assert float(some_of_all.min()) == pytest.approx(0.1 / 3000)
+
+
+def test_a_target_beyond_the_source_leaves_the_source_as_it_is():
+    chances = resampling_weights(poses_at([0, 10], [0.5, 0.6]), poses_at([0], [5.0]))
+    torch.testing.assert_close(chances, torch.full((2,), 0.5))
+
+
+# mesh to points
+
+def test_a_mesh_that_lies_on_the_points_has_no_distance_and_one_in_front_has_its_own():
+    face = face_at(yaw=20, pitch=-10)
+    depth = torch.tensor(frame_of(face).depth)[None]
+    vertices = torch.tensor(face.vertices)[None]
+    triangles = face_triangles(MODEL)
+    assert float(median_distances(surface_gaps(depth, CAMERA, vertices, triangles))) < 0.0006
+    nearer = vertices * (1 - 0.006 / 0.8)  # 6 mm along the rays
+    in_front = surface_gaps(depth, CAMERA, nearer, triangles)
+    assert 0.0035 < float(median_distances(in_front)) < 0.0062
+    nowhere = median_distances(surface_gaps(torch.zeros_like(depth), CAMERA, vertices, triangles))
+    assert torch.isnan(nowhere).all()
+
+
+def test_descending_the_surface_loss_pulls_a_mesh_onto_the_points_past_a_hand():
+    face = face_at(yaw=20)
+    depth = torch.tensor(frame_of(face).depth)[None].clone()
+    depth[:, 120:140, 150:175] = 0.6  # a hand over a part of the face
+    shift = torch.tensor([0.0, 0.0, 0.006], requires_grad=True)
+    optimizer = torch.optim.Adam([shift], lr=5e-4)
+    for _ in range(40):
+        optimizer.zero_grad()
+        gaps = surface_gaps(depth, CAMERA, torch.tensor(face.vertices)[None] + shift,
+                            face_triangles(MODEL, 3))
+        surface_loss(gaps).backward()
+        optimizer.step()
+    assert float(shift.detach().norm()) < 0.0015
+
+
+# learning
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    models = write_models(tmp_path_factory.mktemp('models'))
+    return load_onnx('face_shape', models / 'face_shape.onnx', crops_at(-30, -10, 10, 30))
+
+
+def test_what_a_network_says_of_a_mirrored_crop_is_put_back(network):
+    """Mirroring the answer twice gives it back; once, the mirror image of the same mesh."""
+    adaptation = Adaptation(network, (), 10)
+    said = Pass(torch.zeros(1, 1), torch.tensor(MODEL.template)[None] * 0.1,
+                torch.arange(52.)[None],
+                torch.tensor([[0.1, 0.2, 0.3, 0.01, 0.02, 0.03]]))
+    other = adaptation.mirrored(said)
+    for one, again in zip(said[1:], adaptation.mirrored(other)[1:]):
+        torch.testing.assert_close(one, again)
+    pose = torch.tensor(face_at(yaw=20).camera_from_face)[None]
+    flip_camera, flip_face = (torch.diag(torch.tensor(signs)) for signs in (
+        [-1., 1., 1., 1.], [1., -1., 1., 1.]))
+    flipped = flip_camera @ pose @ flip_face
+    mesh, mirror_mesh = adaptation.posed(said, pose), adaptation.posed(other, flipped)
+    mirror = torch.tensor(MODEL.mirror, dtype=torch.int64)
+    torch.testing.assert_close(mirror_mesh, mesh[:, mirror] * torch.tensor([-1., 1., 1.]),
+                               atol=2e-5, rtol=0)
+
+
+def test_borrowed_holes_come_from_the_target_crop_of_the_face_that_is_turned_alike():
+    source = crops_at(-30, 30)
+    target = crops_at(-28, 32)
+    target[0, :, :40], target[1, :, 60:] = 0, 0  # the first lacks the forehead, the other the chin
+    pierced = borrow_holes(source, target)
+    assert not pierced[0, :, :40].any() and not pierced[1, :, 60:].any()
+    kept = (target[:, 3:] != 0).expand_as(source)
+    torch.testing.assert_close(pierced[kept], source[kept])
+    assert source[0, 3, :40].any() and source[1, 3, 60:].any()  # there was something to lose
+
+
+@pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('adversarial', 'surface')])
+def test_every_method_gives_finite_losses_that_reach_the_encoder(network, methods):
+    labels = {'offsets': torch.zeros(4, len(MODEL.template), 3), 'expression': torch.zeros(4, 52)}
+    target = view_batch(take(seen(face_at(yaw=12)), torch.tensor([0, 0])),
+                        torch.Generator().manual_seed(0))
+    source = view_batch(take(seen(face_at(yaw=-12)), torch.tensor([0, 0])),
+                        torch.Generator().manual_seed(1))
+    fresh = FaceShapeNet(len(MODEL.template))
+    fresh.load_state_dict(network.state_dict())
+    adaptation = Adaptation(fresh, methods, 10).train()
+    adaptation.step += 5  # at the very start the reversed gradient is zero
+    terms = adaptation(source | labels | {
+        f'target_{name}': value for name, value in (target | labels).items()})
+    own = {name: term for name, term in terms.items()
+           if name not in ('shape', 'posed', 'rotation', 'expression')}
+    assert own and all(torch.isfinite(term) for term in terms.values())
+    sum(own.values()).backward()
+    gradients = [parameter.grad.abs().max() for parameter in fresh.encoder.parameters()]
+    assert all(torch.isfinite(gradient) for gradient in gradients) and max(gradients) > 0
+    assert int(adaptation.step) == 6
+
+
+def test_unknown_methods_are_refused(network):
+    with pytest.raises(ValueError, match='expected some of adversarial'):
+        Adaptation(network, ('magic',), 10)
+
+
+def test_settling_takes_the_statistics_of_the_crops():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(4, 3, 1), torch.nn.BatchNorm2d(3))
+    crops = torch.randn(64, 4, 5, 5) * 3 + 1
+    settle(net, crops)
+    torch.testing.assert_close(net[1].running_mean, net[0](crops).mean((0, 2, 3)).detach(),
+                               atol=1e-4, rtol=1e-4)
+    assert net[1].momentum == 0.1 and not net.training

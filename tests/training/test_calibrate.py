@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fits of confidence and sigmas, on places whose truth was drawn."""
+import numpy as np
+import pytest
+
+pytest.importorskip('torch')
+
+from depthface_ros.estimation.calibration import Calibration  # noqa: E402
+from training.calibrate.calibrate import fit_agreement, fit_confidence, fit_std, fit_stds, said, told_anew  # noqa: E402
+from training.evaluation.figures import within_sigma  # noqa: E402
+
+
+def sigmoid(odds):
+    return 1 / (1 + np.exp(-odds))
+
+
+def weights(calibration):
+    return (calibration.bias, calibration.heat_weight, calibration.confidence_weight,
+            calibration.doubt_weight)
+
+
+def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
+    """Faces with errors of so many times what they tell, and as many places that are none."""
+    records = []
+    for _ in range(count):
+        degrees, mm = np.exp(rng.normal(np.log([3, 5]), 0.5))
+        turn, shift = rng.normal(0, rotation_error * degrees, 3), rng.normal(0, position_error * mm, 3)
+        records.append({'real': True, 'found': True, 'in_view': 0.9, 'heat': sigmoid(rng.normal(2, 1)),
+                        'confidence': sigmoid(rng.normal(3, 1)),
+                        'rotation_std_deg': degrees, 'position_std_mm': mm}
+                       | {f'turn_{axis}_deg': error for axis, error in zip('xyz', turn)}
+                       | {f'shift_{axis}_mm': error for axis, error in zip('xyz', shift)})
+        records.append({'real': False, 'found': True, 'heat': sigmoid(rng.normal(-1, 1)),
+                        'confidence': sigmoid(rng.normal(-2, 1)), 'position_std_mm': 9.,
+                        'rotation_std_deg': np.exp(rng.normal(np.log(6), 0.5))})
+    return records
+
+
+def test_the_law_that_drew_the_places_is_found():
+    rng = np.random.default_rng(0)
+    heat, confidence = sigmoid(rng.normal(0, 1.5, (2, 20_000)))
+    doubt = np.exp(rng.normal(0, 1, 20_000))
+    odds = (-0.7 + 1.5 * np.log(heat / (1 - heat)) + 0.6 * np.log(confidence / (1 - confidence))
+            - 0.4 * np.log(doubt))
+    fitted = fit_agreement(heat, confidence, doubt, rng.random(20_000) < sigmoid(odds))
+    np.testing.assert_allclose(weights(fitted), (-0.7, 1.5, 0.6, 0.4), atol=0.08)
+
+
+def test_places_that_are_told_apart_without_fail_get_finite_weights():
+    value = np.array([0.1] * 50 + [0.9] * 50)
+    fitted = weights(fit_agreement(value, value, 1 - value, value > 0.5))
+    assert np.isfinite(fitted).all() and min(fitted[1:]) >= 0
+
+
+@pytest.mark.parametrize('scale, power', [(1.0, 1.0), (3.0, 1.0), (2.0, 1.4)])
+def test_the_sigma_of_normal_errors_is_found(scale, power):
+    rng = np.random.default_rng(1)
+    told = np.exp(rng.uniform(np.log(0.01), np.log(0.2), 4000))
+    errors = rng.normal(0, scale * told ** power, (3, 4000)).T
+    fitted = fit_std(told, errors)
+    np.testing.assert_allclose(fitted[0] * told ** fitted[1], scale * told ** power, rtol=0.1)
+
+
+def test_bold_and_timid_networks_are_set_right():
+    rng = np.random.default_rng(2)
+    records = draw_records(rng, 400, rotation_error=2.0, position_error=0.4)
+    faces = [record for record in records if record['real']]
+    calibration = fit_stds(faces, Calibration(bias=0.3))
+    assert calibration.bias == 0.3
+    told = [told_anew(record, calibration) for record in faces]
+    for shares in within_sigma(told).values():
+        for aim, (value, _) in zip((68.27, 95.45), shares.values()):
+            assert abs(value - aim) < 6
+
+
+def test_errors_with_heavy_tails_are_met_in_the_middle():
+    rng = np.random.default_rng(3)
+    told = np.full(3000, 0.05)
+    scale, power = fit_std(told, 0.05 * rng.standard_t(3, (3000, 3)))
+    ratio = np.abs(0.05 * rng.standard_t(3, (3000, 3))) / (scale * told[:, None] ** power)
+    assert 0.68 < (ratio < 1).mean() < 0.78 and 0.89 < (ratio < 2).mean() < 0.955
+
+
+def test_too_few_places_are_refused():
+    with pytest.raises(ValueError, match='10 faces and 10 other places'):
+        fit_confidence(draw_records(np.random.default_rng(4), 10))
+
+
+def test_a_place_is_a_face_as_often_as_its_confidence_says():
+    rng = np.random.default_rng(5)
+    records = draw_records(rng, 1500)
+    calibration = fit_confidence(records)
+    confidence = calibration.confidence(*said(records))
+    real = np.array([record['real'] for record in records])
+    assert isinstance(calibration, Calibration)
+    for low, high in ((0.1, 0.5), (0.5, 0.9)):
+        bin_ = (confidence > low) & (confidence < high)
+        assert abs(real[bin_].mean() - confidence[bin_].mean()) < 0.1

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapt the networks to one's own camera: a recording in, new ONNX files and a report out."""
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from depthface_ros import FaceEstimator
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.estimation.alignment import AlignmentConfig
+from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.io.frame import Frame, Recording
+from depthface_ros.io.recordings import open_recording
+from depthface_ros.tools.progress import progress
+from training.adapt.adapted_models import first_networks, settings, write_models
+from training.adapt.adversarial import METHODS
+from training.adapt.self_consistency import label_free_figures
+from training.adapt.shape_adaptation import adapt_shape
+from training.adapt.target_domain import find_faces
+from training.data.frame_views import rectified
+from training.data.rendered_dataset import Windows
+
+HELD_OUT = 0.2  # share of a recording, at its end, that only the report looks at
+PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 2e-4, 'shards': 24},
+           'gpu': {'steps': 4000, 'batch': 256, 'learning_rate': 1e-3, 'shards': None}}
+
+
+class Frames:
+    """Frames of a recording, evenly spread, rectified: to learn from, or held out at its end."""
+
+    def __init__(self, recording: Recording, most: int):
+        """:raises ValueError: fewer than two frames."""
+        self.recording = recording
+        self.count = recording.count or sum(1 for _ in recording)
+        if self.count < 2:
+            raise ValueError(f'the recording holds {self.count} frames: to adapt takes hundreds')
+        self.border = max(1, self.count - max(1, round(HELD_OUT * self.count)))
+        self.step = -(-self.border // most)
+
+    def to_learn(self) -> Iterator[Frame]:
+        yield from map(rectified, itertools.islice(self.recording, 0, self.border, self.step))
+
+    def held_out(self, most: int) -> Iterator[Frame]:
+        step = -(-(self.count - self.border) // most)
+        yield from map(rectified, itertools.islice(self.recording, self.border, None, step))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    recording = parser.add_mutually_exclusive_group(required=True)
+    recording.add_argument('--bag', type=Path, help='a ROS bag with depth images')
+    recording.add_argument('--folder', type=Path,
+                           help='16-bit PNGs with a camera.json, or .npz files')
+    recording.add_argument('--labels', nargs=2, metavar=('KIND', 'FOLDER'),
+                           help='fine-tune the pose network on a '
+                           'labelled data set instead: biwi or pandora')
+    parser.add_argument('--topic', help='of the depth images, if the bag has several')
+    parser.add_argument('--intrinsics', type=lambda text: tuple(map(float, text.split(','))),
+                        metavar='FX,FY[,CX,CY]',
+                        help='of the depth camera, in pixels, if the recording does not tell')
+    add_training_arguments(parser)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out', type=Path, default=Path('adapted_models'))
+    parser.add_argument('--methods', nargs='+', choices=sorted(set(METHODS) - {'labels'}),
+                        default=['consistency', 'holes'], help='default: what was best in docs/adaptation.md')
+    parser.add_argument('--frames', type=int, default=1500,
+                        help='of the recording to learn from, at most')
+    parser.add_argument('--report-frames', type=int, default=150,
+                        help='of the held-out fifth, at most')
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the commands that adapt have in common: what they start from, and how long they take."""
+    parser.add_argument('--pools', type=Path, default=Path('training_data'),
+                        help='with windows-train, rendered by '
+                        '`python -m training render`: what the networks learnt from')
+    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
+                        help='networks to start from')
+    parser.add_argument('--preset', choices=PRESETS, default='gpu' if torch.cuda.is_available()
+                        else 'cpu')
+    parser.add_argument('--steps', type=int,
+                        help='default: that of the preset, as for the next two')
+    parser.add_argument('--batch', type=int)
+    parser.add_argument('--learning-rate', type=float)
+    parser.add_argument('--loader-workers', type=int, default=0)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def source_windows(options: argparse.Namespace) -> Windows:
+    """The labelled windows to mix in. What the options leave open is filled in from the preset."""
+    for name, value in PRESETS[options.preset].items():
+        if getattr(options, name, None) is None:
+            setattr(options, name, value)
+    return Windows.load(options.pools / 'windows-train', slice(0, options.shards))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Adapt, export, and report; a run that was stopped goes on from its last checkpoint."""
+    source = source_windows(options)
+    if options.labels:
+        from training.adapt.pose_finetuning import finetune
+        finetune(options, source)
+        return
+    frames = Frames(open_recording(options.bag or options.folder, options.intrinsics,
+                                   options.topic), options.frames)
+    before = FaceEstimator('cpu', models_folder=options.models)
+    count = -(-frames.border // frames.step)
+    faces = find_faces(progress(frames.to_learn(), count, 'finding faces'), before)
+    print(f'{len(faces.is_face)} faces found in {count} frames')
+    pose_network, start = first_networks(options.models, source)
+    network = adapt_shape(start, tuple(options.methods), source, faces, settings(options, options.seed),
+                          options.out / 'run', torch.device(options.device), options.batch, pose_network)
+    write_models(options.models, options.out, 'face_shape', network, {'adapted': {
+        'methods': options.methods, 'steps': options.steps, 'faces': len(faces.is_face)}})
+    report = compare(options, frames)
+    (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    print_report(report)
+
+
+def compare(options: argparse.Namespace, frames: Frames) -> dict[str, dict[str, float]]:
+    """Label-free figures on held-out frames: of the networks alone, and of the whole pipeline."""
+    report = {}
+    for stage, config in (('networks alone', EstimatorConfig(alignment=AlignmentConfig(steps=0))),
+                          ('with alignment', EstimatorConfig())):
+        for when, folder in (('before', options.models), ('after', options.out)):
+            estimator = FaceEstimator('cpu', config, models_folder=folder)
+            seen = progress(frames.held_out(options.report_frames), None, f'{stage}, {when}')
+            report[f'{stage}, {when}'] = label_free_figures(estimator, seen)
+    return report
+
+
+def print_report(report: dict[str, dict[str, float]]) -> None:
+    table = Table(title='Held-out frames; nothing here is compared with a label')
+    table.add_column('', no_wrap=True)
+    for name in report:
+        table.add_column(name, justify='right')
+    for figure in next(iter(report.values())):
+        table.add_row(figure.replace('_', ' '),
+                      *(f'{values[figure]:.4g}' for values in report.values()))
+    Console(width=120).print(table)
+    worse = [figure for figure in ('mesh_to_points_mm_median', 'mirror_mm_median',
+                                   'roll_mm_median')
+             if report['networks alone, after'][figure] > report['networks alone, before'][figure]]
+    if worse:
+        print(f'worse than before: {", ".join(worse)}. Look at pictures of both before you use '
+              'the new networks.')

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings of heads, labelled or not, each behind the same few words."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from depthface_ros.io.frame import Frame
+from depthface_ros.io.recordings import open_recording
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A frame, who is in it, and the pose of the head if the data set tells."""
+
+    frame: Frame
+    person: str
+    # (4, 4) float64 metres; the head frame is the data set's own
+    camera_from_head: np.ndarray | None = None
+
+
+class Dataset(Protocol):
+    """Frames by recording; `people` are who is in them, for splits that leave people out."""
+
+    people: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Labelled]: ...
+
+
+class Unlabelled:
+    """What :func:`open_recording` opens: bags, 16-bit PNGs with intrinsics, .npz files."""
+
+    def __init__(self, path: Path, intrinsics: tuple[float, ...] | None = None,
+                 topic: str | None = None):
+        self._recording = open_recording(path, intrinsics, topic)
+        self.people = (Path(path).stem,)
+
+    def __iter__(self) -> Iterator[Labelled]:
+        for frame in self._recording:
+            yield Labelled(frame, self.people[0])
+
+
+def open_dataset(kind: str, path: Path) -> Dataset:
+    """Open a data set: 'biwi', 'pandora', 'kinect2-crops', or 'frames' for any recording.
+
+    :raises ValueError, OSError: there is no such kind, or the files are not what it expects.
+    """
+    from training.adapt.datasets.biwi import Biwi
+    from training.adapt.datasets.kinect_crops import KinectCrops
+    from training.adapt.datasets.pandora import Pandora
+    kinds = {'biwi': Biwi, 'pandora': Pandora, 'kinect2-crops': KinectCrops, 'frames': Unlabelled}
+    if kind not in kinds:
+        raise ValueError(f'data set {kind!r}: expected one of {", ".join(kinds)}')
+    if not Path(path).exists():
+        raise FileNotFoundError(f'{path} does not exist')
+    return kinds[kind](Path(path))
+
+
+def pose_from_parts(rotation: np.ndarray, position_m: np.ndarray, origin: str) -> np.ndarray:
+    """(4, 4) of a rotation (3, 3) and a position (3,).
+
+    :raises ValueError: that is no rotation, or not finite; `origin` says where it came from.
+    """
+    if not np.isfinite(rotation).all() or not np.isfinite(position_m).all():
+        raise ValueError(f'{origin}: the pose holds numbers that are not finite')
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 0.02 or np.linalg.det(rotation) < 0:
+        raise ValueError(f'{origin}: {np.round(rotation, 3).tolist()} is not a rotation matrix')
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, position_m
+    return pose

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faces by a Kinect v2 in one .npz: `depth_mm` (N, H, W), `size_hw` (N, 2), who in `session`."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from depthface_ros.io.recordings import open_recording
+from training.adapt.datasets import Labelled
+
+FOCAL = 365.0  # px; where the crops lay in the image is not known: taken for its middle
+
+
+class KinectCrops:
+    """Unlabelled crops with the people they show."""
+
+    def __init__(self, path: Path):
+        """:raises ValueError: the file is not one of these."""
+        file = path / 'frames.npz' if path.is_dir() else path
+        self._recording = open_recording(file, (FOCAL, FOCAL))
+        with np.load(file) as arrays:
+            if 'session' not in arrays or len(arrays['session']) != len(arrays['depth_mm']):
+                raise ValueError(f'{file} does not say who each crop shows: expected `session`, '
+                                 'as long as `depth_mm`')
+            self._session = arrays['session'].astype(str).tolist()
+        self.people = tuple(sorted(set(self._session)))
+
+    def __iter__(self) -> Iterator[Labelled]:
+        for frame, person in zip(self._recording, self._session):
+            yield Labelled(frame, person)

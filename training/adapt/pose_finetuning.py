@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tune the head-pose network on labelled frames of a real camera and on the source."""
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from depthface_ros import FaceEstimator
+from depthface_ros.tools.progress import progress
+from training.adapt.adapted_models import settings, typical_crops, write_models
+from training.adapt.datasets import Dataset, open_dataset
+from training.adapt.target_domain import observation, take
+from training.data.augment import Observation, joined, observe, pose_batch, several
+from training.data.frame_views import cut_window, rectified
+from training.data.rendered_dataset import Windows
+from training.models.from_onnx import load_onnx
+from training.models.networks import HeadPoseNet
+from training.train.fit import fit
+from training.train.pose import CROPS, pose_loss
+
+SAME_HEAD = 0.25  # m between a labelled head and a face that is found
+WORST_FIT = 15.0  # degrees, median, that a constant turn may leave between labels and predictions
+HELD_OUT_PEOPLE = 5  # one person in so many
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Labelled heads and what the estimator made of them, N of each."""
+
+    windows: Observation  # its poses are not used
+    camera_from_head: np.ndarray  # (N, 4, 4) labels, in the head frame of the data set
+    camera_from_face: np.ndarray  # (N, 4, 4) predictions, NaN where no face was found
+    person: np.ndarray  # (N,) str
+
+
+def finetune(options: argparse.Namespace, source: Windows) -> None:
+    """Learn from all people but one in five, and report true errors on those left out."""
+    dataset = open_dataset(options.labels[0], Path(options.labels[1]))
+    options.out.mkdir(parents=True, exist_ok=True)
+    before = FaceEstimator('cpu', models_folder=options.models)
+    seen = look(dataset, before, options.frames)
+    left_out = np.isin(seen.person, dataset.people[::HELD_OUT_PEOPLE])
+    if left_out.all():
+        left_out = np.arange(len(left_out)) >= 0.8 * len(left_out)
+    head_from_face = constant_offset(seen.camera_from_head[~left_out],
+                                     seen.camera_from_face[~left_out])
+    poses = labels_in_face_frame(seen, head_from_face)
+    usable = np.isfinite(poses).all((1, 2))
+    windows = replace(seen.windows, camera_from_face=torch.from_numpy(poses).float())
+    learn = take(windows, torch.from_numpy(np.flatnonzero(usable & ~left_out)))
+    print(f'{len(learn.is_face)} frames to learn from, {int(left_out.sum())} held out')
+
+    network = finetune_pose(load_onnx('head_pose', options.models / 'head_pose.onnx',
+                                      typical_crops(source, pose_batch)),
+                            source, learn, options)
+    write_models(options.models, options.out, 'head_pose', network, {'adapted': {
+        'labels': options.labels[0], 'steps': options.steps, 'frames': len(learn.is_face)}})
+    after = look(dataset, FaceEstimator('cpu', models_folder=options.out), options.frames)
+    report = {when: errors(poses[left_out], sightings.camera_from_face[left_out])
+              for when, sightings in (('before', seen), ('after', after))}
+    (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    for when, figures in report.items():
+        print(when, ' '.join(f'{name}={value:.3g}' for name, value in figures.items()))
+
+
+def look(dataset: Dataset, estimator: FaceEstimator, most: int) -> Sightings:
+    """Evenly spread frames of a data set.
+
+    :raises ValueError: no frame has a label.
+    """
+    total = sum(1 for _ in dataset)
+    step = -(-total // most) if total else 1
+    depths, cameras, labels, predictions, people = [], [], [], [], []
+    for number, sample in enumerate(progress(dataset, total, 'looking at frames')):
+        if number % step or sample.camera_from_head is None:
+            continue
+        frame, label = rectified(sample.frame), sample.camera_from_head
+        faces = estimator(frame.depth, frame.intrinsics)
+        apart = [np.linalg.norm(face.head_centre - label[:3, 3])
+                 if np.isfinite(label[:3, 3]).all() else 0. for face in faces]
+        nearest = int(np.argmin(apart)) if apart and min(apart) < SAME_HEAD else None
+        if nearest is None and not np.isfinite(label).all():
+            continue
+        centre = faces[nearest].head_centre if nearest is not None else label[:3, 3]
+        depth, camera = cut_window(frame, centre)
+        for column, value in zip((depths, cameras, labels, people),
+                                 (depth, camera, label, sample.person)):
+            column.append(value)
+        predictions.append(faces[nearest].camera_from_face if nearest is not None
+                           else np.full((4, 4), np.nan))
+    if not labels:
+        raise ValueError('no frame of the data set has a pose and a face: nothing to learn from')
+    windows = observation(np.stack(depths), np.array(cameras, np.float32),
+                          np.zeros((len(labels), 4, 4), np.float32))
+    return Sightings(windows, np.stack(labels), np.stack(predictions), np.array(people))
+
+
+def constant_offset(camera_from_head: np.ndarray, camera_from_face: np.ndarray) -> np.ndarray:
+    """head_from_face (4, 4): how the data set's head frame and the face frame lie to each other.
+
+    The mean rotation and the median shift between labels and predictions, once more without the
+    worse half. The head's centre and axes are defined otherwise in every data set; only what
+    remains can be an error (Cobo et al. 2024). NaN shift where labels have no position.
+
+    :raises ValueError: what remains is so large that the rotations cannot mean the same.
+    """
+    found = np.isfinite(camera_from_face).all((1, 2))
+    if found.sum() < 3:
+        raise ValueError(f'faces were found in {int(found.sum())} labelled frames: that is not '
+                         'enough to learn from')
+    label, face = camera_from_head[found], camera_from_face[found]
+    relative = Rotation.from_matrix(np.swapaxes(label[:, :3, :3], 1, 2) @ face[:, :3, :3])
+    mean = relative.mean()
+    for _ in range(3):
+        left = (mean.inv() * relative).magnitude()
+        mean = relative[left <= np.median(left)].mean()
+    median = np.degrees(np.median((mean.inv() * relative).magnitude()))
+    if median > WORST_FIT:
+        raise ValueError(f'labels and predictions differ by {median:.0f} degrees (median) even '
+                         'after the best constant turn: are the rotations of this data set '
+                         'transposed, or its angles in another order?')
+    offset = np.eye(4)
+    offset[:3, :3] = mean.as_matrix()
+    shift = np.swapaxes(label[:, :3, :3], 1, 2) @ (face[:, :3, 3:] - label[:, :3, 3:])
+    offset[:3, 3] = np.median(shift[:, :, 0], axis=0)
+    return offset
+
+
+def labels_in_face_frame(seen: Sightings, head_from_face: np.ndarray) -> np.ndarray:
+    """camera_from_face (N, 4, 4) of the labels; where they lack a position, the predicted one."""
+    poses = seen.camera_from_head @ head_from_face
+    lacking = ~np.isfinite(poses[:, :3, 3]).all(1)
+    poses[lacking, :3, 3] = seen.camera_from_face[lacking, :3, 3]
+    poses[:, 3] = [0, 0, 0, 1]
+    return poses
+
+
+def finetune_pose(network: HeadPoseNet, source: Windows, labelled: Observation,
+                  options: argparse.Namespace) -> HeadPoseNet:
+    """Batches are half source, half labelled frames, so that nothing is forgotten."""
+    everything = torch.arange(len(source))
+    windows = max(1, options.batch // CROPS)
+
+    def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
+        rendered = observe(source, source.draw(everything, windows, generator), generator)
+        real = take(labelled, torch.randint(len(labelled.is_face), (windows,),
+                                            generator=generator))
+        return joined([several(pose_batch, seen, generator, CROPS) for seen in (rendered, real)])
+
+    return fit(network, make_batch, pose_loss, lambda model: {}, settings(options, options.seed),
+               options.out / 'run-pose', torch.device(options.device)).cpu()
+
+
+def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Degrees, millimetres and misses of predictions (N, 4, 4), NaN where there are none."""
+    found = np.isfinite(predicted).all((1, 2)) & np.isfinite(truth).all((1, 2))
+    true, said = truth[found], predicted[found]
+    left = np.swapaxes(true[:, :3, :3], 1, 2) @ said[:, :3, :3]
+    degrees = np.degrees(Rotation.from_matrix(left).magnitude())
+    millimetres = 1000 * np.linalg.norm(true[:, :3, 3] - said[:, :3, 3], axis=1)
+    return {'frames': len(predicted), 'missed_percent': 100 * float(1 - found.mean()),
+            'geodesic_deg_median': float(np.median(degrees)),
+            'geodesic_deg_mean': float(degrees.mean()),
+            'geodesic_deg_p95': float(np.percentile(degrees, 95)),
+            'sellion_mm_median': float(np.median(millimetres))}

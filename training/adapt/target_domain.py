@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faces of a target: windows cut from unlabelled depth images, with predicted poses."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.io.frame import Frame
+from training.data.augment import Observation, rigid, rigid_inverse, several, shape_batch
+from training.data.frame_views import cut_window
+
+VIEWS = 2  # of every face in a batch
+
+
+def find_faces(frames: Iterable[Frame], estimator: FaceEstimator) -> Observation:
+    """Windows around the faces that the estimator finds in rectified frames, with its poses.
+
+    :raises ValueError: there is no face at all.
+    """
+    depths, cameras, poses = [], [], []
+    for frame in frames:
+        for face in estimator(frame.depth, frame.intrinsics):
+            depth, camera = cut_window(frame, face.head_centre)
+            depths.append(depth)
+            cameras.append(camera)
+            poses.append(face.camera_from_face)
+    if not poses:
+        raise ValueError('no face was found in the recording: is the depth in millimetres '
+                         '(uint16) or metres (float32), are the intrinsics right, is somebody '
+                         '0.3 to 3 m away?')
+    return observation(np.stack(depths), np.array(cameras, np.float32), np.stack(poses))
+
+
+def observation(depth_m: np.ndarray, cameras: np.ndarray,
+                camera_from_face: np.ndarray) -> Observation:
+    """Windows (N, H, W) without labels; cameras (N, 4) fx, fy, cx, cy; poses (N, 4, 4)."""
+    count = len(depth_m)
+    return Observation(torch.from_numpy(depth_m), camera_of(torch.from_numpy(cameras)),
+                       torch.from_numpy(camera_from_face).float(), torch.zeros(count, 0, 3),
+                       torch.zeros(count, 0), torch.ones(count))
+
+
+def take(seen: Observation, index: Tensor) -> Observation:
+    """Some of the windows."""
+    columns = ('depth_m', 'camera_from_face', 'offsets', 'expression', 'is_face')
+    return replace(seen, intrinsics=camera_of(numbers_of(seen.intrinsics)[index]),
+                   **{name: getattr(seen, name)[index] for name in columns})
+
+
+def camera_of(numbers: Tensor) -> Intrinsics:
+    """The cameras of a batch: (B, 4) fx, fy, cx, cy to fields (B, 1, 1)."""
+    return Intrinsics(*numbers[:, :, None, None].unbind(1))
+
+
+def numbers_of(camera: Intrinsics) -> Tensor:
+    """The inverse of :func:`camera_of`."""
+    return torch.cat([field[:, :, 0] for field in (camera.fx, camera.fy, camera.cx, camera.cy)], 1)
+
+
+def view_batch(seen: Observation, generator: torch.Generator) -> dict[str, Tensor]:
+    """VIEWS crops of every window, from poses that err otherwise; so their motion is known.
+
+    :returns: what :func:`shape_batch` gives; the `pose` (VIEWS B, 4, 4) that each crop was taken
+        with; and once for each window its `depth` and `camera` (B, 4).
+    """
+    batch = several(shape_batch, seen, generator, VIEWS)
+    poses = seen.camera_from_face.repeat(VIEWS, 1, 1)
+    return batch | {'pose': poses @ rigid_inverse(rigid(batch['residual'])),
+                    'depth': seen.depth_m, 'camera': numbers_of(seen.intrinsics)}

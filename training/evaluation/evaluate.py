@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure the whole pipeline as a robot runs it: whole frames of unseen people and cameras.
+
+Frames go through the head finder and the shipped ONNX files. A face that is not found counts as a
+miss. See :mod:`training.evaluation` for what is measured and how. Frames are synthetic, or those
+of a data set of real people that a user has.
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+from itertools import chain, islice
+from pathlib import Path
+
+from rich.console import Console
+
+from depthface_ros import FaceEstimator
+from depthface_ros.engines import MODELS_FOLDER
+from training.adapt.datasets import open_dataset
+from training.data.rendered_dataset import add_people_arguments
+from training.evaluation.comparison import changes
+from training.evaluation.errors import Record
+from training.evaluation.figures import all_figures
+from training.evaluation.frames import SyntheticFrames, Trial
+from training.evaluation.real import (
+    real_figures,
+    real_records,
+    real_table,
+    unlabelled_figures,
+)
+from training.evaluation.tables import WIDTH, print_changes, print_figures, write_markdown
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_people_arguments(parser)
+    parser.add_argument('--frames', type=int, help='by default 2000, or all of a data set')
+    parser.add_argument('--dataset', metavar='KIND', help='real people instead: biwi, pandora, '
+                        'kinect2-crops, or frames for a bag or a folder of depth images')
+    parser.add_argument('--folder', type=Path, help='where the data set is')
+    parser.add_argument('--models', type=Path, default=MODELS_FOLDER)
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    parser.add_argument('--markdown', type=Path, help='file for the tables, to go into a page')
+    parser.add_argument('--records', type=Path, help='CSV file for a row per face')
+    parser.add_argument('--plots', type=Path, help='folder for plots and a sheet of the worst '
+                        'faces; needs matplotlib')
+    parser.add_argument('--compare', type=Path, metavar='JSON', help='figures of an earlier run: '
+                        'print what changed beyond noise; the exit status is 1 if some got worse')
+    parser.add_argument('--perfect-camera', action='store_true', help='the same scenes without the '
+                        'noise and the holes of a sensor: what is left is not the camera\'s fault')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=os.cpu_count())
+
+
+def run(options: argparse.Namespace) -> int:
+    earlier = read_figures(options.compare) if options.compare else None
+    records, figures = (look_at_dataset if options.dataset else look_at_synthetic)(options)
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=1) + '\n')
+    if options.records:
+        write_records(records, options.records)
+    if earlier is None:
+        return 0
+    found = changes(earlier, figures)
+    print_changes(found)
+    return int(any(change.worse for change in found))
+
+
+def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
+    """Frames of people and cameras of the validation split: records and figures."""
+    if options.plots:
+        from training.evaluation import plots  # before the work, so that a lack shows at once
+        options.plots.mkdir(parents=True, exist_ok=True)
+    trial = Trial(SyntheticFrames('validation', options.seed, options.ict, options.hair,
+                                  options.perfect_camera), options.models)
+    count = options.frames or 2000
+    records = trial.records(count, options.workers)
+    figures = all_figures(records, count)
+    print_figures(figures)
+    if options.markdown:
+        write_markdown(figures, options.markdown)
+    if options.plots:
+        plots.draw_all(records, trial, options.plots)
+    return records, figures
+
+
+def look_at_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
+    """Frames of a data set of real people: records, none without labels, and figures.
+
+    :raises ValueError: --folder is missing, or what only rendered frames can have is asked for.
+    """
+    if options.folder is None or options.plots:
+        raise ValueError('--dataset needs --folder, and draws no --plots: take its --records')
+    if options.perfect_camera:
+        raise ValueError('--dataset has the noise it was recorded with: leave out --perfect-camera, '
+                         'which is for rendered frames')
+    dataset = islice(open_dataset(options.dataset, options.folder), options.frames)
+    estimator = FaceEstimator('cpu', models_folder=options.models)
+    first = next(dataset, None)
+    if first is None:
+        raise ValueError(f'{options.folder}: there is no frame in this data set')
+    frames = chain([first], dataset)
+    if first.camera_from_head is None:
+        records, figures = [], unlabelled_figures(frames, estimator, options.dataset)
+    else:
+        records = real_records(frames, estimator)
+        figures = real_figures(records, options.dataset)
+    Console(width=WIDTH).print(real_table(figures))
+    return records, figures
+
+
+def read_figures(file: Path) -> dict:
+    """Figures that an earlier evaluation wrote.
+
+    :raises ValueError: the file is not of this command.
+    """
+    figures = json.loads(file.read_text())
+    if not isinstance(figures, dict) or 'groups' not in figures or 'within_sigma' not in figures:
+        raise ValueError(f'{file} does not hold figures of `python -m training evaluate --out`')
+    return figures
+
+
+def write_records(records: list[Record], file: Path) -> None:
+    """A row per face, and one per false face (`real` False), with all that is known of it."""
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    with file.open('w', newline='') as opened:
+        writer = csv.DictWriter(opened, columns)
+        writer.writeheader()
+        for record in records:
+            writer.writerow({name: f'{value:.6g}' if isinstance(value, float) else value
+                             for name, value in record.items()})

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the networks in 8 bits, for processors that multiply bytes faster than floats.
+
+What the networks see in synthetic frames of the training split sets the range of each tensor.
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from rich.progress import track
+
+from depthface_ros import FaceEstimator
+from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.cpu import MADE_FROM, float_file, int8_file
+from depthface_ros.engines.onnx_file import read_onnx, store_linear_weights_in_bytes, store_weights_in_half
+from training.data.rendered_dataset import add_people_arguments
+from training.evaluation.frames import SyntheticFrames, intrinsics_of
+
+# Convolutions with fewer see points or make the answer: they need more than 8 bits, and cost little.
+LEAST_CHANNELS = 16
+
+
+class Witness:
+    """An engine that remembers what the networks were asked."""
+
+    def __init__(self, engine: Engine):
+        self.name, self._engine = engine.name, engine
+        self.seen: dict[str, list[np.ndarray]] = {network: [] for network in NETWORKS}
+
+    def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
+        self.seen[network] += np.split(array, len(array))
+        return self._engine.run(network, array)
+
+
+class Inputs(CalibrationDataReader):
+    """Inputs of one network, one at a time."""
+
+    def __init__(self, name: str, arrays: list[np.ndarray]):
+        self._inputs = iter([{name: array} for array in arrays])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._inputs, None)
+
+
+def inputs_seen(frames: SyntheticFrames, count: int, models: Path) -> dict[str, list[np.ndarray]]:
+    """What each network is asked, (1, ...) each, in the first `count` frames."""
+    witness = Witness(open_engine('cpu_fp32', models)[0])
+    estimator = FaceEstimator(witness)
+    for number in track(range(count), 'looking'):
+        scene, _, depth = frames[number]
+        estimator(depth, intrinsics_of(scene))
+    return witness.seen
+
+
+def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) -> None:
+    """Write an ONNX file with its convolutions in 8 bits, calibrated on inputs (1, ...) each.
+
+    Weights get 7 bits of them: the sums of processors without VNNI would overflow. What a ReLU cuts off
+    gets none: it is one with the convolution before it. Linear layers compute in floats, but the large
+    ones have their weights in bytes.
+    """
+    model = read_onnx(source)
+    graph = model.graph
+    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
+    # kernels that are no weights are not learnt: they differentiate
+    exact = [node.name for node in graph.node if node.op_type == 'Conv' and (
+        node.input[1] not in weights or min(weights[node.input[1]][:2]) < LEAST_CHANNELS)]
+    quantize_static(model, target, Inputs(name, inputs), quant_format=QuantFormat.QDQ,
+                    op_types_to_quantize=['Conv', 'Relu'], nodes_to_exclude=exact, per_channel=True,
+                    reduce_range=True, activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8)
+    model = onnx.load(target)
+    onnx.helper.set_model_props(
+        model, {MADE_FROM: hashlib.sha256(source.read_bytes()).hexdigest()})
+    store_linear_weights_in_bytes(model)
+    store_weights_in_half(model)
+    del model.graph.value_info[:]  # shapes of what lies between, which whoever loads it works out
+    onnx.save(model, target)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_people_arguments(parser)
+    parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
+                        help='folder of ONNX files; the new ones come beside them')
+    parser.add_argument('--frames', type=int, default=150)
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
+    for network, inputs in inputs_seen(frames, options.frames, options.models).items():
+        source, target = float_file(options.models, network), int8_file(options.models, network)
+        if all(node.op_type != 'Conv' for node in read_onnx(source).graph.node):
+            continue  # a thousand numbers of a face take no time in floats
+        quantise(source, target, NETWORKS[network].input_name, inputs)
+        print(f'{target}: {target.stat().st_size / 1e6:.2f} MB, from {len(inputs)} inputs')

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random ARKit coefficients: still faces, single actions, mixtures, speech, yawns, blinks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, mirrored_name
+
+INDEX = {name: i for i, name in enumerate(EXPRESSION_NAMES)}
+# Left and right of one action; most faces do both alike.
+PAIRS = [(INDEX[name], INDEX[mirrored_name(name)]) for name in EXPRESSION_NAMES
+         if name.endswith('Left') and not name.startswith(('jaw', 'mouthLeft', 'eyeLook'))]
+SPEECH = ('mouthClose', 'mouthFunnel', 'mouthPucker', 'mouthRollLower', 'mouthRollUpper',
+          'mouthShrugUpper', 'mouthLowerDownLeft', 'mouthUpperUpLeft', 'mouthStretchLeft',
+          'mouthSmileLeft', 'mouthPressLeft')
+GAZE = [INDEX[name] for name in EXPRESSION_NAMES if name.startswith('eyeLook')]
+# Actions a face cannot do at once: the second yields.
+OPPOSED = [('jawLeft', 'jawRight'), ('mouthLeft', 'mouthRight'), ('eyeBlinkLeft', 'eyeWideLeft'),
+           ('eyeBlinkRight', 'eyeWideRight'), ('mouthSmileLeft', 'mouthFrownLeft'),
+           ('mouthSmileRight', 'mouthFrownRight'), ('mouthPucker', 'mouthStretchLeft'),
+           ('mouthPucker', 'mouthStretchRight'), ('mouthFunnel', 'mouthRollLower'),
+           ('mouthFunnel', 'mouthRollUpper'), ('browDownLeft', 'browOuterUpLeft'),
+           ('browDownRight', 'browOuterUpRight')]
+
+
+def random_expression(rng: np.random.Generator) -> np.ndarray:
+    """Coefficients (52,) float32 in 0..1 in the order of EXPRESSION_NAMES."""
+    kind = rng.choice(['still', 'single', 'mixture', 'speech', 'yawn'],
+                      p=[0.18, 0.18, 0.36, 0.18, 0.1])
+    weights = np.zeros(len(EXPRESSION_NAMES))
+    if kind == 'single':
+        weights[rng.integers(len(weights))] = rng.uniform(0.3, 1)
+    elif kind == 'mixture':
+        active = rng.choice(len(weights), rng.integers(2, 9), replace=False)
+        weights[active] = rng.beta(1.3, 1.5, len(active))
+    elif kind == 'speech':
+        weights[INDEX['jawOpen']] = rng.beta(1.2, 2)
+        for name in rng.choice(SPEECH, rng.integers(1, 4), replace=False):
+            weights[INDEX[name]] = rng.beta(1.5, 2)
+    elif kind == 'yawn':  # or a shout, a bite, a song: wide open, whatever else
+        active = rng.choice(len(weights), rng.integers(0, 6), replace=False)
+        weights[active] = rng.beta(1.3, 2, len(active))
+        weights[[INDEX['mouthClose'], INDEX['cheekPuff']]] = 0
+        weights[INDEX['jawOpen']] = rng.uniform(0.5, 1)
+    weights[GAZE] = 0
+    if rng.random() < 0.5:
+        look(weights, *rng.normal(0, 0.35, 2))
+    if rng.random() < 0.15:
+        weights[[INDEX['eyeBlinkLeft'], INDEX['eyeBlinkRight']]] = rng.choice([1.0, rng.random()])
+    make_sides_alike(weights, rng)
+    make_possible(weights)
+    return weights.clip(0, 1).astype(np.float32)
+
+
+def look(weights: np.ndarray, left: float, up: float) -> None:
+    """Turn both eyes by parts of their full range towards the person's left and up, in place."""
+    both = {'Left': ('Out', 'In'), 'Right': ('In', 'Out')}
+    for eye, (to_left, to_right) in both.items():
+        weights[INDEX[f'eyeLook{to_left if left > 0 else to_right}{eye}']] = abs(left)
+        weights[INDEX[f'eyeLook{"Up" if up > 0 else "Down"}{eye}']] = abs(up)
+
+
+def make_sides_alike(weights: np.ndarray, rng: np.random.Generator) -> None:
+    """Give four of five left-right pairs nearly the same strength, in place."""
+    for left, right in PAIRS:
+        strongest = max(weights[left], weights[right])
+        if strongest > 0 and rng.random() < 0.8:
+            weights[[left, right]] = strongest * rng.uniform(0.85, 1, 2)
+
+
+def make_possible(weights: np.ndarray) -> None:
+    """Take out what a face cannot do, in place."""
+    for first, second in OPPOSED:
+        if weights[INDEX[first]] >= weights[INDEX[second]]:
+            weights[INDEX[second]] = 0
+        else:
+            weights[INDEX[first]] = 0
+    jaw = INDEX['jawOpen']
+    if weights[INDEX['tongueOut']] > 0:
+        weights[jaw] = max(weights[jaw], 0.4)
+    # ARKit: mouthClose closes the lips over an open jaw, so it cannot exceed it.
+    weights[INDEX['mouthClose']] = min(weights[INDEX['mouthClose']], weights[jaw])
+    if weights[INDEX['cheekPuff']] > 0.2:
+        weights[jaw] = min(weights[jaw], 0.2)
+        weights[INDEX['mouthClose']] = weights[jaw]

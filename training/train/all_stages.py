@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From nothing to the shipped weights with one command; run it again after a kill and it goes on."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+# What each stage gets, by the machine: `cpu` is two cores for about 90 minutes in all. `started` is what pose
+# and shape network get besides if they begin as those of --start, so that small batches make them forget nothing.
+PRESETS = {
+    'cpu': {'scenes': 20_480, 'finder': ['--steps', '6000', '--batch', '32'],
+            'pose': ['--steps', '10000', '--batch', '64'],
+            'shape': ['--steps', '7000', '--batch', '64', '--learning-rate', '0.0015'],
+            'refiner': [], 'started': ['--keep-statistics', '--learning-rate', '0.00006']},
+    'gpu': {'scenes': 65_536,
+            'finder': ['--steps', '20000', '--batch', '64'],
+            'pose': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
+            'shape': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
+            'refiner': ['--steps', '10000'], 'started': []},
+}
+TRAINED = ('finder', 'pose', 'shape', 'refiner')
+MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from training.data.rendered_dataset import add_people_arguments
+    add_people_arguments(parser)
+    parser.add_argument('--preset', choices=PRESETS, default='cpu')
+    parser.add_argument('--start', type=Path, metavar='MODELS', help='train on from the networks in this folder of '
+                        'ONNX files (those that ship: depthface_ros/models), not from nothing')
+    parser.add_argument('--pools', type=Path, default=Path('training_data'))
+    parser.add_argument('--runs', type=Path, default=Path('training_runs'))
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    from training.__main__ import main
+    from training.data.rendered_dataset import SCENES_PER_SHARD
+    from training.train import parallel
+    preset = PRESETS[options.preset]
+    people = [part for name in ('ict', 'hair') if getattr(options, name)
+              for part in (f'--{name}', str(getattr(options, name)))]
+    shared = ['--pools', str(options.pools), '--seed', str(options.seed)]
+    runs = ['--runs', str(options.runs)]
+    trained = [*shared, *runs, *(['--start', str(options.start)] if options.start else [])]
+    started = preset['started'] if options.start else []
+
+    def stage(command: str, *arguments: str) -> None:
+        """Training is for all processes of a torchrun, anything else for the first; then all go on."""
+        if command in TRAINED or parallel.rank() == 0:
+            main([command, *arguments])
+        parallel.wait()
+
+    stage('render', *people, *shared, '--train-scenes', str(preset['scenes']))
+    stage('finder', *trained, *preset['finder'])
+    # The pose network has to refuse what the finder takes for a head: let the finder show it.
+    drafts = options.runs / 'drafts'
+    stage('export', '--untrained', '--out', str(drafts))
+    stage('export', *runs, '--networks', 'head_finder', '--out', str(drafts))
+    stage('render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
+          '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
+          '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
+    stage('pose', *trained, *preset['pose'], *started)
+    stage('shape', *trained, *preset['shape'], *started)
+    stage('export', *runs, '--networks', 'head_finder', 'head_pose', 'face_shape')
+    stage('quantise', *people, '--seed', str(options.seed))
+    # The refiner learns from faces as they are aligned, so after it is known how to; then errors are
+    # smaller, and are measured again.
+    stage('calibrate', *people, '--seed', str(options.seed))
+    stage('refiner', *trained, *preset['refiner'])
+    stage('export', *runs, '--networks', 'face_refiner')
+    stage('calibrate', *people, '--seed', str(options.seed))
+    stage('evaluate', *people, '--seed', str(options.seed), '--out', str(options.runs / 'evaluation.json'))

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train the head finder: a heat map of heads on coarse frames, and offsets to their centres."""
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
+from depthface_ros.estimation.calibration import probability
+from depthface_ros.estimation.head_detector import decode
+from depthface_ros.geometry.camera import Intrinsics
+from training.data.augment import uniform
+from training.data.rendered_dataset import Frames
+from training.models.from_onnx import first_weights
+from training.models.networks import HeadFinderNet
+from training.models.provenance import note_run
+from training.options import add_fit_arguments, fit_settings
+from training.synthesis.sensors import simulate
+from training.train.fit import fit
+
+HEAD_RADIUS = 0.06  # m; cells that look at this part of a head are asked to find its centre
+FOUND_WITHIN = 0.05  # m
+ROLLED = 0.15  # share of frames that are seen by a camera on its side or its head, beside those rendered so
+SEEN = 0.15  # share of a head that must be in view to be asked for; less is neither right nor wrong
+
+
+def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
+                   other_sensors: bool = True, width: int = FINDER_WIDTHS[-1]) -> dict[str, Tensor]:
+    """Frames `index` (B,) as sensors see them, half of them mirrored, some rolled, as input and targets.
+
+    :param other_sensors: for training: sensors are drawn anew, and some frames rolled.
+    :param width: W of the input, at least that of the frames.
+    :returns: point_map (B, 4, 120, W); reference (B, 3, 30, W / 4) the point each cell's offset
+        starts from; offset (B, 3, 30, W / 4) m; heat (B, 30, W / 4) in 0..1; offset_weight and
+        heat_weight (B, 30, W / 4); centres (B, heads, 3) and visible (B, heads) for validation.
+    """
+    mirrored = uniform(len(index), generator) < 0.5
+    noisy = simulate(frames.depth(index)[..., :width], frames.sensors(index, generator if other_sensors else None),
+                     frames.fx_native[index], frames.pixel_scale[index], generator,
+                     hair=frames.hair(index)[..., :width], centre=frames.intrinsics[index][:, 2:])
+    fx, fy, cx, cy = (value[:, None, None] for value in frames.intrinsics[index].unbind(1))
+    u = torch.arange(width, device=index.device).expand(1, FINDER_HEIGHT, width)
+    v = torch.arange(FINDER_HEIGHT, device=index.device)[:, None].expand(1, FINDER_HEIGHT, width)
+    x, y = Intrinsics(fx, fy, cx, cy).unproject(u, v)
+    point_map = torch.stack([x * noisy, y * noisy, noisy, (noisy > 0).float()], dim=1)
+    flip = point_map.new_tensor([-1., 1., 1., 1.])
+    mirror_image = point_map.flip(3) * flip[:, None, None]
+    point_map = torch.where(mirrored[:, None, None, None], mirror_image, point_map)
+    centres = frames.head_centres[index]
+    centres = torch.where(mirrored[:, None, None], centres * flip[:3], centres)
+    visible = frames.head_visible[index]
+    if other_sensors:
+        turns = torch.randint(1, 4, (len(index),), generator=generator, device=index.device)
+        turns *= uniform(len(index), generator) < ROLLED
+        for quarters in (1, 2, 3):
+            some = turns == quarters
+            if some.any():
+                point_map[some], centres[some], visible[some] = rolled(
+                    point_map[some], centres[some], visible[some], quarters, generator)
+    return targets(point_map, centres, visible, fx[:, 0, 0])
+
+
+def rolled(point_map: Tensor, centres: Tensor, visible: Tensor, quarters: int,
+           generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """What a camera sees that is rolled by so many quarters of a turn: exact, sensor and all.
+
+    Of frames on their side a square remains, at random; heads beside it are neither asked for nor wrong.
+
+    :param point_map: (B, 4, H, W). centres: (B, M, 3) m. visible: (B, M) share of each head in view.
+    """
+    height, width = point_map.shape[2:]
+    result = torch.zeros_like(point_map)
+    if quarters % 2:
+        first = int(torch.randint(width - height + 1, (1,), generator=generator, device=point_map.device))
+        point_map = point_map[..., first:first + height]
+        slope = torch.where(point_map[:, 3] > 0, point_map[:, 0] / point_map[:, 2].clamp(min=1e-3), torch.nan)
+        low, high = (slope.flatten(1).nan_to_num(limit).aminmax(dim=1)[end][:, None]
+                     for end, limit in ((0, torch.inf), (1, -torch.inf)))
+        across = centres[..., 0] / centres[..., 2]
+        visible = torch.where((across > low) & (across < high), visible, 0)
+        width = height
+    quarter = point_map.new_tensor([[0., 1., 0.], [-1., 0., 0.], [0., 0., 1.]])  # x, y to y, -x
+    turn = torch.linalg.matrix_power(quarter, quarters)
+    turned = torch.rot90(point_map, quarters, (2, 3))
+    result[:, :3, :, :width] = torch.einsum('ij,bjhw->bihw', turn, turned[:, :3])
+    result[:, 3, :, :width] = turned[:, 3]
+    return result, centres @ turn.T, visible
+
+
+def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> dict[str, Tensor]:
+    """What the finder should answer, cell by cell, from the points and the heads' centres (B, M, 3)."""
+    batch, _, height, width = point_map.shape
+    blocks = F.unfold(point_map, FINDER_CELL, stride=FINDER_CELL).reshape(
+        batch, 4, FINDER_CELL ** 2, height // FINDER_CELL, width // FINDER_CELL)
+    depths = torch.where(blocks[:, 3] > 0, blocks[:, 2], torch.inf)
+    nearest = depths.argmin(dim=1, keepdim=True)[:, None]
+    reference = blocks[:, :3].gather(2, nearest.expand(-1, 3, -1, -1, -1))[:, :, 0]
+    measured = torch.isfinite(depths).any(dim=1)
+
+    exists = torch.isfinite(centres[:, :, 0])
+    centres = torch.where(exists[:, :, None], centres, 1e3)
+    to_centre = centres[:, :, :, None, None] - reference[:, None]  # (B, M, 3, rows, columns)
+    distance = to_centre.norm(dim=2)
+    # Across the viewing ray the distance falls to 0 at the middle of a head, at any range and from
+    # any side, and behind an occluder; along the ray it tells heads from what is behind them.
+    direction = F.normalize(reference, dim=1, eps=1e-6)[:, None]
+    along = (to_centre * direction).sum(2)
+    across = (distance.square() - along.square()).clamp(min=0).sqrt()
+    # ... but never narrower than a cell, or a far head would have no cell at all
+    cell_m = FINDER_CELL * centres[:, :, 2] / fx[:, None]
+    radius = (0.7 * cell_m).clamp(min=HEAD_RADIUS)[:, :, None, None]
+    on_head = (along > -0.05) & (along < 0.25) & measured[:, None]
+    heat_each = torch.exp(-0.5 * (across / radius * 1.6).square()) * on_head
+    seen = (visible > SEEN)[:, :, None, None]
+    heat, owner = (heat_each * seen).max(dim=1)
+    offset = to_centre.gather(1, owner[:, None, None].expand(-1, 1, 3, -1, -1))[:, 0]
+    hidden = (heat_each * ~seen).amax(dim=1)
+    return {'point_map': point_map, 'reference': reference, 'offset': offset, 'heat': heat,
+            'offset_weight': (heat > 0.2).float(), 'heat_weight': (hidden < 0.1).float(),
+            'centres': torch.where(exists[:, :, None], centres, torch.nan), 'visible': visible}
+
+
+def finder_loss(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Cross entropy that heeds rare heads (quality focal loss, Li et al. 2020) and metric offsets."""
+    logits, offset = (out.float() for out in model(batch['point_map'].contiguous(
+        memory_format=torch.channels_last)))
+    focus = (torch.sigmoid(logits) - batch['heat']).abs().square() * batch['heat_weight']
+    heat = F.binary_cross_entropy_with_logits(logits, batch['heat'], reduction='none') * focus
+    weight = batch['offset_weight']
+    error = (offset - batch['offset']).square().sum(1).add(1e-6).sqrt()
+    count = weight.sum().clamp(min=1)
+    return {'heat': 3 * heat.sum() / count, 'offset': 10 * (error * weight).sum() / count}
+
+
+@torch.no_grad()
+def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, float]:
+    """Heads missed and false heads on a fixed batch, and how far off the found centres are."""
+    device = next(model.parameters()).device
+    outputs = [model(chunk.to(device)) for chunk in batch['point_map'].split(32)]
+    heat, offset = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs))
+    heat = probability(heat)
+    asked = missed = false = 0
+    errors = []
+    for i, points in enumerate(batch['point_map'].numpy()):
+        found, _ = decode(heat[i], offset[i], points)
+        truth = batch['centres'][i].numpy()
+        gap = np.linalg.norm(truth[:, None] - found[None], axis=2)
+        gap = np.where(np.isnan(gap), np.inf, gap)
+        nearest = gap.min(axis=1, initial=np.inf)
+        ask = np.isfinite(truth[:, 0]) & (batch['visible'][i].numpy() > 0.4)
+        asked += ask.sum()
+        missed += (ask & (nearest > FOUND_WITHIN)).sum()
+        errors += list(nearest[ask & (nearest <= FOUND_WITHIN)])
+        false += (gap.min(axis=0, initial=np.inf) > 2 * FOUND_WITHIN).sum()
+    return {'_missed': missed / max(asked, 1), '_false_per_frame': false / len(heat),
+            '_mm_median': 1000 * float(np.median(errors)) if errors else float('nan')}
+
+
+def frames_by_width(frames: Frames) -> dict[int, Tensor]:
+    """Which frames (indices) need which of the input's widths."""
+    columns = frames.depth_steps.numpy().any(axis=1)  # that hold anything
+    filled = [int(np.flatnonzero(row).max(initial=-1)) + 1 for row in columns]
+    least = torch.tensor([min(w for w in FINDER_WIDTHS if w >= count) for count in filled])
+    groups = {width: torch.nonzero(least == width)[:, 0] for width in FINDER_WIDTHS}
+    return {width: index for width, index in groups.items() if len(index)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_fit_arguments(parser, steps=3000, batch=16)
+
+
+def run(options: argparse.Namespace) -> None:
+    settings = fit_settings(options)
+    training = Frames.load(options.pools / 'frames-train')
+    validation = Frames.load(options.pools / 'frames-validation')
+    held_out = observe_frames(validation, torch.arange(min(200, len(validation))),
+                              torch.Generator().manual_seed(1), other_sensors=False)
+
+    by_width = {width: index.to(settings.draw_on) for width, index in frames_by_width(training).items()}
+    training = training.to(settings.draw_on)
+    share = torch.tensor([float(len(index)) for index in by_width.values()], device=settings.draw_on)
+
+    def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
+        width = list(by_width)[int(torch.multinomial(share, 1, generator=generator))]
+        some = torch.randint(len(by_width[width]), (options.batch // settings.parts,), generator=generator,
+                             device=settings.draw_on)
+        return observe_frames(training, by_width[width][some], generator, width=width)
+
+    network = first_weights('head_finder', options.start,
+                            lambda: make_batch(settings.generator(0))['point_map'].cpu())
+    folder = options.runs / 'finder'
+    note_run(folder, options, 'head_finder', len(training))
+    fit(network, make_batch, finder_loss, lambda net: finder_figures(net, held_out),
+        settings, folder, torch.device(options.device))
