@@ -30,8 +30,9 @@ def _byte_products(n: int) -> Callable[[], object]:
     a, b, c = (onnx.helper.make_tensor_value_info(name, kind, (n, n))
                for name, kind in kinds.items())
     weights = np.random.default_rng(0).integers(-64, 64, (n, n), np.int8)
-    graph = onnx.helper.make_graph([onnx.helper.make_node('MatMulInteger', ['a', 'b'], ['c'])],
-                                   'product', [a], [c], [onnx.numpy_helper.from_array(weights, 'b')])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node('MatMulInteger', ['a', 'b'], ['c'])], 'product', [a], [c],
+        [onnx.numpy_helper.from_array(weights, 'b')])
     model = onnx.helper.make_model(graph, ir_version=8,
                                    opset_imports=[onnx.helper.make_opsetid('', 17)])
     options = onnxruntime.SessionOptions()

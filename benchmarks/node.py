@@ -8,7 +8,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +20,15 @@ os.environ.update(ROS_DOMAIN_ID=str(102 + os.getpid() % 100), ROS_LOG_DIR='/tmp/
                   ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
                   FASTRTPS_DEFAULT_PROFILES_FILE=PROFILES, FASTDDS_DEFAULT_PROFILES_FILE=PROFILES)
 
-import rclpy  # noqa: E402
-from crowd import crowd  # noqa: E402
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from rclpy.serialization import serialize_message  # noqa: E402
-from robot import NodeProcess  # noqa: E402
-from sample import restamped  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
+import rclpy
+from crowd import crowd
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.serialization import serialize_message
+from robot import NodeProcess
+from sample import restamped
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
 
 RELAY = Path(__file__).with_name('relay.py')
 IMAGE, INFO, FRAME = '/camera/depth/image', '/camera/depth/camera_info', 'camera_optical_frame'
@@ -58,8 +58,8 @@ class Camera:
         depth, camera = crowd(heads, size)
         width, height = size
         k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
-        info = CameraInfo(width=width, height=height, k=k, p=[*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0],
-                          distortion_model='plumb_bob', d=[0.0] * 5)
+        info = CameraInfo(width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5,
+                          k=k, p=[*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0])
         image = Image(width=width, height=height, step=2 * width, encoding='16UC1',
                       data=array('B', depth.tobytes()))
         info.header.frame_id = image.header.frame_id = FRAME
@@ -89,14 +89,12 @@ class Camera:
                            faces))
 
     def _spin(self) -> None:
-        try:
+        with suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
 
 def measure_node(log: Path, seconds: float = 6.0) -> dict:
-    """Figures of a node of its own on 640x480 images at 30 Hz, and of one that only answers them."""
+    """Measure the node on 640x480 images at 30 Hz, and a relay that only answers them."""
     rclpy.init()
     camera, result = Camera(), {'rate_hz': RATE_HZ, 'faces': {}}
     camera.show(1, (640, 480))
@@ -113,7 +111,8 @@ def measure_node(log: Path, seconds: float = 6.0) -> dict:
             result['resident_mb'] = process.status()['VmRSS'] / 1024
         start = time.monotonic()
         with answering(camera, NodeProcess(IMAGE, INFO, log, program=(RELAY,))) as process:
-            result['start_to_first_answer_s'] = time.monotonic() - start  # most of it: DDS's discovery
+            # mostly the discovery of DDS
+            result['start_to_first_answer_s'] = time.monotonic() - start
             result['relay'] = played(camera, process, seconds)
     finally:
         camera.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from contextlib import suppress
 
 import rclpy
 from geometry_msgs.msg import TransformStamped
@@ -27,10 +28,8 @@ def main() -> int:
         publisher.publish(answer)
 
     node.create_subscription(Image, 'depth/image', on_image, qos_profile_sensor_data, raw=True)
-    try:
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     return 0
 
 

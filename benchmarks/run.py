@@ -7,30 +7,29 @@ meets them alike: trust ratios within a run more than milliseconds across runs.
 """
 from __future__ import annotations
 
+from depthface_ros.tools import one_thread  # noqa: F401  before numpy
+
+# isort: split
+import argparse
+import json
 import os
+import platform
+import subprocess
+import sys
+import venv
+from collections import defaultdict
+from pathlib import Path
 
-for _name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):  # one core, as the node sets them
-    os.environ.setdefault(_name, '1')
+import limits
+import numpy as np
+from crowd import CAMERAS, PLACES, crowd
+from plot import plot
+from side import Side
+from tables import tables
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import venv  # noqa: E402
-from collections import defaultdict  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-import limits  # noqa: E402
-import numpy as np  # noqa: E402
-from crowd import CAMERAS, PLACES, crowd  # noqa: E402
-from plot import plot  # noqa: E402
-from side import Side  # noqa: E402
-from tables import tables  # noqa: E402
-
-from depthface_ros.engines import ENGINES, MODELS_FOLDER  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
-from depthface_ros.tools.bench import machine  # noqa: E402
+from depthface_ros.engines import ENGINES, MODELS_FOLDER
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.tools.bench import machine
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / 'build'

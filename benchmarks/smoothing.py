@@ -14,14 +14,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'demo')]
 
-from sample import Sample, read_sample  # noqa: E402
+from sample import Sample, read_sample
 
-from depthface_ros.estimation.estimator import FaceEstimator  # noqa: E402
-from depthface_ros.estimation.types import Face  # noqa: E402
-from depthface_ros.geometry.rotations import vector_from_rotation  # noqa: E402
-from depthface_ros.tracking.face_tracker import FaceTracker  # noqa: E402
-from depthface_ros.tracking.smoothing import FaceSmoother, SmoothingConfig  # noqa: E402
-from depthface_ros.tracking.tracks import TrackerConfig  # noqa: E402
+from depthface_ros.estimation.estimator import FaceEstimator
+from depthface_ros.estimation.types import Face
+from depthface_ros.geometry.rotations import vector_from_rotation
+from depthface_ros.tracking.face_tracker import FaceTracker
+from depthface_ros.tracking.smoothing import FaceSmoother, SmoothingConfig
+from depthface_ros.tracking.tracks import TrackerConfig
 
 STILL_IMAGES, STILL_STEP_NS = 90, 33_333_333  # 3 s at 30 Hz
 STILL_NOISE = 0.0013  # m at 1 m, one sigma of a Kinect v1, growing with the square of distance

@@ -47,7 +47,7 @@ def stages(result: dict) -> str:
 
 
 def roofline(result: dict) -> str:
-    """The time each network must take at the machine's limits, and the share of it that it reaches."""
+    """Return the roofline: time of each network at the machine's limits, and the part reached."""
     limits, rows = result['limits'], []
     cases = {(case['who'], case['way'], case['heads']): case for case in result['cases']
              if case['size'] == '640x480' and case['who'] in ('cpu', 'cpu_fp32')}

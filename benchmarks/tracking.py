@@ -17,11 +17,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator  # noqa: E402
-from depthface_ros.tools.progress import progress  # noqa: E402
-from depthface_ros.tracking.face_tracker import FaceTracker  # noqa: E402
-from training.evaluation.frames import SyntheticFrames, intrinsics_of  # noqa: E402
-from training.synthesis.scene.views import measure  # noqa: E402
+from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
+from depthface_ros.tools.progress import progress
+from depthface_ros.tracking.face_tracker import FaceTracker
+from training.evaluation.frames import SyntheticFrames, intrinsics_of
+from training.synthesis.scene.views import measure
 
 IMAGES, FIRST = 12, 2  # of a scene; the first ones do not count: a new face is not public at once
 STEP_NS = 33_333_333
@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument('--scenes', type=int, default=50)
     parser.add_argument('--seed', type=int, default=123)
     parser.add_argument('--hair', type=Path)
-    parser.add_argument('--keep', type=float, nargs='*', default=[0.05, 0.1, 0.25, EstimatorConfig().min_confidence],
+    parser.add_argument('--keep', type=float, nargs='*',
+                        default=[0.05, 0.1, 0.25, EstimatorConfig().min_confidence],
                         help='values of estimator.keep_confidence')
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -23,18 +23,18 @@ NETWORK_ERRORS = (
     'Temporary failure in name resolution', 'ProxyError', 'ReadTimeoutError',
     'ConnectTimeoutError', 'from versions: none')
 # Prints what is wrong with a Python, or nothing.
-PROBE = '''
+PROBE = f'''
 import os, sys, sysconfig
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
 try:
     import ensurepip, venv
 except ImportError:
     print("it lacks the venv module (on Debian and Ubuntu: apt install python3-venv)"); sys.exit()
-if sys.version_info[:2] not in %r:
-    print("it is Python %%d.%%d" %% sys.version_info[:2])
+if sys.version_info[:2] not in {VERSIONS}:
+    print("it is Python %d.%d" % sys.version_info[:2])
 elif not os.path.exists(header):
-    print("it lacks its C headers, %%s (on Debian and Ubuntu: apt install python3-dev)" %% header)
-''' % (VERSIONS,)
+    print("it lacks its C headers, %s (on Debian and Ubuntu: apt install python3-dev)" % header)
+'''
 
 
 def main():

@@ -19,16 +19,16 @@ os.environ.update({
     'FASTRTPS_DEFAULT_PROFILES_FILE': str(ROOT / 'config' / 'fastdds.xml'),
     'FASTDDS_DEFAULT_PROFILES_FILE': str(ROOT / 'config' / 'fastdds.xml')})
 
-import rclpy  # noqa: E402
-from install import show  # noqa: E402
-from pictures import write_bag, write_pictures  # noqa: E402
-from rclpy.serialization import deserialize_message  # noqa: E402
-from robot import MESH_TOPIC, Heard, NodeProcess, Robot  # noqa: E402
-from sample import Sample, matrix, read_sample  # noqa: E402
-from score import Score  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+import rclpy
+from install import show
+from pictures import write_bag, write_pictures
+from rclpy.serialization import deserialize_message
+from robot import MESH_TOPIC, Heard, NodeProcess, Robot
+from sample import Sample, matrix, read_sample
+from score import Score
+from visualization_msgs.msg import Marker
 
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
+from depthface_ros.face_model.mesh import FaceModel
 
 
 class Failure(Exception):

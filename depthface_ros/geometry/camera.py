@@ -6,7 +6,7 @@ Everything works on numpy arrays and on torch tensors alike, through the array A
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ def depth_around(depth, intrinsics: Intrinsics, points):
     return depth_m, *intrinsics.unproject(column, row, (height, width)), near
 
 
-@lru_cache(maxsize=None)  # a few bytes a size, which CUDA graphs may hold on to
+@cache  # a few bytes a size, which CUDA graphs may hold on to
 def _last_pair(height: int, width: int, xp, device):
     """The first of the last two pixels (2, 1, 1), u and v, and steps (2, 2, 1) from it to both."""
     last = xp.asarray([max(width - 2, 0), max(height - 2, 0)], dtype=xp.float32, device=device)

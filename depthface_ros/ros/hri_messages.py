@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import numpy as np
-from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedPointOfInterest2D, NormalizedRegionOfInterest2D
+from hri_msgs.msg import (
+    FacialActionUnits,
+    FacialLandmarks,
+    NormalizedPointOfInterest2D,
+    NormalizedRegionOfInterest2D,
+)
 from std_msgs.msg import Header
 
 from depthface_ros.estimation.types import Face

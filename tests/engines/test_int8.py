@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip('onnxruntime')
 pytest.importorskip('rosbags')
 
-from depthface_ros import FaceEstimator  # noqa: E402
-from depthface_ros.engines import MODELS_FOLDER, cpu, open_engine  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
-from depthface_ros.engines.cpu import float_file, int8_file  # noqa: E402
-from depthface_ros.io.bags import BagRecording  # noqa: E402
+from depthface_ros import FaceEstimator
+from depthface_ros.engines import MODELS_FOLDER, cpu, open_engine
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.cpu import float_file, int8_file
+from depthface_ros.io.bags import BagRecording
 
 IN_BYTES = [network for network in NETWORKS if network != 'face_refiner']  # it has no convolutions
 SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'

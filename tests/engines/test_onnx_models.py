@@ -9,10 +9,10 @@ import pytest
 onnx = pytest.importorskip('onnx')
 ort = pytest.importorskip('onnxruntime')
 
-from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
-from depthface_ros.engines.onnx_file import store_linear_weights_in_bytes  # noqa: E402
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.onnx_file import store_linear_weights_in_bytes
+from depthface_ros.face_model.mesh import FaceModel
 
 # Operators that the parsers of TensorRT 8.6, 10 and 11 all read alike at opset 17
 ALLOWED_OPERATORS = {

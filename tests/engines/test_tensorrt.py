@@ -12,14 +12,14 @@ import pytest
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
-import fake_tensorrt  # noqa: E402
-from fake_cuda import cudaError_t  # noqa: E402
-from tensorrt_machine import Machine  # noqa: E402
+import fake_tensorrt
+from fake_cuda import cudaError_t
+from tensorrt_machine import Machine
 
-from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
-from depthface_ros.engines.tensorrt import build  # noqa: E402
-from depthface_ros.engines.tensorrt.trt_engine import TensorRt  # noqa: E402
+from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.tensorrt import build
+from depthface_ros.engines.tensorrt.trt_engine import TensorRt
 
 FLAVOURS = list(fake_tensorrt.NAMES)
 

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
-from tensorrt_machine import Machine  # noqa: E402
+from tensorrt_machine import Machine
 
-from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
+from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
+from depthface_ros.engines.contract import NETWORKS
 
 
 @pytest.fixture

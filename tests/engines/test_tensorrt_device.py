@@ -11,13 +11,13 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('rosbags')
-from sample_frames import assert_same_faces, sample_frames  # noqa: E402
-from tensorrt_machine import Machine  # noqa: E402
+from sample_frames import assert_same_faces, sample_frames
+from tensorrt_machine import Machine
 
-from depthface_ros import FaceEstimator  # noqa: E402
-from depthface_ros.engines import DeviceEngine, open_engine  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
-from depthface_ros.engines.tensorrt.torch_trt_engine import TensorRtOnTensors  # noqa: E402
+from depthface_ros import FaceEstimator
+from depthface_ros.engines import DeviceEngine, open_engine
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.tensorrt.torch_trt_engine import TensorRtOnTensors
 
 STREAM = 0x7000
 

@@ -9,14 +9,14 @@ onnx = pytest.importorskip('onnx')
 ort = pytest.importorskip('onnxruntime')
 torch = pytest.importorskip('torch')
 
-from test_onnx_models import ALLOWED_OPERATORS  # noqa: E402
+from test_onnx_models import ALLOWED_OPERATORS
 
-from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
-from depthface_ros.engines.onnx_file import read_onnx  # noqa: E402
-from depthface_ros.engines.torch.cuda_engine import TorchCuda  # noqa: E402
-from depthface_ros.engines.torch.half_precision import half_precision  # noqa: E402
-from depthface_ros.engines.torch.onnx_module import OnnxFunction  # noqa: E402
+from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.onnx_file import read_onnx
+from depthface_ros.engines.torch.cuda_engine import TorchCuda
+from depthface_ros.engines.torch.half_precision import half_precision
+from depthface_ros.engines.torch.onnx_module import OnnxFunction
 
 INPUTS = [(network, shape) for network, contract in NETWORKS.items()
           for shape in contract.input_shapes]

@@ -7,7 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depthface_ros.estimation.alignment import Alignment, AlignmentConfig, aligned_triangles, face_modes
+from depthface_ros.estimation.alignment import (
+    Alignment,
+    AlignmentConfig,
+    aligned_triangles,
+    face_modes,
+)
 from depthface_ros.estimation.error_prior import ExpectedErrors
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics

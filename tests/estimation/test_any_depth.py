@@ -80,7 +80,7 @@ def test_depth_of_any_size_and_content_gives_a_list_of_sound_faces(shipped, data
         assert np.isfinite(face.vertices).all() and np.isfinite(face.camera_from_face).all()
         rotation = face.camera_from_face[:3, :3].astype(np.float64)
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-4)
-        assert 0 <= face.expression.min() and face.expression.max() <= 1
+        assert face.expression.min() >= 0 and face.expression.max() <= 1
 
 
 def real_frames():

@@ -11,15 +11,15 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
-from sample_frames import assert_same_faces, sample_frames  # noqa: E402
-from torch.overrides import TorchFunctionMode  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from sample_frames import assert_same_faces, sample_frames
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from depthface_ros import FaceEstimator, Intrinsics  # noqa: E402
-from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
-from depthface_ros.engines.torch.cuda_engine import TorchCuda  # noqa: E402
-from depthface_ros.estimation.calibration import Calibration  # noqa: E402
-from depthface_ros.tools import bench  # noqa: E402
+from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.engines.torch.cuda_engine import TorchCuda
+from depthface_ros.estimation.calibration import Calibration
+from depthface_ros.tools import bench
 
 DISTORTED = Intrinsics(500., 505., 318., 243., (0.1, -0.05, 1e-3, -1e-3, 0.01))
 WAITING = {'aten::_local_scalar_dense', 'aten::nonzero', 'aten::_linalg_check_errors',

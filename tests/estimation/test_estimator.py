@@ -122,7 +122,7 @@ def test_a_tracked_head_stays_a_face_where_a_new_one_would_not_become_one():
     centres = head_centre(pose)[None]
     assert estimator(depth, CAMERA, Heads(centres)) == []
     face, = estimator(depth, CAMERA, Heads(centres, heat=0.6, tracked=True))
-    assert face.heat == pytest.approx(0.6) and 0.3 < face.confidence
+    assert face.heat == pytest.approx(0.6) and face.confidence > 0.3
     assert estimator(depth, CAMERA, Heads(centres, heat=0.2, tracked=True)) == []
 
 

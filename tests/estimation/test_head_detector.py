@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depthface_ros.estimation.head_detector import FinderConfig, decode, finder_input, finder_stride, separate
+from depthface_ros.estimation.head_detector import (
+    FinderConfig,
+    decode,
+    finder_input,
+    finder_stride,
+    separate,
+)
 from depthface_ros.geometry.camera import Intrinsics
 
 CAMERA = Intrinsics(500.0, 510.0, 320.0, 240.0)

@@ -8,7 +8,14 @@ from oracle import CAMERA, FRONTAL, estimator_of, head_centre, head_pose
 
 from depthface_ros.estimation.estimator import CENTRE_STEP
 from depthface_ros.estimation.types import Heads
-from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, pose_frame, rounded, tilt
+from depthface_ros.geometry.crop import (
+    HEAD_CENTRE_FACE,
+    POSE_CROP_SIZE,
+    pose_crop,
+    pose_frame,
+    rounded,
+    tilt,
+)
 from depthface_ros.geometry.rotations import rotation_from_vector
 
 

@@ -9,7 +9,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from depthface_ros.estimation.alignment import Aligned, Alignment, aligned_triangles, face_modes
-from depthface_ros.estimation.refinement import EXPRESSIONS, FEATURES, GAP, MODES, REACH, TRIANGLES, Refinement, mirrored_features
+from depthface_ros.estimation.refinement import (
+    EXPRESSIONS,
+    FEATURES,
+    GAP,
+    MODES,
+    REACH,
+    TRIANGLES,
+    Refinement,
+    mirrored_features,
+)
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_corrections
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip('rclpy')
 
-from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
 
-from depthface_ros.io.serialised_image import read_image  # noqa: E402
-from depthface_ros.ros import conversions  # noqa: E402
+from depthface_ros.io.serialised_image import read_image
+from depthface_ros.ros import conversions
 
 NUMBERS = st.integers(0, 2**32 - 1)
 TEXTS = st.text(st.characters(exclude_characters='\0', exclude_categories=['Cs']), max_size=20)

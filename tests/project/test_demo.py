@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip('rosbags')
 
-from install import ROOT, defect  # noqa: E402
-from sample import matrix, read_sample, restamped  # noqa: E402
-from score import Score, geodesic_deg  # noqa: E402
+from install import ROOT, defect
+from sample import matrix, read_sample, restamped
+from score import Score, geodesic_deg
 
 SAMPLE = ROOT / 'demo' / 'sample.mcap'
 needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason='demo/sample.mcap is not there')

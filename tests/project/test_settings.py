@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip('ruamel.yaml')
 
-from depthface_ros.estimation.estimator import EstimatorConfig  # noqa: E402
-from depthface_ros.settings import read_parameter_file  # noqa: E402
-from depthface_ros.tracking.smoothing import SmoothingConfig  # noqa: E402
-from depthface_ros.tracking.tracks import TrackerConfig  # noqa: E402
+from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.settings import read_parameter_file
+from depthface_ros.tracking.smoothing import SmoothingConfig
+from depthface_ros.tracking.tracks import TrackerConfig
 
 SHIPPED = Path(__file__).parents[2] / 'config' / 'depthface.yaml'
 

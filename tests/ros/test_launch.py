@@ -21,10 +21,10 @@ for module in ('rclpy', 'tf2_msgs', 'onnxruntime', 'yaml'):
 pytest.importorskip('launch_ros', reason='launch and launch_ros are not on PyPI; ROS has them, '
                     'and the sources of ros2/launch and ros2/launch_ros on PYTHONPATH do as well')
 
-import rclpy  # noqa: E402
-import yaml  # noqa: E402
-from ros_helpers import DEPTH, Peer, camera_info_message, image_message, spinning  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+import rclpy
+import yaml
+from ros_helpers import DEPTH, Peer, camera_info_message, image_message, spinning
+from sensor_msgs.msg import CameraInfo, Image
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = yaml.safe_load((ROOT / 'config' / 'cameras.yaml').read_text())

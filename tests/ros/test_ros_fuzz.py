@@ -12,9 +12,9 @@ pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 pytest.importorskip('onnxruntime')
 
-from depth_encoders import encode_png, encode_rvl, header  # noqa: E402
-from rclpy.serialization import serialize_message  # noqa: E402
-from ros_helpers import (  # noqa: E402
+from depth_encoders import encode_png, encode_rvl, header
+from rclpy.serialization import serialize_message
+from ros_helpers import (
     DEPTH,
     FRAME,
     SECOND,
@@ -22,9 +22,9 @@ from ros_helpers import (  # noqa: E402
     camera_info_message,
     image_message,
 )
-from sensor_msgs.msg import CompressedImage  # noqa: E402
+from sensor_msgs.msg import CompressedImage
 
-from depthface_ros.ros import node as node_module  # noqa: E402
+from depthface_ros.ros import node as node_module
 
 COUNT = 1000
 ODD_NUMBERS = (0, 1, 3, 47, 65, 4096, 2**31 - 1, 2**31, 2**32 - 1)

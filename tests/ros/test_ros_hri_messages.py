@@ -10,12 +10,12 @@ rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 pytest.importorskip('hri_msgs')
 
-from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedRegionOfInterest2D  # noqa: E402
-from ros_faces import CAMERA, Stage, frame, track  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedRegionOfInterest2D
+from ros_faces import CAMERA, Stage, frame, track
+from sensor_msgs.msg import Image
 
-from depthface_ros.face_model.mesh import LANDMARK_MIRROR, FaceModel  # noqa: E402
-from depthface_ros.ros import hri_messages  # noqa: E402
+from depthface_ros.face_model.mesh import LANDMARK_MIRROR, FaceModel
+from depthface_ros.ros import hri_messages
 
 SECOND = 10**9
 

@@ -14,17 +14,22 @@ rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 pytest.importorskip('hri_msgs')
 
-from hri_msgs.msg import FacialActionUnits, FacialLandmarks, IdsList, NormalizedRegionOfInterest2D  # noqa: E402
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos_profile_system_default  # noqa: E402
-from ros_faces import FRAME, Stage, frame, track  # noqa: E402
-from ros_helpers import DEPTH, active_node, camera_info_message, image_message  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from hri_msgs.msg import FacialActionUnits, FacialLandmarks, IdsList, NormalizedRegionOfInterest2D
+from lifecycle_msgs.msg import Transition
+from rclpy.qos import (
+    QoSDurabilityPolicy,
+    QoSProfile,
+    QoSReliabilityPolicy,
+    qos_profile_system_default,
+)
+from ros_faces import FRAME, Stage, frame, track
+from ros_helpers import DEPTH, active_node, camera_info_message, image_message
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import Marker
 
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
-from depthface_ros.ros import outputs  # noqa: E402
-from depthface_ros.ros.parameters import Parameters  # noqa: E402
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.ros import outputs
+from depthface_ros.ros.parameters import Parameters
 
 SECOND = 10**9
 # What libhri 2.3.0 subscribes to when it hears of a face (hri/src/hri/face.cpp), as far as this

@@ -16,10 +16,10 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
-from depth_encoders import encode_png, encode_rvl, header  # noqa: E402
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
-from rclpy.serialization import serialize_message  # noqa: E402
-from ros_helpers import (  # noqa: E402
+from depth_encoders import encode_png, encode_rvl, header
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.serialization import serialize_message
+from ros_helpers import (
     DEPTH,
     FRAME,
     SECOND,
@@ -28,11 +28,11 @@ from ros_helpers import (  # noqa: E402
     camera_info_message,
     image_message,
 )
-from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
 
-from depthface_ros.ros import node as node_module  # noqa: E402
-from depthface_ros.ros import subscription  # noqa: E402
+from depthface_ros.ros import node as node_module
+from depthface_ros.ros import subscription
 
 METRES = np.float32(DEPTH) / 1000
 

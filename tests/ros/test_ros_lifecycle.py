@@ -12,11 +12,11 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import GetState  # noqa: E402
-from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from ros_helpers import (  # noqa: E402
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.parameter import Parameter
+from ros_helpers import (
     DEPTH,
     SECOND,
     KnownFaces,
@@ -28,9 +28,9 @@ from ros_helpers import (  # noqa: E402
     spinning,
 )
 
-from depthface_ros.engines import EngineUnavailable  # noqa: E402
-from depthface_ros.ros.parameters import READ_AT_CONFIGURE, READ_ONLY, leaves  # noqa: E402
-from depthface_ros.ros.startup_log import ToRosLog  # noqa: E402
+from depthface_ros.engines import EngineUnavailable
+from depthface_ros.ros.parameters import READ_AT_CONFIGURE, READ_ONLY, leaves
+from depthface_ros.ros.startup_log import ToRosLog
 
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, SHUTDOWN = (
     getattr(Transition, f'TRANSITION_{name}') for name in (

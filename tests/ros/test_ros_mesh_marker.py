@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from builtin_interfaces.msg import Time
+from rclpy.serialization import deserialize_message, serialize_message
+from visualization_msgs.msg import Marker
 
-from depthface_ros.io import marker_template  # noqa: E402
-from depthface_ros.ros.mesh_marker import MeshMarker, deletion  # noqa: E402
+from depthface_ros.io import marker_template
+from depthface_ros.ros.mesh_marker import MeshMarker, deletion
 
 
 def padding(message) -> np.ndarray:

@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
-from geometry_msgs.msg import Quaternion  # noqa: E402
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from ros_helpers import (  # noqa: E402
+from geometry_msgs.msg import Quaternion
+from lifecycle_msgs.msg import Transition
+from rclpy.parameter import Parameter
+from ros_helpers import (
     DEPTH,
     FRAME,
     SECOND,
@@ -25,8 +25,8 @@ from ros_helpers import (  # noqa: E402
     face_at,
     image_message,
 )
-from sensor_msgs.msg import Image  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import Marker
 
 
 @pytest.fixture

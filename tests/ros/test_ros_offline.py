@@ -13,15 +13,15 @@ pytest.importorskip('tf2_msgs')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('rosbags')
 
-from rclpy.parameter import Parameter  # noqa: E402
-from ros_helpers import Peer, camera_info_message, image_message, spinning  # noqa: E402
-from rosbags.highlevel import AnyReader  # noqa: E402
-from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
-from rosbags.typesys import Stores, get_typestore  # noqa: E402
+from rclpy.parameter import Parameter
+from ros_helpers import Peer, camera_info_message, image_message, spinning
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
-from depthface_ros.cli import main  # noqa: E402
-from depthface_ros.ros.node import FaceNode  # noqa: E402
-from depthface_ros.tracking.tracks import in_image  # noqa: E402
+from depthface_ros.cli import main
+from depthface_ros.ros.node import FaceNode
+from depthface_ros.tracking.tracks import in_image
 
 SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'
 FRAMES = 12

@@ -9,17 +9,17 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
-from nav_msgs.msg import Odometry  # noqa: E402
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile  # noqa: E402
-from ros_faces import FRAME, Stage, frame, track  # noqa: E402
-from sensor_msgs.msg import Image, JointState, PointCloud2, PointField  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from nav_msgs.msg import Odometry
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from ros_faces import FRAME, Stage, frame, track
+from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker
 
-from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel  # noqa: E402
-from depthface_ros.ros import face_messages, mesh_marker, outputs  # noqa: E402
-from depthface_ros.ros.parameters import Parameters  # noqa: E402
-from depthface_ros.tools.overlay import colour_depth  # noqa: E402
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
+from depthface_ros.ros import face_messages, mesh_marker, outputs
+from depthface_ros.ros.parameters import Parameters
+from depthface_ros.tools.overlay import colour_depth
 
 SECOND = 10**9
 

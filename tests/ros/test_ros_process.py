@@ -14,8 +14,8 @@ rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 pytest.importorskip('onnxruntime')
 
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 
 
 def start(*arguments: str) -> subprocess.Popen:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
-from ros_helpers import (  # noqa: E402
+from ros_helpers import (
     KnownFaces,
     active_node,
     camera_info_message,

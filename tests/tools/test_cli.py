@@ -21,8 +21,8 @@ from depthface_ros.tools.offline import run_recording
 
 cv2 = pytest.importorskip('cv2')
 pytest.importorskip('onnxruntime')
-from depthface_ros.io import writers as output  # noqa: E402
-from depthface_ros.tools import bench  # noqa: E402
+from depthface_ros.io import writers as output
+from depthface_ros.tools import bench
 
 MODEL = FaceModel.load()
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)

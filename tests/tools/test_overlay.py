@@ -10,7 +10,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
 
 cv2 = pytest.importorskip('cv2')
-from depthface_ros.tools.overlay import VideoWriter, colour_depth, contact_sheet, draw_faces  # noqa: E402
+from depthface_ros.tools.overlay import VideoWriter, colour_depth, contact_sheet, draw_faces
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
 FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)

@@ -137,7 +137,7 @@ def test_a_long_pause_leaves_nothing_of_the_past():
 def test_expressions_stay_between_nothing_and_all():
     raw = [face(expression=value) for value in np.random.default_rng(0).integers(0, 2, 100)]
     expression = np.array([item.expression for item in smoothed(raw)])
-    assert 0 <= expression.min() and expression.max() <= 1
+    assert expression.min() >= 0 and expression.max() <= 1
 
 
 def test_stamps_that_stand_still_leave_faces_as_they_are():

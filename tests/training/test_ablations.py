@@ -9,12 +9,12 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('rosbags')
 
-from drawn_faces import crops_at, write_pool  # noqa: E402
+from drawn_faces import crops_at, write_pool
 
-from training.__main__ import main  # noqa: E402
-from training.experiments.ablations import VARIANTS  # noqa: E402
-from training.models.networks import HeadPoseNet  # noqa: E402
-from training.train.pose import pose_loss  # noqa: E402
+from training.__main__ import main
+from training.experiments.ablations import VARIANTS
+from training.models.networks import HeadPoseNet
+from training.train.pose import pose_loss
 
 
 @pytest.fixture(scope='module')

@@ -12,15 +12,15 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('rosbags')
 cv2 = pytest.importorskip('cv2')
 
-from drawn_faces import face_at, write_models, write_pool  # noqa: E402
+from drawn_faces import face_at, write_models, write_pool
 
-from depthface_ros import FaceEstimator, Intrinsics  # noqa: E402
-from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
-from depthface_ros.io.recordings import open_recording  # noqa: E402
-from training.__main__ import main  # noqa: E402
-from training.adapt.pose_finetuning import constant_offset  # noqa: E402
-from training.models.from_onnx import load_onnx  # noqa: E402
-from training.synthesis.scene.random_scene import facing_pose  # noqa: E402
+from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.io.recordings import open_recording
+from training.__main__ import main
+from training.adapt.pose_finetuning import constant_offset
+from training.models.from_onnx import load_onnx
+from training.synthesis.scene.random_scene import facing_pose
 
 SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'
 

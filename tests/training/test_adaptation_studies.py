@@ -10,10 +10,10 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('rosbags')
 
-from drawn_faces import face_at, frame_of, write_models, write_pool  # noqa: E402
+from drawn_faces import face_at, frame_of, write_models, write_pool
 
-from depthface_ros import Intrinsics  # noqa: E402
-from training.__main__ import main  # noqa: E402
+from depthface_ros import Intrinsics
+from training.__main__ import main
 
 BRIEFLY = ['--preset', 'cpu', '--steps', '2', '--batch', '8', '--device', 'cpu']
 

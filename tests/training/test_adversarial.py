@@ -11,10 +11,10 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('rosbags')
 pytest.importorskip('cv2')
 
-from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_models  # noqa: E402
+from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_models
 
-from training.adapt.adversarial import METHODS, Adaptation, Pass, borrow_holes, settle  # noqa: E402
-from training.adapt.domain_losses import (  # noqa: E402
+from training.adapt.adversarial import METHODS, Adaptation, Pass, borrow_holes, settle
+from training.adapt.domain_losses import (
     DomainDiscriminator,
     adversarial_loss,
     gram_distance,
@@ -24,12 +24,17 @@ from training.adapt.domain_losses import (  # noqa: E402
     reverse_gradient,
     viewpoints,
 )
-from training.adapt.self_consistency import roll_face  # noqa: E402
-from training.adapt.target_domain import take, view_batch  # noqa: E402
-from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps, surface_loss  # noqa: E402
-from training.models.from_onnx import load_onnx  # noqa: E402
-from training.models.networks import FaceShapeNet  # noqa: E402
-from training.synthesis.scene.random_scene import facing_pose  # noqa: E402
+from training.adapt.self_consistency import roll_face
+from training.adapt.target_domain import take, view_batch
+from training.evaluation.surface_distance import (
+    face_triangles,
+    median_distances,
+    surface_gaps,
+    surface_loss,
+)
+from training.models.from_onnx import load_onnx
+from training.models.networks import FaceShapeNet
+from training.synthesis.scene.random_scene import facing_pose
 
 # gradient reversal and the discriminator
 

@@ -8,18 +8,18 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from scipy.spatial import cKDTree  # noqa: E402
+from scipy.spatial import cKDTree
 
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
-from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE  # noqa: E402
-from training.data import predicted_crops  # noqa: E402
-from training.data.augment import observe, pose_batch, rigid, rigid_inverse, shape_batch, transform  # noqa: E402
-from training.data.rendered_dataset import DEPTH_STEP, Windows  # noqa: E402
-from training.synthesis import sensors  # noqa: E402
-from training.synthesis.renderer import render_depth  # noqa: E402
-from training.synthesis.scene.random_scene import facing_pose  # noqa: E402
-from training.synthesis.sensors import Sensor  # noqa: E402
-from training.train.detector import rolled, targets  # noqa: E402
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE
+from training.data import predicted_crops
+from training.data.augment import observe, pose_batch, rigid, rigid_inverse, shape_batch, transform
+from training.data.rendered_dataset import DEPTH_STEP, Windows
+from training.synthesis import sensors
+from training.synthesis.renderer import render_depth
+from training.synthesis.scene.random_scene import facing_pose
+from training.synthesis.sensors import Sensor
+from training.train.detector import rolled, targets
 
 MODEL = FaceModel.load()
 FOCAL, SIZE, DISTANCE = 280.0, 160, 0.8

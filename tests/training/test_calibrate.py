@@ -5,9 +5,16 @@ import pytest
 
 pytest.importorskip('torch')
 
-from depthface_ros.estimation.calibration import Calibration  # noqa: E402
-from training.calibrate.calibrate import fit_agreement, fit_confidence, fit_std, fit_stds, said, told_anew  # noqa: E402
-from training.evaluation.figures import within_sigma  # noqa: E402
+from depthface_ros.estimation.calibration import Calibration
+from training.calibrate.calibrate import (
+    fit_agreement,
+    fit_confidence,
+    fit_std,
+    fit_stds,
+    said,
+    told_anew,
+)
+from training.evaluation.figures import within_sigma
 
 
 def sigmoid(odds):

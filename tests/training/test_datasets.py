@@ -12,11 +12,9 @@ cv2 = pytest.importorskip('cv2')
 pytest.importorskip('scipy')
 hypothesis = pytest.importorskip('hypothesis')
 
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import strategies as st
 
-from training.adapt.datasets import open_dataset  # noqa: E402
-
-# noqa: E402
+from training.adapt.datasets import open_dataset
 from training.adapt.datasets.biwi import PEOPLE, read_depth, read_pose_binary, read_pose_text
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 pytest.importorskip('torch')
 
-from training.evaluation.depth_statistics import head_statistics  # noqa: E402
+from training.evaluation.depth_statistics import head_statistics
 
 LIMIT = 1.0
 

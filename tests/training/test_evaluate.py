@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from scipy.spatial.transform import Rotation  # noqa: E402
+from scipy.spatial.transform import Rotation
 
-from depthface_ros.estimation.types import Face  # noqa: E402
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
-from training.evaluation.comparison import changes  # noqa: E402
-from training.evaluation.errors import (  # noqa: E402
+from depthface_ros.estimation.types import Face
+from depthface_ros.face_model.mesh import FaceModel
+from training.evaluation.comparison import changes
+from training.evaluation.errors import (
     describe,
     errors,
     expression_errors,
@@ -23,14 +23,14 @@ from training.evaluation.errors import (  # noqa: E402
     own_words,
     pose_errors,
 )
-from training.evaluation.evaluate import read_figures, write_records  # noqa: E402
-from training.evaluation.figures import all_figures, expression, within_sigma  # noqa: E402
-from training.evaluation.frames import match, measured_share  # noqa: E402
-from training.evaluation.groups import between, in_core, summary  # noqa: E402
-from training.evaluation.tables import write_markdown  # noqa: E402
-from training.synthesis.scene.cameras import VALIDATION_CAMERAS  # noqa: E402
-from training.synthesis.scene.random_scene import Head, build_scene, facing_pose  # noqa: E402
-from training.synthesis.scene.views import render_frame  # noqa: E402
+from training.evaluation.evaluate import read_figures, write_records
+from training.evaluation.figures import all_figures, expression, within_sigma
+from training.evaluation.frames import match, measured_share
+from training.evaluation.groups import between, in_core, summary
+from training.evaluation.tables import write_markdown
+from training.synthesis.scene.cameras import VALIDATION_CAMERAS
+from training.synthesis.scene.random_scene import Head, build_scene, facing_pose
+from training.synthesis.scene.views import render_frame
 
 MODEL = FaceModel.load()
 TEMPLATE = MODEL.template

@@ -9,16 +9,16 @@ import pytest
 
 pytest.importorskip('torch')
 
-from scipy.spatial.transform import Rotation  # noqa: E402
+from scipy.spatial.transform import Rotation
 
-from depthface_ros import Intrinsics  # noqa: E402
-from depthface_ros.estimation.types import Face  # noqa: E402
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
-from depthface_ros.geometry.crop import HEAD_CENTRE_FACE  # noqa: E402
-from depthface_ros.io.frame import Frame  # noqa: E402
-from training.adapt.datasets import Labelled  # noqa: E402
-from training.evaluation import evaluate  # noqa: E402
-from training.evaluation.real import nearest, real_figures, real_records, real_table  # noqa: E402
+from depthface_ros import Intrinsics
+from depthface_ros.estimation.types import Face
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
+from depthface_ros.io.frame import Frame
+from training.adapt.datasets import Labelled
+from training.evaluation import evaluate
+from training.evaluation.real import nearest, real_figures, real_records, real_table
 
 MODEL = FaceModel.load()
 CAMERA = Intrinsics(365.0, 365.0, 127.5, 127.5)

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip('torch')
 pytest.importorskip('rich')
-from training.assets.face_modes import principal_modes  # noqa: E402
+from training.assets.face_modes import principal_modes
 
 
 def test_modes_are_the_directions_and_sizes_of_a_gaussian():

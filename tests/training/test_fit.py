@@ -12,9 +12,9 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-import fit_process  # noqa: E402
+import fit_process
 
-from training.train.fit import CHECKPOINT, FitSettings, fit, own_parts  # noqa: E402
+from training.train.fit import CHECKPOINT, FitSettings, fit, own_parts
 
 HERE = Path(__file__).resolve().parents[1] / 'support'
 SCRIPT = HERE / 'fit_process.py'

@@ -12,16 +12,16 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('rosbags')
 pytest.importorskip('cv2')
 
-from drawn_faces import CAMERA, MODEL, face_at, frame_of  # noqa: E402
+from drawn_faces import CAMERA, MODEL, face_at, frame_of
 
-from depthface_ros import Intrinsics  # noqa: E402
-from depthface_ros.face_model.mirror import mirrored_crops  # noqa: E402
-from depthface_ros.geometry.crop import shape_crop  # noqa: E402
-from depthface_ros.io.frame import Frame  # noqa: E402
-from training.adapt.self_consistency import ROLL, label_free_figures, mirror_face, roll_face  # noqa: E402
-from training.data.augment import rigid, transform  # noqa: E402
-from training.data.frame_views import cut_window, mirrored, rectified, rolled  # noqa: E402
-from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps  # noqa: E402
+from depthface_ros import Intrinsics
+from depthface_ros.face_model.mirror import mirrored_crops
+from depthface_ros.geometry.crop import shape_crop
+from depthface_ros.io.frame import Frame
+from training.adapt.self_consistency import ROLL, label_free_figures, mirror_face, roll_face
+from training.data.augment import rigid, transform
+from training.data.frame_views import cut_window, mirrored, rectified, rolled
+from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps
 
 
 def test_mirrored_and_rolled_frames_are_what_a_camera_would_see_of_mirrored_and_rolled_faces():

@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 
-from depthface_ros.engines import MODELS_FOLDER, open_engine  # noqa: E402
-from depthface_ros.engines.contract import NETWORKS  # noqa: E402
-from training.models.export import PROBABILITIES  # noqa: E402
-from training.models.from_onnx import first_weights, load_onnx  # noqa: E402
+from depthface_ros.engines import MODELS_FOLDER, open_engine
+from depthface_ros.engines.contract import NETWORKS
+from training.models.export import PROBABILITIES
+from training.models.from_onnx import first_weights, load_onnx
 
 
 def typical(name):

@@ -10,19 +10,19 @@ import pytest
 
 ConvexHull = pytest.importorskip('scipy.spatial').ConvexHull
 
-from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel  # noqa: E402
-from training.assets.correspondence import register, similarity  # noqa: E402
-from training.synthesis import meshes  # noqa: E402
-from training.synthesis.meshes import vertex_normals  # noqa: E402
-from training.synthesis.people import person as people  # noqa: E402
-from training.synthesis.people.anny_people import FACE_MODEL, face_frame  # noqa: E402
-from training.synthesis.people.expressions import random_expression  # noqa: E402
-from training.synthesis.people.grooming import SKULL, cover, grow  # noqa: E402
-from training.synthesis.people.hair import HairStyle  # noqa: E402
-from training.synthesis.people.torso import neck_blend, turn_torso  # noqa: E402
-from training.synthesis.people.wear import sample_glasses  # noqa: E402
-from training.synthesis.random_rotations import random_rotation  # noqa: E402
-from training.synthesis.surface_points import closest_points  # noqa: E402
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
+from training.assets.correspondence import register, similarity
+from training.synthesis import meshes
+from training.synthesis.meshes import vertex_normals
+from training.synthesis.people import person as people
+from training.synthesis.people.anny_people import FACE_MODEL, face_frame
+from training.synthesis.people.expressions import random_expression
+from training.synthesis.people.grooming import SKULL, cover, grow
+from training.synthesis.people.hair import HairStyle
+from training.synthesis.people.torso import neck_blend, turn_torso
+from training.synthesis.people.wear import sample_glasses
+from training.synthesis.random_rotations import random_rotation
+from training.synthesis.surface_points import closest_points
 
 
 @pytest.fixture(scope='module')

@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip('torch')
 
-from drawn_faces import write_models, write_pool  # noqa: E402
+from drawn_faces import write_models, write_pool
 
-from training.__main__ import main  # noqa: E402
-from training.models.provenance import note_people  # noqa: E402
+from training.__main__ import main
+from training.models.provenance import note_people
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import pytest
 for package in ('onnx', 'torch', 'rich', 'onnxruntime', 'rosbags', 'anny'):
     pytest.importorskip(package)
 
-import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
+import onnx
+import onnxruntime
 
-from depthface_ros.engines import MODELS_FOLDER  # noqa: E402
-from depthface_ros.engines.cpu import MADE_FROM, float_file  # noqa: E402
-from depthface_ros.engines.onnx_file import read_onnx  # noqa: E402
-from depthface_ros.estimation.head_detector import finder_input  # noqa: E402
-from depthface_ros.io.bags import BagRecording  # noqa: E402
-from training.models.quantise import quantise  # noqa: E402
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.engines.cpu import MADE_FROM, float_file
+from depthface_ros.engines.onnx_file import read_onnx
+from depthface_ros.estimation.head_detector import finder_input
+from depthface_ros.io.bags import BagRecording
+from training.models.quantise import quantise
 
 SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'
 

@@ -12,12 +12,12 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('onnxruntime')
 
-from drawn_faces import MODEL, face_at, frame_of, seen, write_models, write_pool  # noqa: E402
+from drawn_faces import MODEL, face_at, frame_of, seen, write_models, write_pool
 
-from depthface_ros import FaceEstimator  # noqa: E402
-from depthface_ros.engines import MODELS_FOLDER, open_engine  # noqa: E402
-from depthface_ros.estimation.estimator import EstimatorConfig  # noqa: E402
-from depthface_ros.estimation.refinement import (  # noqa: E402
+from depthface_ros import FaceEstimator
+from depthface_ros.engines import MODELS_FOLDER, open_engine
+from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.estimation.refinement import (
     EXPRESSIONS,
     FEATURES,
     LOG_DISTANCE,
@@ -27,12 +27,19 @@ from depthface_ros.estimation.refinement import (  # noqa: E402
     ROTATION_STD,
     mirrored_features,
 )
-from depthface_ros.face_model.mirror import mirrored_corrections  # noqa: E402
-from training.__main__ import main  # noqa: E402
-from training.data.augment import rigid  # noqa: E402
-from training.models.from_onnx import load_onnx  # noqa: E402
-from training.models.networks import FaceRefinerNet  # noqa: E402
-from training.train.refiner import RefinerLoss, Unrefined, _sample, correlation, refiner_figures, samples_of  # noqa: E402
+from depthface_ros.face_model.mirror import mirrored_corrections
+from training.__main__ import main
+from training.data.augment import rigid
+from training.models.from_onnx import load_onnx
+from training.models.networks import FaceRefinerNet
+from training.train.refiner import (
+    RefinerLoss,
+    Unrefined,
+    _sample,
+    correlation,
+    refiner_figures,
+    samples_of,
+)
 
 TRUTH = face_at(yaw=15)
 

@@ -11,10 +11,10 @@ torch = pytest.importorskip('torch')
 for package in ('rich', 'onnxruntime'):
     pytest.importorskip(package)
 
-from test_scene import Sitters  # noqa: E402
+from test_scene import Sitters
 
-from depthface_ros.geometry.crop import FACE_CENTRE_FACE  # noqa: E402
-from training.data import rendered_dataset  # noqa: E402
+from depthface_ros.geometry.crop import FACE_CENTRE_FACE
+from training.data import rendered_dataset
 
 
 @pytest.fixture(params=[True, False], ids=['faces only', 'all'])

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from training.synthesis.renderer import NEAR, render_depth  # noqa: E402
-from training.synthesis.scene.solids import ellipsoid  # noqa: E402
+from training.synthesis.renderer import NEAR, render_depth
+from training.synthesis.scene.solids import ellipsoid
 
 WIDTH, HEIGHT = 96, 72
 FX, FY, CX, CY = 80.0, 84.0, 45.3, 37.8

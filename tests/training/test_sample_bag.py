@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip('rosbags')
 
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
-from depthface_ros.io.bags import BagRecording  # noqa: E402
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.io.bags import BagRecording
 
 SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'
 

@@ -9,15 +9,22 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from depthface_ros.face_model.mesh import FaceModel  # noqa: E402
-from depthface_ros.geometry.crop import HEAD_CENTRE_FACE  # noqa: E402
-from training.evaluation import frames  # noqa: E402
-from training.synthesis.random_rotations import axis_rotation, random_rotation  # noqa: E402
-from training.synthesis.scene.cameras import VALIDATION_CAMERAS, sample_camera  # noqa: E402
-from training.synthesis.scene.occluders import sample_occluder  # noqa: E402
-from training.synthesis.scene.random_scene import BACKGROUND, Head, build_scene, facing_pose, sample_pose, sample_scene  # noqa: E402
-from training.synthesis.scene.solids import box, cylinder, ellipsoid  # noqa: E402
-from training.synthesis.scene.views import render_frame, render_window  # noqa: E402
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
+from training.evaluation import frames
+from training.synthesis.random_rotations import axis_rotation, random_rotation
+from training.synthesis.scene.cameras import VALIDATION_CAMERAS, sample_camera
+from training.synthesis.scene.occluders import sample_occluder
+from training.synthesis.scene.random_scene import (
+    BACKGROUND,
+    Head,
+    build_scene,
+    facing_pose,
+    sample_pose,
+    sample_scene,
+)
+from training.synthesis.scene.solids import box, cylinder, ellipsoid
+from training.synthesis.scene.views import render_frame, render_window
 
 KINECT = VALIDATION_CAMERAS[0]
 

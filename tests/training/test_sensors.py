@@ -10,9 +10,21 @@ import pytest
 cv2 = pytest.importorskip('cv2')
 torch = pytest.importorskip('torch')
 
-from training.synthesis import sensors as sensors_module  # noqa: E402
-from training.synthesis.scene.cameras import FAMILIES, VALIDATION_CAMERAS, is_reserved, sample_camera, sample_sensor  # noqa: E402
-from training.synthesis.sensors import Sensor, SensorBatch, incidence_angle, simulate, surface_slopes  # noqa: E402
+from training.synthesis import sensors as sensors_module
+from training.synthesis.scene.cameras import (
+    FAMILIES,
+    VALIDATION_CAMERAS,
+    is_reserved,
+    sample_camera,
+    sample_sensor,
+)
+from training.synthesis.sensors import (
+    Sensor,
+    SensorBatch,
+    incidence_angle,
+    simulate,
+    surface_slopes,
+)
 
 FOCAL = 575.0
 

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip('torch')
 
-from training import __main__ as command_line  # noqa: E402
-from training.train import all_stages  # noqa: E402
+from training import __main__ as command_line
+from training.train import all_stages
 
 
 @pytest.mark.parametrize('arguments, found', [

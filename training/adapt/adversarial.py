@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
-from training.adapt.domain_losses import DomainDiscriminator, adversarial_loss, gram_distance, reversal_scale
+from training.adapt.domain_losses import (
+    DomainDiscriminator,
+    adversarial_loss,
+    gram_distance,
+    reversal_scale,
+)
 from training.adapt.target_domain import VIEWS, camera_of
 from training.data.augment import rigid, transform
 from training.evaluation.surface_distance import face_triangles, surface_gaps, surface_loss

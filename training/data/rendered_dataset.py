@@ -162,7 +162,7 @@ def render_shard(task: tuple) -> str:
         stride = finder_stride(camera.height, camera.width, camera.fx)
         frame = render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTHS[-1]))
         frames.append(_frame_sample(scene, frame))
-        for k, head in enumerate(scene.heads):
+        for k in range(len(scene.heads)):
             if frame.head_visible[k] > 0.1:
                 windows.append(_head_window(rng, scene, k, template))
         elsewhere = false_heads(scene, frame, finder, number) if finder else []

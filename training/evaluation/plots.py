@@ -15,13 +15,11 @@ from training.evaluation.groups import asked, column, grouped, in_core
 from training.evaluation.worst_cases import worst_sheet
 
 try:
-    import matplotlib
+    from matplotlib import pyplot as plt
 except ImportError as missing:
     raise ImportError(f'plots need matplotlib ({missing}): pip install matplotlib') from missing
 
-matplotlib.use('Agg')  # draws into files wherever there is no screen
-
-from matplotlib import pyplot as plt  # noqa: E402
+plt.switch_backend('Agg')  # draws into files wherever there is no screen
 
 UNITS = {'geodesic_deg': 'rotation error, degrees', 'sellion_mm': 'sellion error, mm',
          'face_mm': 'face error, mm, no alignment', 'face_surface_mm': 'face to true surface, mm'}

@@ -21,7 +21,14 @@ from torch import Tensor, nn
 
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.crop import FACE_CENTRE_FACE, pose_crop
-from training.data.augment import Observation, fresh_batch, observe, pose_batch, shape_batch, transform
+from training.data.augment import (
+    Observation,
+    fresh_batch,
+    observe,
+    pose_batch,
+    shape_batch,
+    transform,
+)
 from training.data.predicted_crops import CROPS
 from training.data.rendered_dataset import Windows
 from training.experiments.studies import keep, result_name, results_of

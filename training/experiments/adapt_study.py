@@ -26,7 +26,14 @@ from training.adapt.adapted_models import first_networks, settings
 from training.adapt.adversarial import settle
 from training.adapt.shape_adaptation import adapt_shape, crops_as_predicted
 from training.adapt.target_domain import camera_of, take
-from training.data.augment import Observation, crop_from_face, pose_batch, rigid, rigid_inverse, transform
+from training.data.augment import (
+    Observation,
+    crop_from_face,
+    pose_batch,
+    rigid,
+    rigid_inverse,
+    transform,
+)
 from training.data.rendered_dataset import Windows
 from training.experiments.studies import keep, mean_and_spread, result_name, results_of
 from training.models.networks import FaceShapeNet, HeadPoseNet

@@ -18,7 +18,11 @@ from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.cpu import MADE_FROM, float_file, int8_file
-from depthface_ros.engines.onnx_file import read_onnx, store_linear_weights_in_bytes, store_weights_in_half
+from depthface_ros.engines.onnx_file import (
+    read_onnx,
+    store_linear_weights_in_bytes,
+    store_weights_in_half,
+)
 from training.data.rendered_dataset import add_people_arguments
 from training.evaluation.frames import SyntheticFrames, intrinsics_of
 

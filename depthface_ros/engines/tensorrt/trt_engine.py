@@ -17,7 +17,13 @@ from depthface_ros.engines.onnx_file import read_onnx
 from depthface_ros.engines.tensorrt.api import construct, new_logger, open_tensorrt, why
 from depthface_ros.engines.tensorrt.build import build_plan
 from depthface_ros.engines.tensorrt.cache import Recipe, cache_folder, plan_for
-from depthface_ros.engines.tensorrt.cuda_runtime import CudaError, Staging, Stream, describe_gpu, open_cuda
+from depthface_ros.engines.tensorrt.cuda_runtime import (
+    CudaError,
+    Staging,
+    Stream,
+    describe_gpu,
+    open_cuda,
+)
 from depthface_ros.engines.torch.half_precision import half_precision
 
 PRECISIONS = ('fp16', 'fp32')

@@ -30,8 +30,7 @@ from depthface_ros.io.frame import Frame
 from training.adapt.datasets import Labelled, pose_from_parts
 
 # Four people were recorded twice: splits that leave people out have to know.
-PEOPLE = ('F01 F02 F03 F04 F05 F06 M01 M02 M03 M04 M05 M06 '
-          'M07 M08 F03 M09 M10 F05 M11 M12 F02 M01 M13 M14').split()
+PEOPLE = ['F01', 'F02', 'F03', 'F04', 'F05', 'F06', 'M01', 'M02', 'M03', 'M04', 'M05', 'M06', 'M07', 'M08', 'F03', 'M09', 'M10', 'F05', 'M11', 'M12', 'F02', 'M01', 'M13', 'M14']
 MOST_PIXELS = 4096 * 4096
 STEP_NS = 33_333_333
 

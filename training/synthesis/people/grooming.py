@@ -75,7 +75,7 @@ def grow(vertices: np.ndarray, triangles: np.ndarray, share: np.ndarray, length:
     noise = 1 + roughness * (0.7 * locks + 0.25 * rng.normal(0, 1, len(moved)))
     out[:, 2] -= droop
     result = vertices.copy()
-    result[moved] += ((length * share[moved] * noise.clip(0.1)))[:, None] * out
+    result[moved] += (length * share[moved] * noise.clip(0.1))[:, None] * out
     return result
 
 

@@ -16,7 +16,13 @@ from training.synthesis.people.expressions import random_expression
 from training.synthesis.people.grooming import Regions, groom, head_regions
 from training.synthesis.people.hair import HairStyle, load_styles
 from training.synthesis.people.ict_people import IctPeople
-from training.synthesis.people.torso import NECK_PIVOT, dress, neck_blend, random_neck_turn, turn_torso
+from training.synthesis.people.torso import (
+    NECK_PIVOT,
+    dress,
+    neck_blend,
+    random_neck_turn,
+    turn_torso,
+)
 from training.synthesis.people.wear import sample_glasses, sample_peak, sample_scarf
 
 CACHE = Path('~/.cache/depthface_ros/training').expanduser()

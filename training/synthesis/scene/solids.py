@@ -2,7 +2,7 @@
 """Plain solids as triangles: (T, 3, 3) float32 metres, counter-clockwise seen from outside."""
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def revolve(profile, around=16):
     return triangles.astype(np.float32)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _unit_box():
     side = quad(1, 1) + np.array([0, 0, 0.5], np.float32)
     turns = [np.roll(side, k, axis=2) for k in range(3)]  # cyclic axes keep the winding
@@ -48,12 +48,12 @@ def _unit_box():
     return np.concatenate(turns + back).astype(np.float32)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _unit_sphere(around, rings):
     angle = np.linspace(0, np.pi, rings + 1)
     return revolve(np.stack([np.sin(angle), -np.cos(angle)], -1), around)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _unit_cylinder(around):
     return revolve([[0, -0.5], [1, -0.5], [1, 0.5], [0, 0.5]], around)
