@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from depthface_ros.tools import one_thread  # noqa: F401  before numpy
+from depthface_ros.tools import thread_limits  # noqa: F401  before numpy
 
 # isort: split
 from depthface_ros.engines import ENGINES, EngineUnavailable

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ROS 2 node. Only files in this folder import ROS."""
 
-from depthface_ros.tools import one_thread  # noqa: F401
+from depthface_ros.tools import thread_limits  # noqa: F401
