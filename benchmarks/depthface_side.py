@@ -9,7 +9,7 @@ import numpy as np
 from side import resident_mb, serve, timed
 
 from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.estimation.types import Heads
+from depthface_ros.estimation.types import HeadCandidates
 from depthface_ros.tools.bench import Stopwatch
 
 ENGINE, FRAMES = sys.argv[1:]
@@ -24,11 +24,11 @@ def answer(heads: int, size: str, way: str, runs: int) -> dict:
     stopwatch, found = Stopwatch(time.process_time), estimator(depth, camera)
     known = None
     if way == 'tracked':
-        known = Heads(np.array([face.head_centre for face in found]), tracked=True)
+        known = HeadCandidates(np.array([face.head_centre for face in found]), tracked=True)
 
     def call():
         stopwatch.start()
-        estimator(depth, camera, known, stopwatch.lap)
+        estimator(depth, camera, known, stopwatch.stage_done)
         stopwatch.stop()
 
     result = timed(call, runs)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import is_torch_array
 
-from depthface_ros.estimation.error_prior import POSE, ExpectedErrors
+from depthface_ros.estimation.error_prior import POSE, ErrorPrior
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics, depth_around
@@ -77,19 +77,19 @@ class Alignment:
     """Lays meshes of one topology on depth images; numpy or torch, as the modes are."""
 
     def __init__(self, triangles, modes, config: AlignmentConfig = AlignmentConfig(),
-                 expected: ExpectedErrors | None = None):
+                 expected: ErrorPrior | None = None):
         """Prepare for meshes with triangles (T, 3) that may bend by modes (K, V, 3), metres."""
         self.config = config
         xp = namespace(triangles)
         self._corners = xp.reshape(xp.matrix_transpose(triangles), (-1,))
-        expected = expected or ExpectedErrors.independent(len(modes), len(triangles))
+        expected = expected or ErrorPrior.independent(len(modes), len(triangles))
         self._modes = modes[:config.modes]
         self._modes_middle = sum(self._at_corners(self._modes)) / 3  # (K, 3, T)
         asked = POSE + len(self._modes)
         self._mixing, self._of_surface, self._share_of = (
             xp.asarray(array, device=device_of(triangles))
-            for array in (config.trust * expected.of_predictions[:asked, :asked],
-                          expected.of_surface, expected.share))
+            for array in (config.trust * expected.error_cholesky[:asked, :asked],
+                          expected.surface_loadings, expected.triangle_information))
 
     def __call__(self, depth, intrinsics: Intrinsics, camera_from_face, rotation_std, position_std,
                  vertices_face) -> Aligned:
@@ -162,7 +162,7 @@ class Alignment:
         return (xp.sum(weight, axis=(1, 2))[:, None],
                 xp.sum(weight * distance, axis=(1, 2))[:, None])
 
-    def gaps(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face,
+    def plane_distances(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face,
              reach: float | None = None):
         """How far a measured surface stands off meshes, and how much each triangle tells of that.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What networks say of themselves, set right by what was measured: `python -m training calibrate`."""
+"""Calibration of predicted confidences and sigmas; fitted by `python -m training calibrate`."""
 from __future__ import annotations
 
 import json
@@ -9,27 +9,27 @@ from pathlib import Path
 import numpy as np
 
 CALIBRATION_FILE = 'calibration.json'  # beside the networks that it was measured with
-SMALLEST = 1e-4  # a probability nearer to 0 or 1 counts as this near
+MIN_PROBABILITY = 1e-4  # probabilities are clipped to this and to one minus this
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidences and errors follow from what networks say; by default they say it right."""
+    """Map from predicted to calibrated confidences and sigmas; the identity by default."""
 
-    rotation_scale: float = 1.0  # sigma = scale * s ** power, of the refiner's s in rad
+    rotation_scale: float = 1.0  # sigma = scale * s ** power, s predicted by the refiner in rad
     rotation_power: float = 1.0
     position_scale: float = 1.0  # the same in m
     position_power: float = 1.0
-    heat_weight: float = 0.0  # of the log odds of the head finder's heat
-    confidence_weight: float = 1.0  # of those of the pose network's confidence
-    doubt_weight: float = 0.0  # of the log of its sigma of rotation in rad, which speaks against a face
+    detector_weight: float = 0.0  # of the log odds of the detector score
+    confidence_weight: float = 1.0  # of the log odds of the pose network's confidence
+    doubt_weight: float = 0.0  # of the log of the predicted sigma of rotation in rad, negative
     bias: float = 0.0  # log odds
 
     @classmethod
     def load(cls, folder: Path) -> Calibration:
-        """What a folder of networks holds; a folder without the file was not calibrated.
+        """Load the calibration of a folder of networks; the identity if it holds none.
 
-        :raises ValueError: there is a file, and it is not one of these.
+        :raises ValueError: the file is not a calibration.
         """
         file = folder / CALIBRATION_FILE
         if not file.exists():
@@ -43,33 +43,35 @@ class Calibration:
                              f'`python -m training calibrate` ({error!r})') from error
 
     def save(self, folder: Path, **notes) -> None:
-        """Write it beside the networks, with notes on how it was found."""
+        """Write the calibration to a folder of networks, with notes on its origin."""
         (folder / CALIBRATION_FILE).write_text(json.dumps(asdict(self) | notes, indent=2) + '\n')
 
     def std(self, rotation_std: np.ndarray, position_std: np.ndarray) -> tuple[np.ndarray, ...]:
-        """One sigma of results, rad and m (N,) each, from what the refiner says of its own."""
+        """Return calibrated sigmas, rad and m (N,) each, from the refiner's."""
         return (self.rotation_scale * rotation_std ** self.rotation_power,
                 self.position_scale * position_std ** self.position_power)
 
-    def confidence(self, heat: np.ndarray, confidence: np.ndarray,
+    def confidence(self, detector_score: np.ndarray, confidence: np.ndarray,
                    rotation_std: np.ndarray) -> np.ndarray:
-        """The probability (N,) of a face after head finder and pose network were asked, (N,) each.
+        """Return the probability (N,) of a face from the outputs (N,) of detector and pose network.
 
-        Logistic regression on the log odds of both, and on the log of the pose's doubt, in rad: what
-        is no face has no pose either.
+        Logistic regression on the log odds of both, and on the log of the predicted sigma of
+        rotation in rad, which is large where there is no face:
+
+            log odds = bias + a log_odds(score) + b log_odds(confidence) - c log(rotation_std)
         """
-        odds = (self.bias + self.heat_weight * log_odds(heat)
+        odds = (self.bias + self.detector_weight * log_odds(detector_score)
                 + self.confidence_weight * log_odds(confidence)
                 - self.doubt_weight * np.log(rotation_std))
         return probability(odds)
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:
-    """Of a probability, which need not be sharper than SMALLEST."""
-    probability = np.clip(probability, SMALLEST, 1 - SMALLEST)
+    """Return the log odds of probabilities, clipped by MIN_PROBABILITY."""
+    probability = np.clip(probability, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     return np.log(probability / (1 - probability))
 
 
 def probability(log_odds: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`log_odds`."""
+    """Return probabilities of log odds: the inverse of :func:`log_odds`."""
     return 1 / (1 + np.exp(-log_odds))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to expect before an image is looked at: how networks err, and what lies on faces."""
+"""The prior of the alignment: errors of the networks, and offsets of the measured surface."""
 from __future__ import annotations
 
 import zipfile
@@ -8,56 +8,54 @@ from pathlib import Path
 
 import numpy as np
 
-EXPECTED_ERRORS_FILE = 'expected_errors.npz'  # beside the networks that it was measured with
-POSE = 6  # numbers: rotation vector and translation
-# without measurements: errors as large as networks say, and of shapes most of what faces differ by
-OF_POSE, OF_SHAPE = 1.0, 0.6
+ERROR_PRIOR_FILE = 'error_prior.npz'  # lies beside the networks that it was measured with
+POSE = 6  # parameters: rotation vector and translation
+# One sigma where nothing was measured: as the pose network predicts it, and of most faces' shapes.
+DEFAULT_POSE_STD, DEFAULT_MODE_STD = 1.0, 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class ExpectedErrors:
-    """Errors before alignment, of predictions and of the measured surface; float32.
+class ErrorPrior:
+    """Joint distribution of the errors before the alignment; arrays are float32.
 
-    An error of a pose goes with one of the shape: a face that is taken for a longer one is taken
-    for one that looks up. And what a camera measures of a face is not all skin. Hair, beards,
-    glasses and noise that is alike in neighbouring pixels move much of a surface together.
+    Errors of pose and shape are correlated: a face that is predicted too long is predicted to look
+    up. The measured surface is not all skin: hair, beards, glasses and correlated sensor noise move
+    large parts of it together.
     """
 
-    # (6 + K, 6 + K), lower triangular: times as many independent numbers of one sigma, the errors
-    # of a pose in the face frame (rotation vector, translation), in sigmas of the pose network,
-    # and of the K modes of shape. Of the first of these, the first rows and columns tell all.
-    of_predictions: np.ndarray
-    # (F, T) metres: how far a measured surface stands off the T triangles of a face, outwards, in F
-    # independent ways, one sigma each
-    of_surface: np.ndarray
-    share: np.ndarray  # (T,) of what a face tells that each triangle does, about 1
+    # (6 + K, 6 + K), the lower triangular Cholesky factor of the covariance of the errors of pose
+    # (rotation vector, translation; face frame; in sigmas of the pose network) and of the K modes
+    error_cholesky: np.ndarray
+    # (F, T) metres, loadings of F independent factors: offsets of the measured surface, outwards
+    surface_loadings: np.ndarray
+    triangle_information: np.ndarray  # (T,) relative weight of each triangle, of mean 1
 
     @classmethod
-    def independent(cls, modes: int, triangles: int) -> ExpectedErrors:
-        """Where nothing was measured: nothing goes with anything else."""
-        size = np.repeat(np.float32([OF_POSE, OF_SHAPE]), [POSE, modes])
-        return cls(np.diag(size), np.zeros((0, triangles), np.float32),
+    def independent(cls, modes: int, triangles: int) -> ErrorPrior:
+        """Return the default prior, without correlations, of K modes and T triangles."""
+        std = np.repeat(np.float32([DEFAULT_POSE_STD, DEFAULT_MODE_STD]), [POSE, modes])
+        return cls(np.diag(std), np.zeros((0, triangles), np.float32),
                    np.ones(triangles, np.float32))
 
     def std(self, rotation_std, position_std):
-        """One sigma of poses before alignment, rad and m (N,) each, from the pose network's."""
-        rotation, position = np.sqrt(np.square(self.of_predictions[:POSE]).sum(axis=1)
+        """Return one sigma of unaligned poses, rad and m (N,) each, from the pose network's."""
+        rotation, position = np.sqrt(np.square(self.error_cholesky[:POSE]).sum(axis=1)
                                      .reshape(2, 3).mean(axis=1)).tolist()
         return rotation * rotation_std, position * position_std
 
     @classmethod
-    def load(cls, folder: Path, modes: int, triangles: int) -> ExpectedErrors:
-        """What a folder of networks holds for K modes and T triangles; `independent` without.
+    def load(cls, folder: Path, modes: int, triangles: int) -> ErrorPrior:
+        """Load the prior of a folder of networks, or return the default one if it holds none.
 
-        :raises ValueError: there is a file, and it is not one of these.
+        :raises ValueError: the file cannot be read, or is not for K modes and T triangles.
         """
-        file = folder / EXPECTED_ERRORS_FILE
+        file = folder / ERROR_PRIOR_FILE
         if not file.exists():
             return cls.independent(modes, triangles)
         try:
             with np.load(file) as arrays:
-                found = cls(**{name: arrays[name].astype(np.float32) for name in arrays})
-            shapes = [array.shape for array in asdict(found).values()]
+                prior = cls(**{name: arrays[name].astype(np.float32) for name in arrays})
+            shapes = [array.shape for array in asdict(prior).values()]
         except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(f'{file} cannot be read ({error}): write it anew with '
                              '`python -m training calibrate`') from error
@@ -66,8 +64,8 @@ class ExpectedErrors:
             raise ValueError(f'{file} holds arrays of {shapes}: expected {expected}, for {modes} '
                              f'modes and {triangles} triangles; write it anew with '
                              '`python -m training calibrate`')
-        return found
+        return prior
 
     def save(self, folder: Path) -> None:
-        """Write it beside the networks."""
-        np.savez_compressed(folder / EXPECTED_ERRORS_FILE, **asdict(self))
+        """Write the prior to a folder of networks."""
+        np.savez_compressed(folder / ERROR_PRIOR_FILE, **asdict(self))

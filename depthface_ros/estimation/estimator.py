@@ -19,12 +19,12 @@ from depthface_ros.estimation.alignment import (
     face_modes,
 )
 from depthface_ros.estimation.calibration import Calibration
-from depthface_ros.estimation.error_prior import ExpectedErrors
+from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.estimation.head_detector import MIN_DEPTH, FinderConfig
 from depthface_ros.estimation.poses import Poses
-from depthface_ros.estimation.recrop import ask_for_second_opinions, look_again
+from depthface_ros.estimation.recrop import recrop, test_time_augmentation
 from depthface_ros.estimation.refinement import REACH, Refinement
-from depthface_ros.estimation.types import Face, Heads
+from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.geometry.arrays import namespace
@@ -106,7 +106,7 @@ class FaceEstimator:
         self._constant = constant = engine.constant if self._on_device else np.asarray
         self._template = constant(self.face_model.template)
         triangles, modes = aligned_triangles(self.face_model), face_modes()
-        self._expected = ExpectedErrors.load(models_folder, len(modes), len(triangles))
+        self._expected = ErrorPrior.load(models_folder, len(modes), len(triangles))
         self._align = Alignment(constant(triangles), constant(modes), config.alignment,
                                 self._expected)
         # it knows only what an alignment of all modes leaves
@@ -115,8 +115,8 @@ class FaceEstimator:
         self._refinement = Refinement(self._template, modes, constant)
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
-                 heads: Heads | None = None,
-                 lap: Callable[[str], None] = _ignore) -> list[Face]:
+                 heads: HeadCandidates | None = None,
+                 stage_done: Callable[[str], None] = _ignore) -> list[Face]:
         """Estimate the pose and the mesh of every face in a depth image, most confident first.
 
         :param depth: (H, W) uint16 millimetres, 0 invalid, or float32 metres, invalid where not
@@ -125,100 +125,100 @@ class FaceEstimator:
         :param heads: when it is known where they are, as when they are followed from image to
             image: the head finder is then skipped, and `followed_rotation_std` counts, or, for
             heads that are tracked already, no limit to doubt.
-        :param lap: called with the name of each stage when it is done.
+        :param stage_done: called with the name of each stage when it is done.
         :raises ValueError: the image or the intrinsics are not what is described above.
         """
         intrinsics = check_camera(depth, intrinsics)
         if self._on_device:
             depth = self.engine.upload(depth)
-            lap('upload')
+            stage_done('upload')
         most_doubt = self.config.max_rotation_std
         if heads is None:
             heads = self._find_heads(depth, intrinsics)
-            lap('find heads')
+            stage_done('find heads')
         else:
             most_doubt = max(most_doubt, self.config.followed_rotation_std)
         heads = heads.measurable()
 
         if not len(heads.centres):
             return []
-        poses = self._seek_poses(depth, intrinsics, heads, lap)
+        poses = self._seek_poses(depth, intrinsics, heads, stage_done)
         faces = self._accept(poses, heads.tracked)
         if not len(faces):
             return []
         camera_from_face, confidence, rotation_std, position_std = poses.of(faces)
         camera_from_face, vertices, expression, rotation_std, position_std = self._compute(
             self._shape_stage, depth, intrinsics, (camera_from_face, rotation_std, position_std),
-            lap)
+            stage_done)
         known = self.calibration if self._refines else self._expected
         rotation_std, position_std = known.std(rotation_std, position_std)
         if self._on_device:
-            lap('alignment')  # and what comes before and after it
+            stage_done('alignment')  # and what comes before and after it
 
         return [Face(camera_from_face[i], vertices[i], expression[i],
                      float(confidence[i]), float(rotation_std[i]), float(position_std[i]),
-                     float(heads.heat[head]))
+                     float(heads.detector_score[head]))
                 for i, head in enumerate(faces)
                 if heads.tracked[head] or rotation_std[i] <= most_doubt]
 
-    def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> Heads:
+    def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
         """The heads in a depth image, hottest first; image and errors as for a call."""
         intrinsics = check_camera(depth, intrinsics)
         return self._find_heads(self.engine.upload(depth) if self._on_device else depth,
                                 intrinsics)
 
-    def _find_heads(self, depth, intrinsics: Intrinsics) -> Heads:
+    def _find_heads(self, depth, intrinsics: Intrinsics) -> HeadCandidates:
         heat, offset, points = self._compute(self._finder_stage, depth, intrinsics, ())
-        return Heads(*head_detector.decode(heat, offset, points, self.config.finder))
+        return HeadCandidates(*head_detector.decode(heat, offset, points, self.config.finder))
 
     def _compute(self, stage: Callable, depth, intrinsics: Intrinsics,
-                 arrays: tuple[np.ndarray, ...], lap=_ignore) -> tuple[np.ndarray, ...]:
-        """Run a stage where the engine computes; on a GPU its parts are one to `lap`."""
+                 arrays: tuple[np.ndarray, ...], stage_done=_ignore) -> tuple[np.ndarray, ...]:
+        """Run a stage where the engine computes; on a GPU its parts are one to `stage_done`."""
         if self._on_device:
             return self.engine.compute(stage, (depth, intrinsics), arrays)
-        return stage(depth, intrinsics, *arrays, lap=lap)
+        return stage(depth, intrinsics, *arrays, stage_done=stage_done)
 
     # Three stages hold all that is done with many numbers. They run on numpy arrays or on a GPU's
     # tensors; between them a few numbers per head are looked at here.
 
-    def _finder_stage(self, depth, intrinsics, lap=_ignore):
+    def _finder_stage(self, depth, intrinsics, stage_done=_ignore):
         points = head_detector.finder_input(depth, intrinsics)
         found = self.engine.run('head_finder', points[None])
         return found['heatmap'][0], found['offset'][0], points
 
-    def _pose_stage(self, depth, intrinsics, camera_from_crop, lap=_ignore):
+    def _pose_stage(self, depth, intrinsics, camera_from_crop, stage_done=_ignore):
         xp = namespace(camera_from_crop)
         crops = crop_in_frame(depth, intrinsics, camera_from_crop)
         measured = xp.mean(xp.astype(crops[:, 3] > 0, xp.float32), axis=(1, 2))
-        lap('pose crop')
+        stage_done('pose crop')
         answer = self.engine.run('head_pose', crops)
         camera_from_face = compose(camera_from_crop, rotation_from_6d(answer['rotation']),
                                    answer['sellion'] * (POSE_CROP_SIZE / 2))
         return camera_from_face, measured, answer['confidence'][:, 0], answer['log_variance']
 
     def _shape_stage(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-                     lap=_ignore):
+                     stage_done=_ignore):
         xp = namespace(camera_from_face)
         looks = []
         for look in range(self.config.shape_looks):
             crops = shape_crop(depth, intrinsics, camera_from_face)
-            lap('shape crop')
+            stage_done('shape crop')
             looks.append(self._see_shape(crops, mirrored=look % 2 == 1))
             residual = looks[-1]['residual']  # rotation vector and translation
             camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
                                        residual[:, 3:])
-            lap('shape network')
+            stage_done('shape network')
         # of a face and its mirror image a network errs less alike, so the mean errs less
         offsets, expression = (sum(shape[name] for shape in looks) / len(looks)
                                for name in ('offsets', 'expression'))
         aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
                               self._template + offsets)
-        lap('alignment')
+        stage_done('alignment')
         camera_from_face, vertices_face = aligned[:2]
         if self._refines:
             camera_from_face, vertices_face, expression, rotation_std, position_std = self._refine(
                 depth, intrinsics, aligned, expression, rotation_std, position_std)
-            lap('refiner')
+            stage_done('refiner')
         vertices = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
         vertices = vertices + camera_from_face[:, None, :3, 3]
         return camera_from_face, vertices, expression, rotation_std, position_std
@@ -232,24 +232,24 @@ class FaceEstimator:
     def _refine(self, depth, intrinsics, aligned: Aligned, expression, rotation_std, position_std):
         """Poses, vertices in the face frame, expressions and sigmas, after a look at what is left."""
         xp = namespace(expression)
-        left = self._align.gaps(depth, intrinsics, *aligned[:2], REACH)
+        left = self._align.plane_distances(depth, intrinsics, *aligned[:2], REACH)
         answer = self.engine.run('face_refiner', self._refinement.features(
             *left, aligned, expression, rotation_std, position_std))
         std = xp.exp(0.5 * answer['log_variance'])
         return (*self._refinement.refined(aligned, answer['correction']), answer['expression'],
                 std[:, 0], std[:, 1])
 
-    def _seek_poses(self, depth, intrinsics, heads: Heads, lap) -> Poses:
+    def _seek_poses(self, depth, intrinsics, heads: HeadCandidates, stage_done) -> Poses:
         """The poses of heads, after as many looks as each of them takes, with calibrated confidence."""
-        look, config = partial(self._predict_poses, depth, intrinsics, lap), self.config
+        look, config = partial(self._predict_poses, depth, intrinsics, stage_done), self.config
         poses = look(heads.centres)
-        look_again(look, poses, heads.centres, config.recentre, config.upright)
+        recrop(look, poses, heads.centres, config.recentre, config.upright)
         confidence = self._confidence(poses, heads)
-        ask_for_second_opinions(look, poses, (confidence >= self._least(tracked=True))
+        test_time_augmentation(look, poses, (confidence >= self._least(tracked=True))
                                 & (confidence < config.sure_confidence))
         return poses._replace(confidence=self._confidence(poses, heads))
 
-    def _predict_poses(self, depth, intrinsics, lap, head_centres, roll=None,
+    def _predict_poses(self, depth, intrinsics, stage_done, head_centres, roll=None,
                        mirrored: bool = False) -> Poses:
         """Crop heads at (N, 3) and ask the pose network; confidence is NaN where nothing is.
 
@@ -263,16 +263,16 @@ class FaceEstimator:
         if mirrored:
             camera_from_crop[:, :3, 0] *= -1  # what a left-handed frame holds is mirrored
         camera_from_face, measured, confidence, log_variance = self._compute(
-            self._pose_stage, depth, intrinsics, (camera_from_crop,), lap)
+            self._pose_stage, depth, intrinsics, (camera_from_crop,), stage_done)
         if mirrored:
             camera_from_face[:, :3, 1] *= -1  # so left and right of the face are swapped
-        lap('pose network')
+        stage_done('pose network')
         confidence = np.where(measured >= self.config.min_measured, confidence, np.nan)
         return Poses(camera_from_face, confidence, *np.exp(0.5 * log_variance).T.copy())
 
-    def _confidence(self, poses: Poses, heads: Heads) -> np.ndarray:
+    def _confidence(self, poses: Poses, heads: HeadCandidates) -> np.ndarray:
         """That there are faces, (N,)."""
-        return self.calibration.confidence(heads.heat, poses.confidence, poses.rotation_std)
+        return self.calibration.confidence(heads.detector_score, poses.confidence, poses.rotation_std)
 
     def _least(self, tracked: np.ndarray | bool) -> np.ndarray:
         """The confidence that it takes to count as a face, for heads that are tracked or not."""

@@ -14,13 +14,13 @@ MOST_LOOKS = 4  # at a head; more than two only while the pose network is not
 SURE = 0.9  # that there is a face
 HOPELESS = 0.75  # rad, one sigma of rotation, from which on a head is not looked at again
 # A second opinion on a head: rolled by so much (rad), and the mirror image or not.
-OTHER_VIEWS = ((0.25, False), (-0.25, False), (0.25, True), (-0.25, True))
+TTA_VIEWS = ((0.25, False), (-0.25, False), (0.25, True), (-0.25, True))
 
 # Asked with head centres (N, 3), rolls (N,) in radians, and whether to see the mirror image.
 Look = Callable[..., Poses]
 
 
-def look_again(look: Look, poses: Poses, head_centres: np.ndarray, recentre: float,
+def recrop(look: Look, poses: Poses, head_centres: np.ndarray, recentre: float,
                upright: float) -> None:
     """Predict poses anew, in place, of heads off the middle of their crop, or tilted in it.
 
@@ -49,7 +49,7 @@ def look_again(look: Look, poses: Poses, head_centres: np.ndarray, recentre: flo
         middle[again], roll_seen[again] = centres[again], roll[again]
 
 
-def ask_for_second_opinions(look: Look, poses: Poses, doubtful: np.ndarray) -> None:
+def test_time_augmentation(look: Look, poses: Poses, doubtful: np.ndarray) -> None:
     """Average several looks, in place, at heads that may or may not be faces, by a mask (N,).
 
     What is a face looks like one from all sides; and poses of faces that are hard to tell, half
@@ -60,7 +60,7 @@ def ask_for_second_opinions(look: Look, poses: Poses, doubtful: np.ndarray) -> N
     if not len(doubtful):
         return
     looks = [look(centres[doubtful], roll[doubtful] + turn, mirrored)
-             for turn, mirrored in OTHER_VIEWS]
+             for turn, mirrored in TTA_VIEWS]
     poses.replace(doubtful,
                   averaged([poses.of(doubtful)] + [each for each in looks if each.finite]))
 

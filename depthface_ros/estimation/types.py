@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an estimator is told, and what it tells: where heads are, and faces."""
+"""Input and output of the estimator: candidates of the head detector, and faces."""
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,24 +11,27 @@ import numpy as np
 from depthface_ros.estimation.head_detector import MAX_DEPTH, MIN_DEPTH
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, points_camera
 
+UNKNOWN_SCORE = 0.5  # of candidates that do not come from the head detector: log odds of 0
 
-class Heads(NamedTuple):
-    """Where to look for faces. One value of heat or tracked may stand for all N."""
+
+class HeadCandidates(NamedTuple):
+    """Places where there may be a face. A scalar score or flag stands for all N candidates."""
 
     centres: np.ndarray  # (N, 3) float32, metres, camera frame
-    heat: np.ndarray | float = 0.5  # (N,) 0..1, of the head finder; 0.5: it was not asked
-    tracked: np.ndarray | bool = False  # (N,) whether there was a face a moment ago
+    detector_score: np.ndarray | float = UNKNOWN_SCORE  # (N,) 0..1
+    tracked: np.ndarray | bool = False  # (N,) whether a track predicts the candidate
 
-    def measurable(self) -> Heads:
-        """Those at a distance that can be measured, with a value of heat and tracked for each.
+    def measurable(self) -> HeadCandidates:
+        """Return the candidates within the range of depth cameras, with one score and flag each.
 
-        :raises ValueError: the centres are not what is described above.
+        :raises ValueError: the centres have another shape or are not finite.
         """
         centres = np.asarray(self.centres, np.float32)
         if centres.ndim != 2 or centres.shape[1] != 3 or not np.isfinite(centres).all():
             raise ValueError(f'head centres of shape {centres.shape}: expected (N, 3), all finite')
         inside = (centres[:, 2] > MIN_DEPTH) & (centres[:, 2] < MAX_DEPTH)
-        return Heads(centres[inside], *(np.full(len(centres), part)[inside] for part in self[1:]))
+        score, tracked = (np.full(len(centres), part)[inside] for part in self[1:])
+        return HeadCandidates(centres[inside], score, tracked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +44,15 @@ class Face:
     confidence: float  # 0..1
     rotation_std: float  # rad, one sigma per axis
     position_std: float  # m, one sigma per axis
-    heat: float = 0.5  # 0..1, what the head finder said of it when it last looked
+    detector_score: float = UNKNOWN_SCORE  # 0..1, of the last detection
 
     @property
     def head_centre(self) -> np.ndarray:
-        """(3,) metres, camera frame: where to look for this head in the next image."""
+        """(3,) metres, camera frame: where the next image most likely shows this head."""
         return points_camera(self.camera_from_face[None], HEAD_CENTRE_FACE)[0]
+
+    @property
+    def heat(self) -> float:
+        """The former name of :attr:`detector_score`."""
+        warnings.warn('Face.heat is now Face.detector_score', DeprecationWarning, stacklevel=2)
+        return self.detector_score

@@ -23,7 +23,7 @@ WARM_UP = 10
 
 
 class Stopwatch:
-    """Collects the milliseconds of each stage of each call: pass its `lap` to the estimator."""
+    """Collect the milliseconds of each stage: pass its `stage_done` to the estimator."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         """Start with a clock in seconds; `time.process_time` counts the processor's."""
@@ -34,7 +34,7 @@ class Stopwatch:
     def start(self) -> None:
         self._start = self._last = self._clock()
 
-    def lap(self, stage: str) -> None:
+    def stage_done(self, stage: str) -> None:
         now = self._clock()
         self._call[stage] = self._call.get(stage, 0.0) + 1000 * (now - self._last)
         self._last = now
@@ -64,7 +64,7 @@ def bench(estimator: Callable, frames: list[tuple[np.ndarray, Intrinsics]],
         if i == 0:
             stopwatch, faces = Stopwatch(), 0
         stopwatch.start()
-        faces += len(estimator(depth, intrinsics, lap=stopwatch.lap))
+        faces += len(estimator(depth, intrinsics, stage_done=stopwatch.stage_done))
         stopwatch.stop()
     return stopwatch, faces / runs
 
@@ -72,7 +72,8 @@ def bench(estimator: Callable, frames: list[tuple[np.ndarray, Intrinsics]],
 def tracked(estimator: FaceEstimator) -> Callable:
     """What can be called as the estimator, but follows faces as the node does at 30 Hz."""
     tracker, stamps = FaceTracker(estimator), count(0, 33_333_333)
-    return lambda depth, intrinsics, lap: tracker(depth, intrinsics, next(stamps), lap)
+    return lambda depth, intrinsics, stage_done: tracker(
+        depth, intrinsics, next(stamps), stage_done)
 
 
 class KnownHeads(FaceEstimator):

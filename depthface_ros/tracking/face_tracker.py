@@ -9,7 +9,7 @@ import numpy as np
 
 from depthface_ros.estimation.estimator import FaceEstimator
 from depthface_ros.estimation.head_detector import FinderConfig
-from depthface_ros.estimation.types import Face, Heads
+from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.tracking.smoothing import FaceSmoother
 from depthface_ros.tracking.tracks import Track, Tracker, TrackerConfig
@@ -47,7 +47,7 @@ class FaceTracker:
         self._newest_ns = self._searched_ns = None
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics, stamp_ns: int,
-                 lap: Callable[[str], None] = lambda stage: None) -> list[Track]:
+                 stage_done: Callable[[str], None] = lambda stage: None) -> list[Track]:
         """The faces that are public after this image, oldest first; those in it bear its stamp.
 
         An image a little older than the newest one changes nothing; a jump further back in time,
@@ -59,25 +59,26 @@ class FaceTracker:
                 return self._tracks
             self.reset()
         # What is not finite would stay in filters and in what is expected for ever.
-        faces = [face for face in self._faces(depth, intrinsics, stamp_ns, lap) if finite(face)]
+        faces = [face for face in self._faces(depth, intrinsics, stamp_ns, stage_done)
+                 if finite(face)]
         self._newest_ns = stamp_ns
         self._tracks = self._smoothed(self._tracker.update(faces, stamp_ns))
-        lap('tracking')
+        stage_done('tracking')
         return self._tracks
 
-    def _faces(self, depth, intrinsics, stamp_ns, lap):
+    def _faces(self, depth, intrinsics, stamp_ns, stage_done):
         """Faces where tracked heads should be, and, now and then, in the rest of the image."""
         known = self._tracker.heads(stamp_ns)
         if self._tracker.settled and self._newest_ns < stamp_ns < self._search_ns:
-            faces = self.estimator(depth, intrinsics, heads=known, lap=lap)
+            faces = self.estimator(depth, intrinsics, heads=known, stage_done=stage_done)
             if len(faces) >= len(known.centres):
                 return faces
             # One is lost: perhaps it moved, so the rest of this image is searched as well.
         found = self.estimator.find_heads(depth, intrinsics)
-        lap('find heads')
+        stage_done('find heads')
         self._searched_ns = stamp_ns
         heads = joined(known, found, self.estimator.config.finder)
-        return self.estimator(depth, intrinsics, heads=heads, lap=lap)
+        return self.estimator(depth, intrinsics, heads=heads, stage_done=stage_done)
 
     @property
     def _search_ns(self) -> int:
@@ -105,17 +106,18 @@ def finite(face: Face) -> bool:
                for part in (face.camera_from_face, face.vertices, face.expression))
 
 
-def joined(known: Heads, found: Heads, config: FinderConfig) -> Heads:
+def joined(known: HeadCandidates, found: HeadCandidates, config: FinderConfig) -> HeadCandidates:
     """Known heads with news of them, then the other heads that were found."""
     if not len(found.centres):
-        return known._replace(heat=np.minimum(known.heat, config.threshold))
+        return known._replace(detector_score=np.minimum(known.detector_score, config.threshold))
     apart = np.linalg.norm(known.centres[:, None] - found.centres, axis=-1)  # (known, found)
     nearest, distance = apart.argmin(axis=1), apart.min(axis=1)
     again = distance < config.separation
     moved = (again & (distance > SAME_PLACE))[:, None]
     centres = np.where(moved, found.centres[nearest], known.centres)
-    heat = np.where(again, found.heat[nearest], np.minimum(known.heat, config.threshold))
+    score = np.where(again, found.detector_score[nearest],
+                     np.minimum(known.detector_score, config.threshold))
     new = (apart >= config.separation).all(axis=0)
-    return Heads(np.concatenate([centres, found.centres[new]]),
-                 np.concatenate([heat, found.heat[new]]),
+    return HeadCandidates(np.concatenate([centres, found.centres[new]]),
+                 np.concatenate([score, found.detector_score[new]]),
                  np.arange(len(centres) + new.sum()) < len(centres))

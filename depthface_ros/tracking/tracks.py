@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from depthface_ros.estimation.types import Face, Heads
+from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.settings import setting
 from depthface_ros.tracking.assignment import pairs
 from depthface_ros.tracking.smoothing import SmoothingConfig
@@ -86,11 +86,12 @@ class Tracker:
         """Whether there are faces, all of them public and in the newest image."""
         return bool(self._tracks) and all(track.id and track.seen for track in self._tracks)
 
-    def heads(self, stamp_ns: int) -> Heads:
+    def heads(self, stamp_ns: int) -> HeadCandidates:
         """The heads of the public tracks, where they should be at that time."""
         tracks = self._public()
-        return Heads(np.array([track.expected(stamp_ns) for track in tracks]).reshape(-1, 3),
-                     np.array([track.face.heat for track in tracks]), True)
+        centres = np.array([track.expected(stamp_ns) for track in tracks]).reshape(-1, 3)
+        scores = np.array([track.face.detector_score for track in tracks])
+        return HeadCandidates(centres, scores, tracked=True)
 
     def update(self, faces: list[Face], stamp_ns: int) -> list[Track]:
         """Match the faces of one image to the tracks; returns the public tracks, oldest first.

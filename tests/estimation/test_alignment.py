@@ -13,7 +13,7 @@ from depthface_ros.estimation.alignment import (
     aligned_triangles,
     face_modes,
 )
-from depthface_ros.estimation.error_prior import ExpectedErrors
+from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.rotations import rotation_from_vector
@@ -153,7 +153,7 @@ def test_a_mesh_that_is_too_narrow_is_widened_by_the_mode_that_does_it():
 
 
 def expecting(modes, triangles, **known):
-    return replace(ExpectedErrors.independent(len(modes), len(triangles)), **known)
+    return replace(ErrorPrior.independent(len(modes), len(triangles)), **known)
 
 
 def test_a_turn_that_cannot_be_seen_is_known_from_the_shape_it_goes_with():
@@ -167,7 +167,7 @@ def test_a_turn_that_cannot_be_seen_is_known_from_the_shape_it_goes_with():
     modes = 2 * (wider - vertices)[None]
     mixing = np.eye(7, dtype=np.float32)
     mixing[6, 2], mixing[6, 6] = 0.5, 0.01  # half a mode goes with one sigma of turning
-    for turned, known in ((0.0, {}), (0.1, {'of_predictions': mixing})):
+    for turned, known in ((0.0, {}), (0.1, {'error_cholesky': mixing})):
         (found,), (mesh,), _ = lay(depth, upright[None], vertices[None], triangles, std=(0.1, 0.02),
                                 modes=modes, expected=expecting(modes, triangles, **known))
         assert np.linalg.norm(mesh - wider, axis=1).mean() < 0.001
@@ -190,16 +190,16 @@ def test_hair_that_is_expected_does_not_pull_the_mesh_out():
     bald, hairy = (
         errors(lay(depth, truth[None], vertices[None], triangles, replace(
             SURE_OF_THE_SURFACE, reach=0.05), expected=expecting((), triangles, **known))[0][0],
-               truth) for known in ({}, {'of_surface': hair}))
+               truth) for known in ({}, {'surface_loadings': hair}))
     assert hairy[0] < bald[0] / 3 and hairy[1] < bald[1] / 3
 
 
-def test_gaps_tell_how_far_a_surface_stands_off():
+def test_plane_distances_measure_how_far_a_surface_stands_off():
     truth = posed()
     vertices, triangles = ellipsoid()
     aligned = Alignment(triangles, np.zeros((0, *vertices.shape), np.float32))
     smaller = (0.98 * vertices).astype(np.float32)
-    (gap,), (weight,) = aligned.gaps(draw(truth), CAMERA, truth[None], smaller[None])
+    (gap,), (weight,) = aligned.plane_distances(draw(truth), CAMERA, truth[None], smaller[None])
     seen = weight > 0.1
     assert 0.2 < seen.mean() < 0.5  # what looks away from the camera tells nothing
     middle = vertices[triangles].mean(axis=1)

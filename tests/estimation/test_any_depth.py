@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from oracle import CAMERA, estimator_of
 
 from depthface_ros import FaceEstimator, Intrinsics
-from depthface_ros.estimation.types import Heads
+from depthface_ros.estimation.types import HeadCandidates
 from depthface_ros.geometry.rotations import yaw_pitch_roll
 
 
@@ -39,7 +39,7 @@ def test_numbers_that_are_no_cameras_are_refused(values):
 @pytest.mark.parametrize('centres', [np.zeros(3), np.zeros((2, 2)), [[np.nan, 0, 1]]])
 def test_hints_that_are_no_positions_are_refused(centres):
     with pytest.raises(ValueError, match='head centres'):
-        estimator_of([])[0](np.ones((480, 640), np.float32), CAMERA, Heads(centres))
+        estimator_of([])[0](np.ones((480, 640), np.float32), CAMERA, HeadCandidates(centres))
 
 
 # with the networks that ship -------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_depth_of_any_size_and_content_gives_a_list_of_sound_faces(shipped, data
     camera = Intrinsics(focal, focal, data.draw(st.floats(0, width)), data.draw(st.floats(0, height)))
     hints = None
     if data.draw(st.booleans()):
-        hints = Heads(data.draw(hnp.arrays(np.float32, (3, 3), elements=st.floats(-5, 25, width=32))))
+        hints = HeadCandidates(data.draw(hnp.arrays(np.float32, (3, 3), elements=st.floats(-5, 25, width=32))))
     faces = shipped(depth, camera, hints)
     assert isinstance(faces, list)
     for face in faces:

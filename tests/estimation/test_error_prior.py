@@ -5,7 +5,7 @@ import pytest
 
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.alignment import aligned_triangles, face_modes
-from depthface_ros.estimation.error_prior import EXPECTED_ERRORS_FILE, ExpectedErrors
+from depthface_ros.estimation.error_prior import ERROR_PRIOR_FILE, ErrorPrior
 from depthface_ros.face_model.mesh import FaceModel
 
 MODEL = FaceModel.load()
@@ -14,46 +14,46 @@ MODES, TRIANGLES = len(face_modes()), len(aligned_triangles(MODEL))
 
 def test_what_is_saved_is_loaded(tmp_path):
     rng = np.random.default_rng(0)
-    saved = ExpectedErrors(*(rng.normal(size=size).astype(np.float32) for size in ((8, 8), (3, 5), 5)))
+    saved = ErrorPrior(*(rng.normal(size=size).astype(np.float32) for size in ((8, 8), (3, 5), 5)))
     saved.save(tmp_path)
-    loaded = ExpectedErrors.load(tmp_path, modes=2, triangles=5)
-    for name in ('of_predictions', 'of_surface', 'share'):
+    loaded = ErrorPrior.load(tmp_path, modes=2, triangles=5)
+    for name in ('error_cholesky', 'surface_loadings', 'triangle_information'):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
-    with pytest.raises(ValueError, match=r'expected_errors\.npz.*4 modes and 5 triangles.*calibrate'):
-        ExpectedErrors.load(tmp_path, modes=4, triangles=5)
+    with pytest.raises(ValueError, match=r'error_prior\.npz.*4 modes and 5 triangles.*calibrate'):
+        ErrorPrior.load(tmp_path, modes=4, triangles=5)
 
 
 @pytest.mark.parametrize('content', [b'', b'no archive', b'PK\x03\x04'])
 def test_a_broken_file_is_named(tmp_path, content):
-    (tmp_path / EXPECTED_ERRORS_FILE).write_bytes(content)
-    with pytest.raises(ValueError, match=r'expected_errors\.npz.*python -m training calibrate'):
-        ExpectedErrors.load(tmp_path, MODES, TRIANGLES)
+    (tmp_path / ERROR_PRIOR_FILE).write_bytes(content)
+    with pytest.raises(ValueError, match=r'error_prior\.npz.*python -m training calibrate'):
+        ErrorPrior.load(tmp_path, MODES, TRIANGLES)
 
 
 def test_without_a_file_nothing_goes_with_anything(tmp_path):
-    plain = ExpectedErrors.load(tmp_path, modes=2, triangles=5)
-    assert np.count_nonzero(plain.of_predictions) == 8 and not plain.of_surface.size
-    np.testing.assert_array_equal(plain.share, np.ones(5))
+    plain = ErrorPrior.load(tmp_path, modes=2, triangles=5)
+    assert np.count_nonzero(plain.error_cholesky) == 8 and not plain.surface_loadings.size
+    np.testing.assert_array_equal(plain.triangle_information, np.ones(5))
 
 
 def test_the_sigmas_of_poses_that_are_not_aligned_are_those_of_their_errors():
     rng = np.random.default_rng(1)
-    expected = ExpectedErrors(np.tril(rng.normal(size=(8, 8))), np.zeros((0, 5)), np.ones(5))
-    errors = rng.normal(size=(200_000, 8)) @ expected.of_predictions.T
+    expected = ErrorPrior(np.tril(rng.normal(size=(8, 8))), np.zeros((0, 5)), np.ones(5))
+    errors = rng.normal(size=(200_000, 8)) @ expected.error_cholesky.T
     rotation, position = expected.std(np.array([0.02, 0.04]), np.array([0.003]))
     np.testing.assert_allclose(rotation, errors[:, :3].std() * np.array([0.02, 0.04]), rtol=0.01)
     np.testing.assert_allclose(position, errors[:, 3:6].std() * 0.003, rtol=0.01)
-    assert ExpectedErrors.independent(2, 5).std(0.02, 0.003) == (0.02, 0.003)
+    assert ErrorPrior.independent(2, 5).std(0.02, 0.003) == (0.02, 0.003)
 
 
 def test_what_ships_is_of_the_size_that_faces_and_networks_have():
-    shipped = ExpectedErrors.load(MODELS_FOLDER, MODES, TRIANGLES)
-    assert (MODELS_FOLDER / EXPECTED_ERRORS_FILE).exists()
-    np.testing.assert_array_equal(np.triu(shipped.of_predictions, 1), 0)
-    of_each = np.linalg.norm(shipped.of_predictions, axis=1)
+    shipped = ErrorPrior.load(MODELS_FOLDER, MODES, TRIANGLES)
+    assert (MODELS_FOLDER / ERROR_PRIOR_FILE).exists()
+    np.testing.assert_array_equal(np.triu(shipped.error_cholesky, 1), 0)
+    of_each = np.linalg.norm(shipped.error_cholesky, axis=1)
     assert of_each.min() > 0.2 and of_each.max() < 1.5
-    assert 0.0005 < np.linalg.norm(shipped.of_surface, axis=0).mean() < 0.005
-    assert shipped.share.mean() == pytest.approx(1, abs=1e-4) and shipped.share.min() > 0
+    assert 0.0005 < np.linalg.norm(shipped.surface_loadings, axis=0).mean() < 0.005
+    assert shipped.triangle_information.mean() == pytest.approx(1, abs=1e-4) and shipped.triangle_information.min() > 0
 
 
 class TestMeasuring:
@@ -62,13 +62,13 @@ class TestMeasuring:
     pytest.importorskip('torch')
 
     def test_errors_that_go_together_are_told(self):
-        from training.calibrate.measure_errors import mixing
+        from training.calibrate.measure_errors import fit_error_cholesky
         rng = np.random.default_rng(1)
         pitch = rng.normal(0, 0.7, 4000)
         errors = rng.normal(0, 0.5, (4000, 6 + MODES))
         errors[:, 1], errors[:, 5] = pitch, -pitch + rng.normal(0, 0.1, 4000)
         errors[::100] *= 30  # what is far off is not what to expect
-        mixed = mixing(errors)
+        mixed = fit_error_cholesky(errors)
         covariance = mixed @ mixed.T
         assert covariance[1, 1] == pytest.approx(0.49, rel=0.15)
         assert covariance[1, 5] == pytest.approx(-0.49, rel=0.15)
@@ -76,16 +76,16 @@ class TestMeasuring:
         assert covariance[1, 2] == pytest.approx(0, abs=1e-6)
 
     def test_what_lies_on_faces_is_found_though_half_of_it_is_hidden(self):
-        from training.calibrate.measure_errors import stand_off
+        from training.calibrate.measure_errors import fit_surface_factors
         rng = np.random.default_rng(2)
         fringe = np.where(np.arange(60) < 20, 0.004, 0)
         noise = np.where(np.arange(60) % 2, 0.001, 0.003)
-        gaps = rng.normal(size=(500, 1)) * fringe + rng.normal(size=(500, 60)) * noise
-        hidden = rng.random(gaps.shape) < 0.5
-        gaps[hidden] = 0.1
-        of_surface, share = stand_off(gaps, np.where(hidden, 0, 0.9), ways=1)
-        np.testing.assert_allclose(of_surface[0] * np.sign(of_surface[0].sum()), fringe, atol=6e-4)
-        assert share[1::2].min() > 3 * share[::2].max()
+        distances = rng.normal(size=(500, 1)) * fringe + rng.normal(size=(500, 60)) * noise
+        hidden = rng.random(distances.shape) < 0.5
+        distances[hidden] = 0.1
+        surface_loadings, information = fit_surface_factors(distances, np.where(hidden, 0, 0.9), n_factors=1)
+        np.testing.assert_allclose(surface_loadings[0] * np.sign(surface_loadings[0].sum()), fringe, atol=6e-4)
+        assert information[1::2].min() > 3 * information[::2].max()
 
     def test_a_face_is_compared_with_the_truth_in_its_own_frame(self):
         from drawn_faces import CAMERA, face_at, frame_of
@@ -96,7 +96,7 @@ class TestMeasuring:
         depth = (1000 * frame_of(truth).depth).round().astype(np.uint16)
         found = face_at(yaw=10 + np.degrees(0.03), position=(0.02, -0.01, 0.8))
         record = networks_alone(found, head, depth, CAMERA)
-        np.testing.assert_allclose(record['of_pose'][:3] * found.rotation_std, [0, 0, -0.03], atol=1e-4)
-        assert np.abs(record['of_shape']).max() < 1e-3  # both are of one shape
+        np.testing.assert_allclose(record['pose_error'][:3] * found.rotation_std, [0, 0, -0.03], atol=1e-4)
+        assert np.abs(record['shape_error']).max() < 1e-3  # both are of one shape
         seen = record['weights'] > 0.3
-        assert seen.sum() > 150 and np.quantile(np.abs(record['gaps'][seen]), 0.95) < 0.001
+        assert seen.sum() > 150 and np.quantile(np.abs(record['distances'][seen]), 0.95) < 0.001

@@ -9,7 +9,7 @@ from oracle import CAMERA, UNALIGNED, estimator_of, head_centre, head_pose
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.estimator import EstimatorConfig
-from depthface_ros.estimation.types import Heads
+from depthface_ros.estimation.types import HeadCandidates
 from depthface_ros.geometry.rotations import in_frame
 
 
@@ -52,7 +52,7 @@ def test_each_look_of_the_shape_network_starts_from_the_pose_that_the_last_one_c
     pose, shift = head_pose(0.0, 0.0, 0.9), np.array([0.003, -0.002, 0.001])
     estimator, depth = estimator_of([pose], looks, residual=np.array([0, 0, 0, *shift]))
     stages = []
-    face, = estimator(depth, CAMERA, lap=stages.append)
+    face, = estimator(depth, CAMERA, stage_done=stages.append)
     shifted = shift * [looks, looks % 2, looks]
     np.testing.assert_allclose(face.camera_from_face[:3, 3], pose[:3, 3] + pose[:3, :3] @ shifted, atol=2e-5)
     offset = in_frame(face.vertices, face.camera_from_face) - estimator.face_model.template
@@ -78,10 +78,10 @@ def test_intrinsics_may_be_numbers_of_numpy():
 def test_heads_that_are_known_need_no_finder():
     poses = [head_pose(-0.3, 0, 1), head_pose(0.3, 0, 1)]
     estimator, depth = estimator_of(poses)
-    face, = estimator(depth, CAMERA, Heads(head_centre(poses[1])[None]))
+    face, = estimator(depth, CAMERA, HeadCandidates(head_centre(poses[1])[None]))
     np.testing.assert_allclose(face.camera_from_face, poses[1], atol=2e-5)
     assert 'head_finder' not in estimator.engine.ran
-    assert estimator(depth, CAMERA, Heads(np.zeros((0, 3)))) == []
+    assert estimator(depth, CAMERA, HeadCandidates(np.zeros((0, 3)))) == []
 
 
 def test_a_pose_that_is_a_guess_is_no_face():
@@ -93,19 +93,19 @@ def test_a_pose_that_is_a_guess_is_no_face():
 def test_a_head_that_is_followed_may_be_doubted_more():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose])
-    heads, (std, _) = Heads(head_centre(pose)[None]), UNALIGNED.std(0.05, 0.004)
+    heads, (std, _) = HeadCandidates(head_centre(pose)[None]), UNALIGNED.std(0.05, 0.004)
     for once, followed, counts in ((0.8, 1.1, (0, 1)), (0.8, 0.9, (0, 0)), (1.1, 0.9, (1, 1))):
         config = EstimatorConfig(max_rotation_std=once * std, followed_rotation_std=followed * std, refine=False)
         lenient = FaceEstimator(estimator.engine, config)
         assert (len(lenient(depth, CAMERA)), len(lenient(depth, CAMERA, heads))) == counts
-        assert len(lenient(depth, CAMERA, Heads(heads.centres, tracked=True))) == 1
+        assert len(lenient(depth, CAMERA, HeadCandidates(heads.centres, tracked=True))) == 1
 
 
 def test_two_heads_that_turn_out_to_be_the_same_face_are_one():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose])
     hints = head_centre(pose) + np.array([[0, 0, 0], [1e-4, 0, 0]], np.float32)
-    assert len(estimator(depth, CAMERA, Heads(hints))) == 1
+    assert len(estimator(depth, CAMERA, HeadCandidates(hints))) == 1
 
 
 def test_what_the_pose_network_doubts_is_no_face():
@@ -118,23 +118,23 @@ def test_what_the_pose_network_doubts_is_no_face():
 def test_a_tracked_head_stays_a_face_where_a_new_one_would_not_become_one():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose], confidence=0.3)
-    estimator.calibration = Calibration(heat_weight=2.0, confidence_weight=0.7)
+    estimator.calibration = Calibration(detector_weight=2.0, confidence_weight=0.7)
     centres = head_centre(pose)[None]
-    assert estimator(depth, CAMERA, Heads(centres)) == []
-    face, = estimator(depth, CAMERA, Heads(centres, heat=0.6, tracked=True))
-    assert face.heat == pytest.approx(0.6) and face.confidence > 0.3
-    assert estimator(depth, CAMERA, Heads(centres, heat=0.2, tracked=True)) == []
+    assert estimator(depth, CAMERA, HeadCandidates(centres)) == []
+    face, = estimator(depth, CAMERA, HeadCandidates(centres, detector_score=0.6, tracked=True))
+    assert face.detector_score == pytest.approx(0.6) and face.confidence > 0.3
+    assert estimator(depth, CAMERA, HeadCandidates(centres, detector_score=0.2, tracked=True)) == []
 
 
 def test_a_head_without_measurements_is_no_face():
     pose = head_pose(0, 0, 1)
     estimator, depth = estimator_of([pose])
-    assert estimator(np.where(depth < 2, np.float32(0), depth), CAMERA, Heads(head_centre(pose)[None])) == []
+    assert estimator(np.where(depth < 2, np.float32(0), depth), CAMERA, HeadCandidates(head_centre(pose)[None])) == []
 
 
 def test_each_stage_reports_its_end():
     estimator, depth = estimator_of([head_pose(0, 0, 1)])
     stages = []
-    estimator(depth, CAMERA, lap=stages.append)
+    estimator(depth, CAMERA, stage_done=stages.append)
     assert stages == ['find heads', 'pose crop', 'pose network', 'shape crop', 'shape network',
                       'alignment']

@@ -7,7 +7,7 @@ import pytest
 from oracle import CAMERA, FRONTAL, estimator_of, head_centre, head_pose
 
 from depthface_ros.estimation.estimator import CENTRE_STEP
-from depthface_ros.estimation.types import Heads
+from depthface_ros.estimation.types import HeadCandidates
 from depthface_ros.geometry.crop import (
     HEAD_CENTRE_FACE,
     POSE_CROP_SIZE,
@@ -37,7 +37,7 @@ def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
         return answer
 
     estimator.engine.head_pose = head_pose_network
-    face, = estimator(depth, CAMERA, Heads(off))
+    face, = estimator(depth, CAMERA, HeadCandidates(off))
     np.testing.assert_allclose(face.camera_from_face, pose, atol=1e-4)
     assert estimator.engine.ran.count('head_pose') == 2
 
@@ -67,7 +67,7 @@ def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, fou
 
     estimator.engine.head_pose = head_pose_network
     off = head_centre(pose) + np.array([0.0, 0.10, 0.0], np.float32)
-    face, = estimator(depth, CAMERA, Heads(off[None], tracked=True))
+    face, = estimator(depth, CAMERA, HeadCandidates(off[None], tracked=True))
     assert (np.linalg.norm(face.camera_from_face[:3, 3] - pose[:3, 3]) < 0.005) == found
     assert len(frames) == (3 if found else 2)
 
@@ -85,7 +85,7 @@ def test_a_head_of_which_the_network_knows_nothing_is_not_looked_at_again():
     estimator.engine.head_pose = head_pose_network
     for std, looks in ((1.0, 1), (0.3, 2)):
         estimator.engine.ran.clear()
-        assert estimator(depth, CAMERA, Heads(head_centre(pose)[None])) == []
+        assert estimator(depth, CAMERA, HeadCandidates(head_centre(pose)[None])) == []
         assert estimator.engine.ran.count('head_pose') == looks
 
 
@@ -98,7 +98,7 @@ def test_heads_that_differ_in_the_last_digits_give_the_same_faces():
     crops = []
     answer, estimator.engine.head_pose = estimator.engine.head_pose, lambda crop: crops.append(crop) or answer(crop)
     for step in (0, 1e-6, -1e-6):
-        estimator(depth, CAMERA, Heads(np.array([[0.05, 0.001, 1.001]]) + step))
+        estimator(depth, CAMERA, HeadCandidates(np.array([[0.05, 0.001, 1.001]]) + step))
     np.testing.assert_array_equal(crops[1:], crops[:-1])
 
 

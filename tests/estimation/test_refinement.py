@@ -42,7 +42,7 @@ def features_of(face, expression=0.25, array=np.asarray, mirrored=False):
         frame = replace(frame, depth=frame.depth[:, ::-1].copy(), intrinsics=camera)
     alignment = Alignment(array(aligned_triangles(MODEL)), array(SHAPES))
     face = Aligned(*map(array, face))
-    gaps, weights = alignment.gaps(array(frame.depth), frame.intrinsics, *face[:2], REACH)
+    gaps, weights = alignment.plane_distances(array(frame.depth), frame.intrinsics, *face[:2], REACH)
     return Refinement(array(MODEL.template), SHAPES, array).features(
         gaps, weights, face, array(np.broadcast_to(np.float32(expression), (1, EXPRESSIONS)).copy()),
         array(np.float32([0.1])), array(np.float32([0.005])))

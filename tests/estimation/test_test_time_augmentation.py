@@ -7,8 +7,8 @@ import pytest
 from oracle import CAMERA, UNALIGNED, draw_heads, estimator_of, head_centre, head_pose
 
 from depthface_ros.estimation.poses import Poses, averaged
-from depthface_ros.estimation.recrop import OTHER_VIEWS
-from depthface_ros.estimation.types import Heads
+from depthface_ros.estimation.recrop import TTA_VIEWS
+from depthface_ros.estimation.types import HeadCandidates
 from depthface_ros.geometry.crop import POSE_CROP_SIZE, crop_in_frame, pose_frame
 from depthface_ros.geometry.rotations import rotation_from_vector
 
@@ -42,7 +42,7 @@ class SeesPoses:
 def estimate(network, **settings):
     estimator, depth = estimator_of([POSE], sure_confidence=0.95, **settings)
     estimator.engine.head_pose = network
-    return estimator(depth, CAMERA, Heads(head_centre(POSE)[None]))
+    return estimator(depth, CAMERA, HeadCandidates(head_centre(POSE)[None]))
 
 
 def test_looks_that_are_rolled_or_mirrored_tell_the_same_pose(monkeypatch):
@@ -50,7 +50,7 @@ def test_looks_that_are_rolled_or_mirrored_tell_the_same_pose(monkeypatch):
     face, = estimate(network)
     np.testing.assert_allclose(face.camera_from_face, POSE, atol=1e-5)
     handed = [np.linalg.det(frame[0]) for frame in network.frames]
-    np.testing.assert_allclose(handed, [1, *(-1 if mirrored else 1 for _, mirrored in OTHER_VIEWS)], atol=1e-5)
+    np.testing.assert_allclose(handed, [1, *(-1 if mirrored else 1 for _, mirrored in TTA_VIEWS)], atol=1e-5)
     rolled = [network.frames[0][0, :3, 1] @ frame[0, :3, 1] for frame in network.frames[1:]]
     np.testing.assert_allclose(rolled, np.cos(0.25), atol=0.005)
 

@@ -157,7 +157,7 @@ def test_a_frame_that_is_not_optical_is_reported_but_used(peer):
 def test_an_error_in_the_networks_costs_one_image_only(peer, monkeypatch):
     calls = []
 
-    def fail_once(self, depth, intrinsics, heads=None, lap=None, original=KnownFaces.__call__):
+    def fail_once(self, depth, intrinsics, heads=None, stage_done=None, original=KnownFaces.__call__):
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError('out of memory')

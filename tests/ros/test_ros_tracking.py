@@ -25,7 +25,7 @@ TRACKER = {'tracker__sightings': 2, 'tracker__keep_s': 0.3, 'tracker__keep_image
 class Signs(KnownFaces):
     """Stands in for the networks: people hold up signs, one depth each, 1 cm to the pixel."""
 
-    def __call__(self, depth, intrinsics, heads=None, lap=None):
+    def __call__(self, depth, intrinsics, heads=None, stage_done=None):
         faces = []
         for z in np.unique(depth[depth > 0]):
             columns = np.nonzero(depth == z)[1]

@@ -7,14 +7,14 @@ import numpy as np
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.alignment import AlignmentConfig
-from depthface_ros.estimation.error_prior import ExpectedErrors
+from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.estimation.estimator import CENTRE_STEP, EstimatorConfig
 from depthface_ros.estimation.refinement import MODES, TRIANGLES
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, rounded
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
 # of a pose network's errors, what is left where nothing is aligned: spheres are no faces
-UNALIGNED = ExpectedErrors.load(MODELS_FOLDER, MODES, TRIANGLES)
+UNALIGNED = ErrorPrior.load(MODELS_FOLDER, MODES, TRIANGLES)
 FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)  # a face that looks into the camera
 
 

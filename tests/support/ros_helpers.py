@@ -22,7 +22,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
 from depthface_ros.estimation.estimator import EstimatorConfig
-from depthface_ros.estimation.types import Face, Heads
+from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.ros import node as node_module
 
 FRAME = 'camera_depth_optical_frame'
@@ -66,9 +66,9 @@ class KnownFaces:
         pass
 
     def find_heads(self, depth, intrinsics):
-        return Heads(np.zeros((0, 3), np.float32))
+        return HeadCandidates(np.zeros((0, 3), np.float32))
 
-    def __call__(self, depth, intrinsics, heads=None, lap=None):
+    def __call__(self, depth, intrinsics, heads=None, stage_done=None):
         depth_mm = depth if depth.dtype == np.uint16 else np.rint(
             np.where(np.isfinite(depth), depth, 0) * 1000)
         return [face_at(z / 1000) for z in np.unique(depth_mm[depth_mm > 0]) if z % 1000 == 0]

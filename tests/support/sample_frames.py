@@ -32,6 +32,6 @@ def assert_same_faces(found, expected, degrees=0.1, millimetres=0.2, expression=
         np.testing.assert_allclose(face.expression, other.expression,
                                    atol=expression or 0.01 * degrees)
         np.testing.assert_allclose(
-            (face.confidence, face.rotation_std, face.position_std, face.heat),
-            (other.confidence, other.rotation_std, other.position_std, other.heat),
+            (face.confidence, face.rotation_std, face.position_std, face.detector_score),
+            (other.confidence, other.rotation_std, other.position_std, other.detector_score),
             atol=0.01 * degrees)

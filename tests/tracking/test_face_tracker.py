@@ -7,7 +7,7 @@ import pytest
 
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.head_detector import FinderConfig
-from depthface_ros.estimation.types import Face, Heads
+from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.tracking.face_tracker import FaceTracker, joined
 from depthface_ros.tracking.smoothing import SmoothingConfig
@@ -32,19 +32,19 @@ class Room:
     def find_heads(self, depth, intrinsics):
         self.searches.append(self.image)
         centres = np.array([[x, 0, 1] for x in self.people.values()], np.float32).reshape(-1, 3)
-        return Heads(centres, np.full(len(centres), 0.8))
+        return HeadCandidates(centres, np.full(len(centres), 0.8))
 
-    def __call__(self, depth, intrinsics, heads, lap):
-        heats = np.broadcast_to(heads.heat, len(heads.centres))
-        return [face_at(x, heat) for x in self.people.values()
-                for centre, heat in zip(heads.centres, heats)
+    def __call__(self, depth, intrinsics, heads, stage_done):
+        scores = np.broadcast_to(heads.detector_score, len(heads.centres))
+        return [face_at(x, score) for x in self.people.values()
+                for centre, score in zip(heads.centres, scores)
                 if np.linalg.norm(centre - [x, 0, 1]) < 0.06][:len(self.people)]
 
 
-def face_at(x, heat=0.5):
+def face_at(x, detector_score=0.5):
     pose = np.eye(4, dtype=np.float32)
     pose[:3, 3] = x + 0.08, 0, 1.01  # so that the head centre is at x, 0, 1
-    return Face(pose, pose[None, :3, 3].copy(), np.zeros(52, np.float32), 0.9, 0.1, 0.01, heat)
+    return Face(pose, pose[None, :3, 3].copy(), np.zeros(52, np.float32), 0.9, 0.1, 0.01, detector_score)
 
 
 def follow(tracker, images, first_ns=0, step_ns=33 * MS):
@@ -158,25 +158,26 @@ def test_the_configuration_may_change_on_the_way():
     assert tracker.estimator.searches == [0, 1, 4, 5, 6] and history[-1] == {'f00001': 0.05}
 
 
-def heads(*x, heat=0.8, **known):
+def heads(*x, detector_score=0.8, **known):
     centres = np.array([[value, 0, 1] for value in x], np.float32).reshape(-1, 3)
-    return Heads(centres, np.full(len(x), heat), **known)
+    return HeadCandidates(centres, np.full(len(x), detector_score), **known)
 
 
 def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
-    both = joined(heads(0.0, 1.0, heat=0.4, tracked=True), heads(0.02, 0.5, 1.1), FinderConfig())
+    known = heads(0.0, 1.0, detector_score=0.4, tracked=True)
+    both = joined(known, heads(0.02, 0.5, 1.1), FinderConfig())
     # within the finder's error the better known place counts; further off, the finder's
     np.testing.assert_allclose(both.centres[:, 0], [0.0, 1.1, 0.5])
-    np.testing.assert_allclose(both.heat, 0.8)
+    np.testing.assert_allclose(both.detector_score, 0.8)
     assert both.tracked.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize('found', [heads(), heads(2.0)])
-def test_a_known_head_that_is_not_found_loses_its_heat(found):
-    both = joined(heads(0.0, heat=0.9, tracked=True), found, FinderConfig(threshold=0.2))
-    assert both.heat[0] == pytest.approx(0.2) and both.centres[0, 0] == 0
-    cold = joined(heads(0.0, heat=0.1, tracked=True), found, FinderConfig(threshold=0.2))
-    assert cold.heat[0] == pytest.approx(0.1)
+def test_a_known_head_that_is_not_found_loses_its_score(found):
+    both = joined(heads(0.0, detector_score=0.9, tracked=True), found, FinderConfig(threshold=0.2))
+    assert both.detector_score[0] == pytest.approx(0.2) and both.centres[0, 0] == 0
+    cold = joined(heads(0.0, detector_score=0.1, tracked=True), found, FinderConfig(threshold=0.2))
+    assert cold.detector_score[0] == pytest.approx(0.1)
 
 
 def test_nobody_known_and_nobody_found_is_nobody():

@@ -22,7 +22,7 @@ def sigmoid(odds):
 
 
 def weights(calibration):
-    return (calibration.bias, calibration.heat_weight, calibration.confidence_weight,
+    return (calibration.bias, calibration.detector_weight, calibration.confidence_weight,
             calibration.doubt_weight)
 
 
@@ -32,12 +32,12 @@ def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
     for _ in range(count):
         degrees, mm = np.exp(rng.normal(np.log([3, 5]), 0.5))
         turn, shift = rng.normal(0, rotation_error * degrees, 3), rng.normal(0, position_error * mm, 3)
-        records.append({'real': True, 'found': True, 'in_view': 0.9, 'heat': sigmoid(rng.normal(2, 1)),
+        records.append({'real': True, 'found': True, 'in_view': 0.9, 'detector_score': sigmoid(rng.normal(2, 1)),
                         'confidence': sigmoid(rng.normal(3, 1)),
                         'rotation_std_deg': degrees, 'position_std_mm': mm}
                        | {f'turn_{axis}_deg': error for axis, error in zip('xyz', turn)}
                        | {f'shift_{axis}_mm': error for axis, error in zip('xyz', shift)})
-        records.append({'real': False, 'found': True, 'heat': sigmoid(rng.normal(-1, 1)),
+        records.append({'real': False, 'found': True, 'detector_score': sigmoid(rng.normal(-1, 1)),
                         'confidence': sigmoid(rng.normal(-2, 1)), 'position_std_mm': 9.,
                         'rotation_std_deg': np.exp(rng.normal(np.log(6), 0.5))})
     return records

@@ -20,8 +20,8 @@ from training.evaluation.errors import (
     expression_errors,
     inner_face,
     mesh_errors,
-    own_words,
     pose_errors,
+    reported_uncertainty,
 )
 from training.evaluation.evaluate import read_figures, write_records
 from training.evaluation.figures import all_figures, expression, within_sigma
@@ -65,7 +65,7 @@ def record(rng, rotation=0.02, position=0.003, found=True):
     turn = Rotation.from_rotvec(rng.normal(0, rotation, 3)).as_matrix()
     face = estimate(truth, turn, rng.normal(0, position, 3))
     mesh = {name: mm * rng.uniform(0.5, 1.5) for name, mm in mesh_errors_of_5_mm().items()}
-    words = pose_errors(face.camera_from_face, truth.camera_from_face) | own_words(face) | mesh
+    words = pose_errors(face.camera_from_face, truth.camera_from_face) | reported_uncertainty(face) | mesh
     words |= expression_errors(face.expression, truth.person.expression)
     return ({'real': True, 'found': found, 'measured': 0.9} | describe(SCENE, truth, 1.0, 1.0)
             | (words if found else {}))

@@ -21,12 +21,12 @@ from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration, log_odds
-from depthface_ros.estimation.error_prior import EXPECTED_ERRORS_FILE
+from depthface_ros.estimation.error_prior import ERROR_PRIOR_FILE
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
-from training.calibrate.measure_errors import fit_expected_errors, networks_alone
+from training.calibrate.measure_errors import fit_error_prior, networks_alone
 from training.data.rendered_dataset import VISIBLE_FACE, add_people_arguments
-from training.evaluation.errors import AXES, Record, own_words, pose_errors
+from training.evaluation.errors import AXES, Record, pose_errors, reported_uncertainty
 from training.evaluation.figures import within_sigma
 from training.evaluation.frames import SyntheticFrames, Trial
 from training.evaluation.groups import column
@@ -80,7 +80,7 @@ def accepted(places: list[Record], calibration: Calibration) -> list[Record]:
 
 def said(records: list[Record]) -> tuple[np.ndarray, ...]:
     """What the networks said of places: heat, confidence, and sigma of rotation in rad, (N,) each."""
-    return (column(records, 'heat'), column(records, 'confidence'),
+    return (column(records, 'detector_score'), column(records, 'confidence'),
             np.radians(column(records, 'rotation_std_deg')))
 
 
@@ -102,7 +102,7 @@ def fit_agreement(heat: np.ndarray, confidence: np.ndarray, rotation_std: np.nda
     fitted = minimize(lambda weights: np.logaddexp(0, sign * (inputs @ weights)).sum()
                       + 0.05 * (weights ** 2).sum(),
                       np.array([0, 0.5, 0.5, 0]), bounds=[(None, None)] + 3 * [(0, None)])
-    names = ('bias', 'heat_weight', 'confidence_weight', 'doubt_weight')
+    names = ('bias', 'detector_weight', 'confidence_weight', 'doubt_weight')
     return Calibration(**dict(zip(names, fitted.x.tolist())))
 
 
@@ -134,14 +134,14 @@ def told_anew(record: Record, calibration: Calibration) -> Record:
 
 
 def pose_only(face: Face, head: Head, *image) -> Record:
-    return pose_errors(face.camera_from_face, head.camera_from_face) | own_words(face)
+    return pose_errors(face.camera_from_face, head.camera_from_face) | reported_uncertainty(face)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_people_arguments(parser)
     parser.add_argument('--frames', type=int, default=1000)
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
-                        help='folder of networks; calibration.json and expected_errors.npz are '
+                        help='folder of networks; calibration.json and error_prior.npz are '
                         'written there')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
@@ -149,11 +149,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
-    (options.models / EXPECTED_ERRORS_FILE).unlink(missing_ok=True)  # of earlier networks
+    (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # of earlier networks
     trial = Trial(frames, options.models, EVERYWHERE_UNALIGNED, Calibration(), networks_alone)
     places = [place for place in trial.records(options.frames, options.workers) if place['found']]
     confidence = fit_confidence(places)
-    fit_expected_errors(accepted(list(filter(is_face, places)), confidence)).save(options.models)
+    fit_error_prior(accepted(list(filter(is_face, places)), confidence)).save(options.models)
 
     trial = Trial(frames, options.models, DOUBTFUL_TOO, confidence, pose_only)
     faces = [record for record in trial.records(options.frames, options.workers)

@@ -47,12 +47,12 @@ def errors(face: Face, head: Head, *image) -> Record:
     """Errors of a found face in degrees and millimetres, and what it says of itself."""
     return (pose_errors(face.camera_from_face, head.camera_from_face)
             | mesh_errors(face.vertices, head.vertices_camera)
-            | expression_errors(face.expression, head.person.expression) | own_words(face))
+            | expression_errors(face.expression, head.person.expression) | reported_uncertainty(face))
 
 
-def own_words(face: Face) -> Record:
+def reported_uncertainty(face: Face) -> Record:
     """How sure a face is of itself."""
-    return {'confidence': float(face.confidence), 'heat': float(face.heat),
+    return {'confidence': float(face.confidence), 'detector_score': float(face.detector_score),
             'rotation_std_deg': float(np.degrees(face.rotation_std)),
             'position_std_mm': 1000 * float(face.position_std)}
 

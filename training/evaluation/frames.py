@@ -19,7 +19,7 @@ from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
 from training.data.rendered_dataset import SPLITS, people_factory
-from training.evaluation.errors import Record, describe, errors, inner_face, own_words
+from training.evaluation.errors import Record, describe, errors, inner_face, reported_uncertainty
 from training.synthesis.scene.cameras import sample_camera
 from training.synthesis.scene.random_scene import Head, Scene, sample_scene
 from training.synthesis.scene.views import View, measure, render_frame
@@ -98,7 +98,7 @@ def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
     return records + [
         {'frame': number, 'real': False, 'found': True, 'camera': scene.camera.name,
          'family': scene.camera.family, 'distance_m': float(face.camera_from_face[2, 3])}
-        | own_words(face) for i, face in enumerate(faces) if i not in of_head.values()]
+        | reported_uncertainty(face) for i, face in enumerate(faces) if i not in of_head.values()]
 
 
 def measured_share(view: View, depth: np.ndarray, head: Head) -> float:

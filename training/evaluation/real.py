@@ -20,7 +20,7 @@ from depthface_ros.estimation.types import Face
 from training.adapt.datasets import Labelled
 from training.adapt.self_consistency import label_free_figures, mesh_to_points
 from training.data.frame_views import rectified
-from training.evaluation.errors import HEAD_FROM_FACE, Record, own_words, pose_errors
+from training.evaluation.errors import HEAD_FROM_FACE, Record, pose_errors, reported_uncertainty
 from training.evaluation.figures import within_sigma
 from training.evaluation.groups import between, column, distribution, share
 
@@ -45,7 +45,7 @@ def real_records(labelled: Iterable[Labelled], estimator: FaceEstimator) -> list
         if face is not None:
             truths.append(truth)
             poses.append(pose_of_head(face))
-            record |= own_words(face) | {'mesh_to_points_mm': float(mesh_to_points(
+            record |= reported_uncertainty(face) | {'mesh_to_points_mm': float(mesh_to_points(
                 frame.depth, frame.intrinsics, [face], estimator.face_model)[0])}
         records.append(record)
     found = [record for record in records if record['found']]

@@ -26,10 +26,10 @@ from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.engines.cpu import float_file
 from depthface_ros.estimation.alignment import face_modes
 from depthface_ros.estimation.calibration import Calibration
-from depthface_ros.estimation.error_prior import EXPECTED_ERRORS_FILE, POSE
+from depthface_ros.estimation.error_prior import ERROR_PRIOR_FILE, POSE
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.refinement import EXPRESSIONS, LOG_DISTANCE, LOG_STDS, MODES
-from depthface_ros.estimation.types import Face, Heads
+from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
 from training.data.augment import Observation, observe, rigid, rigid_inverse, transform
@@ -99,7 +99,7 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
             for i in range(len(index)):
                 found = estimator(seen.depth_m[i].numpy(), Intrinsics(*(
                     float(getattr(seen.intrinsics, name)[i]) for name in ('fx', 'fy', 'cx', 'cy'))),
-                    Heads(centre[i:i + 1].numpy()))
+                    HeadCandidates(centre[i:i + 1].numpy()))
                 samples += [sample for face in found for sample in _sample(face, engine.features[0], seen, i)]
     partial = target.with_name(f'.{target.name}')  # a kill leaves nothing that would be taken for samples
     names = samples[0] if samples else ()  # of a shard in which no face is found the file says so
@@ -209,7 +209,7 @@ def correlation(told: Tensor, truth: Tensor) -> Tensor:
 
 def fingerprint(models: Path) -> str:
     """Of all that decides how the pipeline aligns faces."""
-    files = [*(float_file(models, network) for network in BEFORE), models / EXPECTED_ERRORS_FILE]
+    files = [*(float_file(models, network) for network in BEFORE), models / ERROR_PRIOR_FILE]
     return hashlib.sha256(b''.join(file.read_bytes() for file in files if file.exists())).hexdigest()[:8]
 
 
