@@ -12,6 +12,7 @@ pytest.importorskip('rosbags')
 from drawn_faces import crops_at, write_pool
 
 from training.__main__ import main
+from training.experiments.__main__ import COMMANDS
 from training.experiments.ablations import VARIANTS
 from training.models.networks import HeadPoseNet
 from training.train.pose import pose_loss
@@ -79,13 +80,13 @@ def test_the_likelihood_trains_the_pose_only_where_it_is_alone():
 def test_variants_are_trained_once_and_compared(tmp_path, pools, capsys, network, variants):
     arguments = ['ablate', '--network', network, '--pools', str(pools), '--out', str(tmp_path), '--steps', '2',
                  '--batch', '8', '--seeds', '0', '--device', 'cpu', '--variants', *variants]
-    main(arguments)
+    main(arguments, COMMANDS)
     files = sorted((tmp_path / network).glob('*.json'))
     assert len(files) == len(variants)
     assert all(json.loads(file.read_text())['averaged']['deg_median'] >= 0 for file in files)
     when = [file.stat().st_mtime_ns for file in files]
     capsys.readouterr()
-    main(arguments)
+    main(arguments, COMMANDS)
     assert [file.stat().st_mtime_ns for file in files] == when
     printed = capsys.readouterr().out
     assert all(variant in printed for variant in variants)

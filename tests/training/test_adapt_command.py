@@ -50,7 +50,7 @@ def test_a_recording_becomes_new_networks_and_a_report(tmp_path, pools, models, 
     out = tmp_path / 'adapted'
     main(['adapt', '--folder', str(folder), '--models', str(models), '--pools', str(pools),
           '--out', str(out), '--steps', '3', '--batch', '8', '--device', 'cpu', '--preset', 'cpu',
-          '--report-frames', '2', '--methods', 'adversarial', 'surface'])
+          '--report-frames', '2', '--methods', 'adversarial', 'holes'])
     report = json.loads((out / 'report.json').read_text())
     assert set(report) == {f'{stage}, {when}' for stage in ('networks alone', 'with alignment')
                            for when in ('before', 'after')}
@@ -62,7 +62,7 @@ def test_a_recording_becomes_new_networks_and_a_report(tmp_path, pools, models, 
         old, new = ((path / f'{name}.onnx').read_bytes() for path in (models, out))
         assert (old == new) is same
     card = json.loads((out / 'face_shape.json').read_text())
-    assert card['adapted']['methods'] == ['adversarial', 'surface']
+    assert card['adapted']['methods'] == ['adversarial', 'holes']
     assert FaceEstimator('cpu', models_folder=out)(frames[0].depth, frames[0].intrinsics)
 
 

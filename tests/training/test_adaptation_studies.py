@@ -14,6 +14,7 @@ from drawn_faces import face_at, frame_of, write_models, write_pool
 
 from depthface_ros import Intrinsics
 from training.__main__ import main
+from training.experiments.__main__ import COMMANDS
 
 BRIEFLY = ['--preset', 'cpu', '--steps', '2', '--batch', '8', '--device', 'cpu']
 
@@ -35,7 +36,7 @@ def test_on_a_simulated_camera(tmp_path, pools, models, capsys):
     call = ['adapt-study', '--pools', str(pools), '--target-pools', str(pools), '--models', str(models),
             '--target', 'Kinect v2', '--rows', 'source only', 'adversarial', 'oracle', '--seeds', '0', '1',
             '--out', str(tmp_path), *BRIEFLY]
-    main(call)
+    main(call, COMMANDS)
     printed = capsys.readouterr().out
     results = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*/*.json')}
     assert results.keys() == {'before', *(f'{row}-{seed}' for seed in (0, 1)
@@ -45,7 +46,7 @@ def test_on_a_simulated_camera(tmp_path, pools, models, capsys):
     assert np.isfinite(shapes).all() and len(set(shapes)) == len(shapes)
     oracle = [results[f'oracle-{seed}']['shape_mm'] for seed in (0, 1)]
     assert f'{np.mean(oracle):.2f} ± {np.std(oracle, ddof=1):.2f} │      100 %' in printed
-    main(call)  # the table again; nothing is trained
+    main(call, COMMANDS)  # the table again; nothing is trained
     assert 'oracle-1' in printed and 'oracle-1' not in capsys.readouterr().out
 
 
@@ -58,7 +59,7 @@ def test_on_real_people(tmp_path, pools, models, capsys):
              size_hw=np.full((6, 2), 240), session=np.array([1, 1, 1, 2, 2, 2]))
     out = tmp_path / 'out'
     main(['adapt-people', 'kinect2-crops', str(tmp_path), '--folds', '2', '--rows', 'source only',
-          '--seeds', '0', '1', '--pools', str(pools), '--models', str(models), '--out', str(out), *BRIEFLY])
+          '--seeds', '0', '1', '--pools', str(pools), '--models', str(models), '--out', str(out), *BRIEFLY], COMMANDS)
     results = {str(path.relative_to(out)): json.loads(path.read_text()) for path in out.glob('fold-*/*-?.json')}
     assert results.keys() == {f'fold-{fold}/{row}.json' for fold in (0, 1)
                               for row in ('before-0', 'source-only-0', 'source-only-1')}

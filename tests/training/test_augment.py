@@ -14,7 +14,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE
 from training.data import predicted_crops
 from training.data.augment import observe, pose_batch, rigid, rigid_inverse, shape_batch, transform
-from training.data.rendered_dataset import DEPTH_STEP, Windows
+from training.data.rendered_dataset import DEPTH_STEP, FaceWindows
 from training.synthesis import sensors
 from training.synthesis.renderer import render_depth
 from training.synthesis.scene.random_scene import facing_pose
@@ -43,7 +43,7 @@ def windows():
         [[FOCAL], [FOCAL], [middle], [middle]]), SIZE, SIZE)
     expression = rng.uniform(size=(1, 52))
     one = torch.ones(1)
-    return Windows(
+    return FaceWindows(
         depth_steps=torch.from_numpy((depth / DEPTH_STEP).round().numpy().astype(np.uint16)),
         hair_mask=torch.zeros(1, SIZE, SIZE, dtype=torch.bool),
         intrinsics=torch.tensor([[FOCAL, FOCAL, middle, middle]]), fx_native=one * FOCAL, pixel_scale=one,

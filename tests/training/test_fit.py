@@ -18,7 +18,7 @@ from training.train.fit import CHECKPOINT, FitSettings, fit, own_parts
 
 HERE = Path(__file__).resolve().parents[1] / 'support'
 SCRIPT = HERE / 'fit_process.py'
-ENVIRONMENT = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(HERE.parent)}
+ENVIRONMENT = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(HERE.parents[1])}
 
 
 def make_batch(generator):

@@ -23,7 +23,7 @@ def rendered(request, tmp_path, monkeypatch):
     monkeypatch.setattr(rendered_dataset, 'SCENES_PER_SHARD', 12)
     options = argparse.Namespace(pools=tmp_path, seed=3, finder=None, faces_only=request.param)
     assert rendered_dataset.render_shard((options, 'train', 0)) == 'shard_00000.npz'
-    return options, rendered_dataset.Windows.load(tmp_path / 'windows-train')
+    return options, rendered_dataset.FaceWindows.load(tmp_path / 'windows-train')
 
 
 def test_windows_of_faces_show_them_where_they_are_said_to_be(rendered):
@@ -46,4 +46,4 @@ def test_nothing_but_faces_is_rendered_where_nothing_else_is_wanted(rendered):
     if options.faces_only:
         assert windows.is_face.all() and not frames.exists()
     else:
-        assert not windows.is_face.all() and len(rendered_dataset.Frames.load(frames)) == 12
+        assert not windows.is_face.all() and len(rendered_dataset.CoarseFrames.load(frames)) == 12

@@ -25,15 +25,15 @@ from training.adapt.self_consistency import label_free_figures
 from training.adapt.shape_adaptation import adapt_shape
 from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 
 HELD_OUT = 0.2  # share of a recording, at its end, that only the report looks at
 PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 2e-4, 'shards': 24},
            'gpu': {'steps': 4000, 'batch': 256, 'learning_rate': 1e-3, 'shards': None}}
 
 
-class Frames:
-    """Frames of a recording, evenly spread, rectified: to learn from, or held out at its end."""
+class RecordingSplit:
+    """Frames of a recording, evenly spaced and rectified, for training or held out at its end."""
 
     def __init__(self, recording: Recording, most: int):
         """:raises ValueError: fewer than two frames."""
@@ -92,12 +92,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
 
 
-def source_windows(options: argparse.Namespace) -> Windows:
+def source_windows(options: argparse.Namespace) -> FaceWindows:
     """The labelled windows to mix in. What the options leave open is filled in from the preset."""
     for name, value in PRESETS[options.preset].items():
         if getattr(options, name, None) is None:
             setattr(options, name, value)
-    return Windows.load(options.pools / 'windows-train', slice(0, options.shards))
+    return FaceWindows.load(options.pools / 'windows-train', slice(0, options.shards))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
         from training.adapt.pose_finetuning import finetune
         finetune(options, source)
         return
-    frames = Frames(open_recording(options.bag or options.folder, options.intrinsics,
+    frames = RecordingSplit(open_recording(options.bag or options.folder, options.intrinsics,
                                    options.topic), options.frames)
     before = FaceEstimator('cpu', models_folder=options.models)
     count = -(-frames.border // frames.step)
@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
     print_report(report)
 
 
-def compare(options: argparse.Namespace, frames: Frames) -> dict[str, dict[str, float]]:
+def compare(options: argparse.Namespace, frames: RecordingSplit) -> dict[str, dict[str, float]]:
     """Label-free figures on held-out frames: of the networks alone, and of the whole pipeline."""
     report = {}
     for stage, config in (('networks alone', EstimatorConfig(alignment=AlignmentConfig(steps=0))),

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from training.data.augment import observe, pose_batch, shape_batch
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.models.export import export, write_card
 from training.models.from_onnx import load_onnx
 from training.models.networks import FaceShapeNet, HeadPoseNet
@@ -26,13 +26,13 @@ def settings(options: argparse.Namespace, seed: int) -> FitSettings:
                        report_every=50)
 
 
-def first_networks(models: Path, source: Windows) -> tuple[HeadPoseNet, FaceShapeNet]:
+def first_networks(models: Path, source: FaceWindows) -> tuple[HeadPoseNet, FaceShapeNet]:
     """The pose and the shape network in a folder of ONNX files, to train."""
     return tuple(load_onnx(name, models / f'{name}.onnx', typical_crops(source, make_batch))
                  for name, make_batch in (('head_pose', pose_batch), ('face_shape', shape_batch)))
 
 
-def typical_crops(source: Windows, make_batch) -> torch.Tensor:
+def typical_crops(source: FaceWindows, make_batch) -> torch.Tensor:
     """Crops as a network gets them, for the statistics that its ONNX file has lost."""
     generator = torch.Generator().manual_seed(0)
     index = torch.nonzero(source.is_face)[:, 0]

@@ -2,7 +2,6 @@
 """The face-shape network learns from labelled source and unlabelled target faces at once."""
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,27 +11,17 @@ from torch import Tensor, nn
 
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
-from training.adapt.domain_losses import (
-    DomainDiscriminator,
-    adversarial_loss,
-    gram_distance,
-    reversal_scale,
-)
-from training.adapt.target_domain import VIEWS, camera_of
+from training.adapt.domain_losses import DomainDiscriminator, adversarial_loss, reversal_scale
+from training.adapt.target_domain import VIEWS
 from training.data.augment import rigid, transform
-from training.evaluation.surface_distance import face_triangles, surface_gaps, surface_loss
 from training.models.networks import FaceShapeNet
-from training.train.fit import update_average
 from training.train.shape import ShapeLoss, vertex_distance
 
-TEACHER_DECAY = 0.99
 # So that their gradients with respect to features are some tenths of those of the errors in mm.
 DOMAIN_WEIGHT = 10.
-GRAM_ANGLE_WEIGHT = 50.
-LOSS_TRIANGLES = 3  # every so many of the face's triangles: 1,100 say as much as all
 
 
-class Pass(NamedTuple):
+class Prediction(NamedTuple):
     """What the network makes of a batch."""
 
     features: Tensor  # (B, F)
@@ -57,11 +46,8 @@ class Adaptation(nn.Module):
         self.network, self.methods, self.steps = network, methods, steps
         self.discriminator = DomainDiscriminator(
             network.expression.in_features) if 'adversarial' in methods else None
-        self.teacher = copy.deepcopy(network).requires_grad_(
-            False) if 'mean-teacher' in methods else None
         self.register_buffer('step', torch.zeros((), dtype=torch.int64))
         self.register_buffer('template', torch.from_numpy(model.template.copy()))
-        self.register_buffer('triangles', face_triangles(model, LOSS_TRIANGLES))
         self.shape_loss = ShapeLoss(self.template.clone())
 
     @property
@@ -69,87 +55,57 @@ class Adaptation(nn.Module):
         return min(1., int(self.step) / self.steps)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self.teacher is not None:
-            update_average(self.teacher, self.network,
-                           min(TEACHER_DECAY, (1 + int(self.step)) / (10 + int(self.step))))
-        source = self.look(batch['crop'])
+        source = self.predict(batch['crop'])
         terms = self.supervised(source, batch)
         if self.methods:
-            target = self.look(batch['target_crop'])
+            target = self.predict(batch['target_crop'])
             for method in self.methods:
                 terms |= METHODS[method](self, source, target, batch)
         self.step += 1
         return terms
 
-    def look(self, crops: Tensor, network: FaceShapeNet | None = None) -> Pass:
-        network = network or self.network
-        features = network.encoder(crops.contiguous(memory_format=torch.channels_last)).float()
-        return Pass(features, *(out.float() for out in network.decode(features)))
+    def predict(self, crops: Tensor) -> Prediction:
+        encoder = self.network.encoder
+        features = encoder(crops.contiguous(memory_format=torch.channels_last)).float()
+        return Prediction(features, *(out.float() for out in self.network.decode(features)))
 
-    def supervised(self, seen: Pass, labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    def supervised(self, seen: Prediction, labels: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.shape_loss(lambda crop: seen[1:], labels)
 
-    def posed(self, seen: Pass, camera_from_view: Tensor) -> Tensor:
+    def posed(self, seen: Prediction, camera_from_view: Tensor) -> Tensor:
         """Vertices (B, V, 3) m in the camera frame."""
         return transform(camera_from_view @ rigid(seen.residual), self.template + seen.offsets)
 
-    def mirrored(self, seen: Pass) -> Pass:
+    def mirrored(self, seen: Prediction) -> Prediction:
         """What the network should have said of the faces, if it was shown their mirror images."""
-        return Pass(seen.features, **mirrored_shape(seen._asdict()))
+        return Prediction(seen.features, **mirrored_shape(seen._asdict()))
 
 
-def adversarial(self: Adaptation, source: Pass, target: Pass,
+def adversarial(self: Adaptation, source: Prediction, target: Prediction,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Features of both domains must look alike to a discriminator (Ganin et al. 2016)."""
     return {'domain': DOMAIN_WEIGHT * adversarial_loss(
         self.discriminator, source.features, target.features, reversal_scale(self.progress))}
 
 
-def gram(self: Adaptation, source: Pass, target: Pass,
-         batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Both domains must be regressed from alike (DARE-GRAM)."""
-    angle, scale = gram_distance(source.features, target.features)
-    return {'gram_angle': GRAM_ANGLE_WEIGHT * angle, 'gram_scale': scale}
-
-
-def consistency(self: Adaptation, source: Pass, target: Pass,
+def consistency(self: Adaptation, source: Prediction, target: Prediction,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Two views of a face under a known motion, and one mirrored, must give the same face."""
-    first, second = (Pass(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
-    reflected = self.mirrored(self.look(mirrored_crops(batch['target_crop'].chunk(VIEWS)[1])))
+    first, second = (Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
+    reflected = self.mirrored(self.predict(mirrored_crops(batch['target_crop'].chunk(VIEWS)[1])))
     poses = batch['target_pose'].chunk(VIEWS)
     terms = [agreement(self, first, poses[0], other, poses[1]) for other in (second, reflected)]
     return {'consistency': sum(terms) / 2}
 
 
-def mean_teacher(self: Adaptation, source: Pass, target: Pass,
-                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Pierced crops must give what its own average sees in whole ones (Tarvainen et al. 2017)."""
-    crops, poses = batch['target_crop'], batch['target_pose']
-    others = torch.arange(len(crops), device=crops.device).roll(len(crops) // VIEWS)  # views
-    with torch.no_grad():
-        wise = self.look(crops[others], self.teacher)
-    pierced = self.look(pierce(crops, int(self.step)))
-    return {'teacher': agreement(self, pierced, poses, wise, poses[others])}
-
-
-def surface(self: Adaptation, source: Pass, target: Pass,
-            batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Meshes must lie on what was measured."""
-    gaps = surface_gaps(batch['target_depth'].repeat(VIEWS, 1, 1),
-                        camera_of(batch['target_camera'].repeat(VIEWS, 1)),
-                        self.posed(target, batch['target_pose']), self.triangles)
-    return {'surface': surface_loss(gaps)}
-
-
-def holes(self: Adaptation, source: Pass, target: Pass,
+def holes(self: Adaptation, source: Prediction, target: Prediction,
           batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Source faces must be told through the holes that the target has in faces seen alike."""
-    pierced = self.look(borrow_holes(batch['crop'], batch['target_crop']))
+    pierced = self.predict(borrow_holes(batch['crop'], batch['target_crop']))
     return {f'pierced_{name}': term for name, term in self.supervised(pierced, batch).items()}
 
 
-def labels(self: Adaptation, source: Pass, target: Pass,
+def labels(self: Adaptation, source: Prediction, target: Prediction,
            batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """What the labels of the target would have taught: the oracle, for comparison only."""
     own = {name.removeprefix('target_'): value for name, value in batch.items()
@@ -158,11 +114,10 @@ def labels(self: Adaptation, source: Pass, target: Pass,
 
 
 METHODS: dict[str, Callable[..., dict[str, Tensor]]] = {
-    'adversarial': adversarial, 'consistency': consistency, 'mean-teacher': mean_teacher,
-    'surface': surface, 'gram': gram, 'holes': holes, 'labels': labels}
+    'adversarial': adversarial, 'consistency': consistency, 'holes': holes, 'labels': labels}
 
 
-def agreement(self: Adaptation, one: Pass, one_pose: Tensor, other: Pass,
+def agreement(self: Adaptation, one: Prediction, one_pose: Tensor, other: Prediction,
               other_pose: Tensor) -> Tensor:
     """How far apart two opinions of the same faces are: shapes and meshes in mm, expressions."""
     shape = vertex_distance(one.offsets, other.offsets).mean() * 1000
@@ -180,18 +135,6 @@ def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
     coarse = [F.avg_pool2d(crops, 12).flatten(1) for crops in (source, candidates)]
     chosen = candidates[torch.cdist(*coarse).argmin(1)]
     return torch.where(chosen[:, 3:] == 0, 0., source)
-
-
-def pierce(crops: Tensor, seed: int, holes: int = 4) -> Tensor:
-    """Crops (B, 4, S, S) with a few rectangular holes each, of up to a third of the width."""
-    generator = torch.Generator().manual_seed(seed)
-    size = crops.shape[-1]
-    ticks = torch.arange(size, device=crops.device)
-    for _ in range(holes):
-        start, width = torch.rand(2, 2, len(crops), 1, generator=generator).to(crops.device) * size
-        across, along = (ticks >= start) & (ticks < start + 2 + width / 3)
-        crops = torch.where((across[:, :, None] & along[:, None, :])[:, None], 0., crops)
-    return crops
 
 
 def settle(network: nn.Module, crops: Tensor) -> None:

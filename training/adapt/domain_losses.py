@@ -63,33 +63,6 @@ def adversarial_loss(discriminator: nn.Module, source: Tensor, target: Tensor,
     return F.binary_cross_entropy_with_logits(logits, truth)
 
 
-def gram_distance(source: Tensor, target: Tensor, kept: float = 0.99) -> tuple[Tensor, Tensor]:
-    """How differently two batches of features (B, F) would be regressed from: angle and scale.
-
-    Ordinary least squares needs the inverse Gram matrix of the features. DARE-GRAM (Nejjar et al.,
-    CVPR 2023) aligns the directions of its columns and its leading eigenvalues, over as many as
-    hold the share `kept` of their sum. Smaller ones are damped here by a ridge of the size of the
-    first that is left out, not cut off, since that has a gradient that is always finite.
-
-    :returns: mean of 1 - cosine between columns of the two inverses; and the distance of the
-        leading eigenvalues.
-    """
-    designs = [torch.cat([torch.ones_like(part[:, :1]), part], dim=1).double()
-               for part in (source, target)]
-    # the eigenvalues of A'A that are not zero are those of the smaller AA'
-    eigenvalues = [torch.linalg.eigvalsh(design @ design.mT).flip(0) for design in designs]
-    leading = max(int((values.detach().cumsum(0) / values.detach().sum() < kept).sum())
-                  for values in eigenvalues)
-    leading = min(max(leading, 1), min(map(len, designs)) - 1)
-    inverses = [torch.linalg.inv(design.mT @ design
-                                 + values[leading].detach().clamp(min=1e-6) * torch.eye(
-        design.shape[1], dtype=design.dtype, device=design.device)) for design, values in zip(
-            designs, eigenvalues)]
-    angle = 1 - F.cosine_similarity(*inverses, dim=0)
-    scale = (eigenvalues[0][:leading] - eigenvalues[1][:leading]).norm() / leading
-    return angle.mean().float(), scale.float()
-
-
 def viewpoints(camera_from_face: Tensor) -> Tensor:
     """Where the camera is, as faces (N, 4, 4) see it: (N, 3) azimuth, elevation, rad; distance, m.
 

@@ -19,7 +19,7 @@ from training.adapt.datasets import Dataset, open_dataset
 from training.adapt.target_domain import observation, take
 from training.data.augment import Observation, joined, observe, pose_batch, several
 from training.data.frame_views import cut_window, rectified
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.models.from_onnx import load_onnx
 from training.models.networks import HeadPoseNet
 from training.train.fit import fit
@@ -40,7 +40,7 @@ class Sightings:
     person: np.ndarray  # (N,) str
 
 
-def finetune(options: argparse.Namespace, source: Windows) -> None:
+def finetune(options: argparse.Namespace, source: FaceWindows) -> None:
     """Learn from all people but one in five, and report true errors on those left out."""
     dataset = open_dataset(options.labels[0], Path(options.labels[1]))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def labels_in_face_frame(seen: Sightings, head_from_face: np.ndarray) -> np.ndar
     return poses
 
 
-def finetune_pose(network: HeadPoseNet, source: Windows, labelled: Observation,
+def finetune_pose(network: HeadPoseNet, source: FaceWindows, labelled: Observation,
                   options: argparse.Namespace) -> HeadPoseNet:
     """Batches are half source, half labelled frames, so that nothing is forgotten."""
     everything = torch.arange(len(source))

@@ -13,12 +13,12 @@ from training.adapt.domain_losses import resampling_weights
 from training.adapt.target_domain import VIEWS, take, view_batch
 from training.data.augment import Observation, crops_of
 from training.data.predicted_crops import CROPS, shape_makers
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.models.networks import FaceShapeNet, HeadPoseNet
 from training.train.fit import FitSettings, fit
 
 
-def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: Windows,
+def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWindows,
                 target: Observation, settings: FitSettings, folder: Path, device: torch.device,
                 batch: int, pose_network: HeadPoseNet) -> FaceShapeNet:
     """Train on labelled windows of the source and faces of the target; return the average.

@@ -17,7 +17,7 @@ from depthface_ros.face_model.mirror import mirrored_expression, mirrored_offset
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, shape_crop
 from depthface_ros.geometry.rotations import homogeneous
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.synthesis.sensors import simulate
 
 # What makes crops of windows, and how many of each window.
@@ -36,7 +36,7 @@ class Observation:
     is_face: Tensor  # (B,) 1 where enough of a face is in view to tell its pose
 
 
-def observe(windows: Windows, index: Tensor, generator: torch.Generator,
+def observe(windows: FaceWindows, index: Tensor, generator: torch.Generator,
             other_sensors: bool = True) -> Observation:
     """Mirror half of the windows `index` (B,) and look at them through sensors of their families.
 
@@ -120,14 +120,14 @@ def placed_shape_batch(seen: Observation, residual: Tensor) -> dict[str, Tensor]
             'offsets': seen.offsets, 'expression': seen.expression, 'residual': residual}
 
 
-def fresh_batch(windows: Windows, among: Tensor, makers: Makers, crops: int, generator: torch.Generator,
+def fresh_batch(windows: FaceWindows, among: Tensor, makers: Makers, crops: int, generator: torch.Generator,
                 other_sensors: bool = True) -> dict[str, Tensor]:
     """A batch of `crops` that was never seen before, of random ones of the windows `among`."""
     index = windows.draw(among, crops // sum(count for _, count in makers), generator)
     return crops_of(windows, index, makers, generator, other_sensors)
 
 
-def crops_of(windows: Windows, index: Tensor, makers: Makers, generator: torch.Generator,
+def crops_of(windows: FaceWindows, index: Tensor, makers: Makers, generator: torch.Generator,
              other_sensors: bool = True) -> dict[str, Tensor]:
     """As :func:`fresh_batch`, of the windows `index` (B,)."""
     seen = observe(windows, index, generator, other_sensors)

@@ -46,7 +46,7 @@ FACING = 0.0  # cosine between the face's x axis and the ray back to the camera:
 
 
 @dataclass(frozen=True)
-class Pool:
+class RenderedDataset:
     """Rendered depth with what it takes to add noise; first dimension: the sample."""
 
     depth_steps: Tensor  # (N, H, W) uint16 of DEPTH_STEP, 0 nothing
@@ -112,7 +112,7 @@ def sensor_bank(device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Windows(Pool):
+class FaceWindows(RenderedDataset):
     """Square windows around heads and around other things, with the labels of one face each."""
 
     camera_from_face: Tensor  # (N, 4, 4) float32
@@ -133,7 +133,7 @@ class Windows(Pool):
 
 
 @dataclass(frozen=True)
-class Frames(Pool):
+class CoarseFrames(RenderedDataset):
     """Whole frames, sampled as coarsely as the head finder sees them, and where the heads are."""
 
     head_centres: Tensor  # (N, MAX_HEADS, 3) float32 metres, camera frame; NaN where there is none

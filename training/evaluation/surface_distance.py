@@ -67,17 +67,6 @@ def face_triangles(model: FaceModel, every: int = 1) -> Tensor:
     return torch.from_numpy(model.triangles[~ears][::every].astype(np.int64))
 
 
-def surface_loss(gaps: Gaps, reach_m: float = 0.010) -> Tensor:
-    """Mean distance in mm from meshes to the measured surface, robust to hands, hair and holes.
-
-    The distance across the surface is weighted by the area in view and, not differentiated, by
-    1 / (1 + (g / reach)^2)^2 of the gap g along the ray (Geman and McClure).
-    """
-    weight = gaps.seen / (1 + (gaps.along.detach() / reach_m) ** 2) ** 2
-    distance = torch.sqrt(gaps.across ** 2 + 1e-8) * 1000
-    return ((weight * distance).sum(1) / weight.sum(1).clamp(min=1e-9)).mean()
-
-
 def median_distances(gaps: Gaps) -> Tensor:
     """Of each mesh the median distance (B,) in m over its area in view; NaN if none of it is.
 

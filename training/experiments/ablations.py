@@ -30,7 +30,7 @@ from training.data.augment import (
     transform,
 )
 from training.data.predicted_crops import CROPS
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.experiments.studies import keep, result_name, results_of
 from training.models.networks import WIDTHS, CropEncoder, FaceShapeNet, HeadPoseNet
 from training.train.fit import FitSettings, fit
@@ -128,7 +128,7 @@ VARIANTS = {
     'pose': OF_BOTH | {'likelihood as the only loss of the pose': Variant(likelihood_alone=True)}}
 
 
-def train_variant(kind: str, variant: Variant, training: Windows, held_out: dict[str, Tensor],
+def train_variant(kind: str, variant: Variant, training: FaceWindows, held_out: dict[str, Tensor],
                   settings: FitSettings, batch: int, folder: Path,
                   device: torch.device) -> dict[str, dict[str, float]]:
     """Train one variant and return its figures: those of averaged weights, and of the last ones."""
@@ -178,8 +178,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     kind, variants = options.network, VARIANTS[options.network]
-    training = Windows.load(options.pools / 'windows-train', slice(0, options.shards))
-    validation = Windows.load(options.pools / 'windows-validation')
+    training = FaceWindows.load(options.pools / 'windows-train', slice(0, options.shards))
+    validation = FaceWindows.load(options.pools / 'windows-validation')
     judged = _candidates(kind, validation)[:HELD_OUT]
     out = options.out / kind
     out.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def run(options: argparse.Namespace) -> None:
     print_table(kind, out)
 
 
-def _candidates(kind: str, windows: Windows) -> Tensor:
+def _candidates(kind: str, windows: FaceWindows) -> Tensor:
     """Windows that a network learns from: shape from faces alone."""
     return torch.nonzero(windows.is_face)[:, 0] if kind == 'shape' else torch.arange(len(windows))
 

@@ -34,7 +34,7 @@ from training.data.augment import (
     rigid_inverse,
     transform,
 )
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.experiments.studies import keep, mean_and_spread, result_name, results_of
 from training.models.networks import FaceShapeNet, HeadPoseNet
 from training.synthesis.scene.cameras import VALIDATION_CAMERAS
@@ -51,15 +51,13 @@ UNSEEN = Sensor(noise_base=0.0015, noise_incidence=1e-4, correlation=3, lateral=
 TARGETS = {'unseen': UNSEEN} | {camera.name: camera.sensor for camera in VALIDATION_CAMERAS}
 # What is compared: name -> methods, as in training.adapt.adversarial.METHODS.
 ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial',),
-        'Gram matrices': ('gram',), 'rigid-motion consistency': ('consistency',),
-        'mean teacher': ('mean-teacher',), 'mesh to points': ('surface',),
-        'adversarial and mesh to points': ('adversarial', 'surface'),
+        'rigid-motion consistency': ('consistency',),
         'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
         'rigid-motion consistency and borrowed holes': ('consistency', 'holes'),
         'oracle': ('labels',)}
 
 
-def through(windows: Windows, sensor: Sensor, generator: torch.Generator) -> Observation:
+def through(windows: FaceWindows, sensor: Sensor, generator: torch.Generator) -> Observation:
     """The faces of a pool, NEAR to FAR away, as one sensor sees them; one draw of noise each."""
     distance = windows.camera_from_face[:, 2, 3]
     index = torch.nonzero(windows.is_face & (distance > NEAR) & (distance < FAR))[:, 0]
@@ -117,7 +115,7 @@ def run(options: argparse.Namespace) -> None:
     source = source_windows(options)
     generator = torch.Generator().manual_seed(0)
     sensor = TARGETS[options.target]
-    adapt_on, judge_on = (through(Windows.load(pools / 'windows-validation'), sensor, generator)
+    adapt_on, judge_on = (through(FaceWindows.load(pools / 'windows-validation'), sensor, generator)
                           for pools in (options.target_pools, options.pools))
     pose_network, start = first_networks(options.models, source)
     target, truth = _as_found(adapt_on, pose_network, generator)

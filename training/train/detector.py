@@ -14,7 +14,7 @@ from depthface_ros.estimation.calibration import probability
 from depthface_ros.estimation.head_detector import decode
 from depthface_ros.geometry.camera import Intrinsics
 from training.data.augment import uniform
-from training.data.rendered_dataset import Frames
+from training.data.rendered_dataset import CoarseFrames
 from training.models.from_onnx import first_weights
 from training.models.networks import HeadFinderNet
 from training.models.provenance import note_run
@@ -28,7 +28,7 @@ ROLLED = 0.15  # share of frames that are seen by a camera on its side or its he
 SEEN = 0.15  # share of a head that must be in view to be asked for; less is neither right nor wrong
 
 
-def observe_frames(frames: Frames, index: Tensor, generator: torch.Generator,
+def observe_frames(frames: CoarseFrames, index: Tensor, generator: torch.Generator,
                    other_sensors: bool = True, width: int = FINDER_WIDTHS[-1]) -> dict[str, Tensor]:
     """Frames `index` (B,) as sensors see them, half of them mirrored, some rolled, as input and targets.
 
@@ -160,7 +160,7 @@ def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, 
             '_mm_median': 1000 * float(np.median(errors)) if errors else float('nan')}
 
 
-def frames_by_width(frames: Frames) -> dict[int, Tensor]:
+def frames_by_width(frames: CoarseFrames) -> dict[int, Tensor]:
     """Which frames (indices) need which of the input's widths."""
     columns = frames.depth_steps.numpy().any(axis=1)  # that hold anything
     filled = [int(np.flatnonzero(row).max(initial=-1)) + 1 for row in columns]
@@ -175,8 +175,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     settings = fit_settings(options)
-    training = Frames.load(options.pools / 'frames-train')
-    validation = Frames.load(options.pools / 'frames-validation')
+    training = CoarseFrames.load(options.pools / 'frames-train')
+    validation = CoarseFrames.load(options.pools / 'frames-validation')
     held_out = observe_frames(validation, torch.arange(min(200, len(validation))),
                               torch.Generator().manual_seed(1), other_sensors=False)
 

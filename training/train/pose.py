@@ -11,7 +11,7 @@ from torch import Tensor
 
 from depthface_ros.geometry.crop import POSE_CROP_SIZE
 from training.data.augment import fresh_batch, observe, pose_batch
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.models.from_onnx import first_weights
 from training.models.networks import HeadPoseNet
 from training.models.provenance import note_run
@@ -83,8 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     settings = fit_settings(options)
-    training = Windows.load(options.pools / 'windows-train').to(settings.draw_on)
-    validation = Windows.load(options.pools / 'windows-validation')
+    training = FaceWindows.load(options.pools / 'windows-train').to(settings.draw_on)
+    validation = FaceWindows.load(options.pools / 'windows-validation')
     fixed = torch.Generator().manual_seed(1)
     held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), fixed, other_sensors=False), fixed)
 

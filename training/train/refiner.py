@@ -34,7 +34,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
 from training.data.augment import Observation, observe, rigid, rigid_inverse, transform
 from training.data.predicted_crops import JITTER_M, LARGEST_M, LARGEST_RAD
-from training.data.rendered_dataset import SPLITS, Windows
+from training.data.rendered_dataset import SPLITS, FaceWindows
 from training.models.from_onnx import first_weights
 from training.models.networks import FaceRefinerNet
 from training.models.provenance import note_run
@@ -83,7 +83,7 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
     target = folder / f'{split}_{number:05d}.npz'
     if target.exists():
         return
-    windows = Windows.load(options.pools / f'windows-{split}', slice(number, number + 1))
+    windows = FaceWindows.load(options.pools / f'windows-{split}', slice(number, number + 1))
     faces = torch.nonzero(windows.is_face)[:, 0]
     engine = Unrefined(open_engine('cpu', options.models)[0])
     estimator = FaceEstimator(engine, CONFIG, options.models, Calibration.load(options.models))

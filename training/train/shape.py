@@ -11,7 +11,7 @@ from torch import Tensor
 from depthface_ros.face_model.mesh import FaceModel
 from training.data.augment import fresh_batch, observe, rigid, rigid_inverse, shape_batch, transform
 from training.data.predicted_crops import pose_network, shape_makers
-from training.data.rendered_dataset import Windows
+from training.data.rendered_dataset import FaceWindows
 from training.models.from_onnx import first_weights
 from training.models.networks import FaceShapeNet
 from training.models.provenance import note_run
@@ -63,7 +63,7 @@ def shape_figures(model: FaceShapeNet, batch: dict[str, Tensor], template: Tenso
             '_expression': float((torch.sigmoid(expression) - batch['expression']).abs().mean())}
 
 
-def start_basis(network: FaceShapeNet, windows: Windows, faces: Tensor, most: int = 4000) -> None:
+def start_basis(network: FaceShapeNet, windows: FaceWindows, faces: Tensor, most: int = 4000) -> None:
     """Let the basis begin with the principal components of random ones of the windows `faces` (N,)."""
     some = faces[torch.randperm(len(faces))[:most]]
     network.initialise_basis(*principal_components(windows.offsets[some], network.basis.in_features))
@@ -86,8 +86,8 @@ def run(options: argparse.Namespace) -> None:
     settings = fit_settings(options)
     model = FaceModel.load()
     template = torch.tensor(model.template)
-    training = Windows.load(options.pools / 'windows-train').to(settings.draw_on)
-    validation = Windows.load(options.pools / 'windows-validation')
+    training = FaceWindows.load(options.pools / 'windows-train').to(settings.draw_on)
+    validation = FaceWindows.load(options.pools / 'windows-validation')
     faces = torch.nonzero(training.is_face)[:, 0]
     makers = shape_makers(pose_network(options.runs, settings.draw_on))
     fixed = torch.Generator().manual_seed(1)
