@@ -232,7 +232,7 @@ class FaceEstimator:
     def _refine(self, depth, intrinsics, aligned: Aligned, expression, rotation_std, position_std):
         """Poses, vertices in the face frame, expressions and sigmas, after a look at what is left."""
         xp = namespace(expression)
-        left = self._align.plane_distances(depth, intrinsics, *aligned[:2], REACH)
+        left = self._align.triangles.plane_distances(depth, intrinsics, *aligned[:2], REACH)
         answer = self.engine.run('face_refiner', self._refinement.features(
             *left, aligned, expression, rotation_std, position_std))
         std = xp.exp(0.5 * answer['log_variance'])

@@ -14,6 +14,7 @@ from depthface_ros.estimation.alignment import (
     face_modes,
 )
 from depthface_ros.estimation.error_prior import ErrorPrior
+from depthface_ros.estimation.point_to_plane import MeshTriangles
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.rotations import rotation_from_vector
@@ -197,9 +198,9 @@ def test_hair_that_is_expected_does_not_pull_the_mesh_out():
 def test_plane_distances_measure_how_far_a_surface_stands_off():
     truth = posed()
     vertices, triangles = ellipsoid()
-    aligned = Alignment(triangles, np.zeros((0, *vertices.shape), np.float32))
     smaller = (0.98 * vertices).astype(np.float32)
-    (gap,), (weight,) = aligned.plane_distances(draw(truth), CAMERA, truth[None], smaller[None])
+    (gap,), (weight,) = MeshTriangles(triangles).plane_distances(
+        draw(truth), CAMERA, truth[None], smaller[None], AlignmentConfig().reach)
     seen = weight > 0.1
     assert 0.2 < seen.mean() < 0.5  # what looks away from the camera tells nothing
     middle = vertices[triangles].mean(axis=1)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from depthface_ros.estimation.alignment import Aligned, Alignment, aligned_triangles, face_modes
+from depthface_ros.estimation.alignment import Aligned, aligned_triangles, face_modes
+from depthface_ros.estimation.point_to_plane import MeshTriangles
 from depthface_ros.estimation.refinement import (
     EXPRESSIONS,
     FEATURES,
@@ -40,9 +41,9 @@ def features_of(face, expression=0.25, array=np.asarray, mirrored=False):
     if mirrored:
         camera = replace(frame.intrinsics, cx=frame.depth.shape[1] - 1 - frame.intrinsics.cx)
         frame = replace(frame, depth=frame.depth[:, ::-1].copy(), intrinsics=camera)
-    alignment = Alignment(array(aligned_triangles(MODEL)), array(SHAPES))
+    triangles = MeshTriangles(array(aligned_triangles(MODEL)))
     face = Aligned(*map(array, face))
-    gaps, weights = alignment.plane_distances(array(frame.depth), frame.intrinsics, *face[:2], REACH)
+    gaps, weights = triangles.plane_distances(array(frame.depth), frame.intrinsics, *face[:2], REACH)
     return Refinement(array(MODEL.template), SHAPES, array).features(
         gaps, weights, face, array(np.broadcast_to(np.float32(expression), (1, EXPRESSIONS)).copy()),
         array(np.float32([0.1])), array(np.float32([0.005])))

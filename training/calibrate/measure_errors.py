@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from depthface_ros.estimation.alignment import Alignment, aligned_triangles, face_modes, onto_modes
+from depthface_ros.estimation.alignment import aligned_triangles, face_modes, onto_modes
 from depthface_ros.estimation.error_prior import ErrorPrior
+from depthface_ros.estimation.point_to_plane import MeshTriangles
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_corrections
@@ -33,7 +34,7 @@ def networks_alone(face: Face, head: Head, depth: np.ndarray, intrinsics: Intrin
     pose_error = np.linalg.inv(pose) @ truth
     vertices_face = in_frame(head.vertices_camera, truth)
     shape_error = vertices_face - in_frame(face.vertices, pose)
-    distances, weights = _alignment().plane_distances(
+    distances, weights = _triangles().plane_distances(
         depth, intrinsics, truth[None], vertices_face[None].astype(np.float32), REACH)
     sigma = np.repeat([face.rotation_std, face.position_std], 3)
     return pose_errors(pose, truth) | reported_uncertainty(face) | {
@@ -105,8 +106,8 @@ def with_mirrored_triangles(values: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _alignment() -> Alignment:
-    return Alignment(aligned_triangles(FaceModel.load()), face_modes())
+def _triangles() -> MeshTriangles:
+    return MeshTriangles(aligned_triangles(FaceModel.load()))
 
 
 @cache

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signed distances between the triangles of posed meshes and a depth image."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from depthface_ros.geometry.arrays import namespace
+from depthface_ros.geometry.camera import Intrinsics, depth_around
+from depthface_ros.geometry.rotations import cross
+
+# Cosine to the viewing ray below which triangles have no weight; from twice that on they have all.
+MIN_FACING = 0.2
+# Reach in front of a face, as a fraction of the reach behind it: occluders stand in front.
+FRONT_REACH = 0.7
+
+
+class Planes(NamedTuple):
+    """Planes through the triangles of N meshes, face frame; numpy or torch, float32."""
+
+    centre: object  # (N, 3, T) m
+    normal: object  # (N, 3, T), unit vectors out of the face
+    visible_area: object  # (N, 1, T) twice the m^2 that the camera sees; 0 of slanted triangles
+    total_area: object  # (N, 1, 1) twice the m^2 of the face that the camera sees
+
+
+class MeshTriangles:
+    """Triangles (T, 3) of meshes of one topology; numpy or torch, as the indices are."""
+
+    def __init__(self, triangles):
+        """Keep triangles that are counter-clockwise seen from outside."""
+        xp = namespace(triangles)
+        self._corners = xp.reshape(xp.matrix_transpose(triangles), (-1,))
+        self.count = triangles.shape[0]
+
+    def corners(self, vertices):
+        """Return the vertices (N, V, 3) at the three corners of each triangle: (N, 3, T) each."""
+        xp = namespace(vertices)
+        taken = xp.take(xp.matrix_transpose(vertices), self._corners, axis=2)
+        return [taken[..., i * self.count:(i + 1) * self.count] for i in range(3)]
+
+    def centres(self, vertices):
+        """Return the centroids (N, 3, T) of the triangles of vertices (N, V, 3)."""
+        a, b, c = self.corners(vertices)
+        return (a + b + c) / 3
+
+    def planes(self, camera_from_face, vertices_face) -> Planes:
+        """Return the planes of meshes (N, V, 3) m at poses (N, 4, 4)."""
+        xp = namespace(vertices_face)
+        rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
+        a, b, c = self.corners(vertices_face)
+        centre, area = (a + b + c) / 3, cross(b - a, c - a, axis=1)  # twice the area
+        size = _length(area).clip(1e-12)
+        ray = centre - xp.matmul(xp.matrix_transpose(rotation), -origin)
+        in_view = -xp.sum(area * ray, axis=1, keepdims=True) / _length(ray)
+        facing = (in_view / size / MIN_FACING - 1).clip(0, 1)
+        total = xp.sum(in_view.clip(0), axis=-1, keepdims=True).clip(1e-12)
+        return Planes(centre, area / size, in_view * facing, total)
+
+    def plane_distances(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face,
+                        reach: float):
+        """Return the distances (N, T) m of a depth image from meshes, along the outward normals.
+
+        :param reach: m along the ray, at which a point counts a quarter.
+        :returns: distances, and their weights (N, T) in 0..1, 0 of triangles out of view.
+        """
+        xp = namespace(vertices_face)
+        planes = self.planes(camera_from_face, vertices_face)
+        rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
+        weight, distance = measure(depth, intrinsics, xp.matmul(rotation, planes.centre) + origin,
+                                   xp.matmul(rotation, planes.normal), reach)
+        visible = xp.astype(planes.visible_area > 0, xp.float32)
+        return (distance / weight.clip(1e-9))[:, 0], (weight * visible)[:, 0]
+
+
+def measure(depth, intrinsics: Intrinsics, centre, normal, reach: float):
+    """Return weights, and weights times point-to-plane distances (m), (N, 1, T) each.
+
+    Each triangle is compared with the four pixels around the projection of its centre. A pixel's
+    point q counts by bilinear interpolation, and by Geman and McClure's weight of its distance
+    along the ray, which occluders do not pass:
+
+        distance = n . (q - p),   weight = bilinear * (1 / (1 + (distance along the ray / reach)^2))^2
+
+    So no points are invented at edges, and weights change smoothly with the pose.
+
+    :param depth: (H, W) uint16 millimetres or float32 metres.
+    :param centre, normal: p and n, (N, 3, T) m and unit vectors, camera frame.
+    """
+    xp = namespace(centre)
+    measured, x, y, bilinear = depth_around(depth, intrinsics, centre)
+    nx, ny, nz = (normal[:, None, i:i + 1] for i in range(3))
+    slope = nx * x + ny * y + nz  # metres across the plane per metre of depth: (N, 2, 2, T)
+    distance = slope * measured - xp.sum(normal * centre, axis=1)[:, None, None]
+    # The distance along the ray is distance / slope; the squared slope keeps grazing rays finite.
+    square = slope * slope
+    scaled = xp.where(distance > 0, distance / FRONT_REACH, distance) / reach
+    robust = square / (square + scaled * scaled).clip(1e-12)
+    weight = bilinear * xp.astype(measured > 0, xp.float32) * robust * robust
+    return (xp.sum(weight, axis=(1, 2))[:, None],
+            xp.sum(weight * distance, axis=(1, 2))[:, None])
+
+
+def _length(vectors):
+    """Return the lengths (N, 1, T) of vectors (N, 3, T)."""
+    xp = namespace(vectors)
+    return xp.sqrt(xp.sum(vectors * vectors, axis=1, keepdims=True))
