@@ -33,8 +33,8 @@ from training.data.augment import rigid
 from training.models.from_onnx import load_onnx
 from training.models.networks import FaceRefinerNet
 from training.train.refiner import (
+    RecordingEngine,
     RefinerLoss,
-    Unrefined,
     _sample,
     correlation,
     refiner_figures,
@@ -100,7 +100,7 @@ def test_another_face_is_no_sample():
 
 
 def test_while_samples_are_gathered_nothing_is_refined():
-    engine, frame = Unrefined(open_engine('cpu_fp32')[0]), frame_of(TRUTH)
+    engine, frame = RecordingEngine(open_engine('cpu_fp32')[0]), frame_of(TRUTH)
     (found,), (expected,) = (
         FaceEstimator(one, EstimatorConfig(refine=refine, max_rotation_std=10.))(frame.depth, frame.intrinsics)
         for one, refine in ((engine, True), (open_engine('cpu_fp32')[0], False)))
@@ -127,7 +127,7 @@ def test_an_untrained_refiner_corrects_nothing():
     figures = refiner_figures(network, batch, RefinerLoss(batch['expression']))
     for name in ('_deg_median', '_sellion_mm', '_shape_mm', '_posed_mm', '_correlation'):
         assert figures[name] == pytest.approx(figures[f'{name}_before'])
-    assert figures['_doubt'] == pytest.approx(figures['_doubt_before'], abs=1e-6)  # near 0, from other numbers
+    assert figures['_sigma_correlation'] == pytest.approx(figures['_sigma_correlation_before'], abs=1e-6)  # near 0, from other numbers
 
 
 def test_of_a_mirrored_face_the_refiner_says_the_mirrored_thing():
@@ -162,18 +162,18 @@ def test_the_right_correction_costs_nothing_and_others_do():
     assert loss(says(bent), batch)['shape'] > 1 > terms['shape']
 
 
-def test_a_pose_in_doubt_weighs_less_and_nothing_else_does():
+def test_an_uncertain_pose_weighs_less_and_nothing_else_does():
     batch = a_batch()
     loss = RefinerLoss(batch['expression'])
     told = [torch.full((6, 2), 2 * math.log(math.radians(degrees)), requires_grad=True)
             for degrees in (1., 3., 0.01, 0.02)]
-    sure, in_doubt, *too_sure = (loss(says(torch.zeros(6, 6 + MODES), log_variance), batch) for log_variance in told)
+    sure, uncertain, *too_sure = (loss(says(torch.zeros(6, 6 + MODES), log_variance), batch) for log_variance in told)
     for name in ('posed', 'sellion', 'rotation'):
-        torch.testing.assert_close(sure[name], 3 * in_doubt[name])
+        torch.testing.assert_close(sure[name], 3 * uncertain[name])
         torch.testing.assert_close(*(terms[name] for terms in too_sure))
         assert not sure[name].requires_grad  # else doubt would be told to make errors weigh less
     for name in ('shape', 'across', 'expression'):
-        torch.testing.assert_close(sure[name], in_doubt[name])
+        torch.testing.assert_close(sure[name], uncertain[name])
 
 
 def test_how_far_off_a_pose_may_be_is_learnt_and_moves_no_pose():
@@ -186,7 +186,7 @@ def test_how_far_off_a_pose_may_be_is_learnt_and_moves_no_pose():
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(300):
         optimizer.zero_grad()
-        loss(network, batch)['doubt'].backward()
+        loss(network, batch)['likelihood'].backward()
         optimizer.step()
     correction, _, log_variance = network(batch['features'].float())
     assert not correction.any()

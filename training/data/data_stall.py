@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether batches come fast enough: the share of time in which the optimiser has nothing to do."""
+"""Measure the data stall: the fraction of time in which the optimiser waits for a batch."""
 from __future__ import annotations
 
 import time
@@ -7,11 +7,11 @@ import time
 import torch
 
 
-class Waiting:
-    """Adds up the time between `ask` and `got`; on a GPU only what it spends with no work left.
+class DataStall:
+    """Accumulate the time between `request` and `receive`.
 
-    A GPU works on while the process waits for the next batch, so there two events tell when it
-    came to each place: they lie apart only if its queue had run dry.
+    A GPU still works while the process waits for the next batch. There, a stall is the time between
+    two events of its queue, which differ only if the queue has run dry.
     """
 
     def __init__(self, device: torch.device):
@@ -19,22 +19,22 @@ class Waiting:
         self._spans: list[tuple] = []
         self._since = time.perf_counter()
 
-    def ask(self) -> None:
-        self._asked = self._now()
+    def request(self) -> None:
+        self._requested = self._now()
 
-    def got(self) -> None:
-        self._spans.append((self._asked, self._now()))
+    def receive(self) -> None:
+        self._spans.append((self._requested, self._now()))
 
-    def share(self) -> float:
-        """0..1, since the last time this was asked for."""
+    def fraction(self) -> float:
+        """Return the stalled fraction, 0..1, since the last call."""
         if self._on_gpu:
             torch.cuda.synchronize()
             waited = sum(start.elapsed_time(end) for start, end in self._spans) / 1000
         else:
             waited = sum(end - start for start, end in self._spans)
         now = time.perf_counter()
-        share, self._since, self._spans = waited / (now - self._since), now, []
-        return share
+        fraction, self._since, self._spans = waited / (now - self._since), now, []
+        return fraction
 
     def _now(self):
         if not self._on_gpu:

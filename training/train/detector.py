@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the head finder: a heat map of heads on coarse frames, and offsets to their centres."""
+"""Train the head detector: a heat map of heads on coarse frames, and offsets to their centres."""
 from __future__ import annotations
 
 import argparse
@@ -22,15 +22,17 @@ from training.options import add_fit_arguments, fit_settings
 from training.synthesis.sensors import simulate
 from training.train.fit import fit
 
-HEAD_RADIUS = 0.06  # m; cells that look at this part of a head are asked to find its centre
+HEAD_RADIUS = 0.06  # m; cells within are positive
 FOUND_WITHIN = 0.05  # m
-ROLLED = 0.15  # share of frames that are seen by a camera on its side or its head, beside those rendered so
-SEEN = 0.15  # share of a head that must be in view to be asked for; less is neither right nor wrong
+ROLLED = 0.15  # fraction of frames that are rolled by a quarter or half a turn
+MIN_VISIBLE = 0.15  # visible fraction of a head that counts; less is ignored
+# Loss weights: of the focal loss per positive cell, and per metre of offset.
+HEAT_WEIGHT, OFFSET_WEIGHT = 3., 10.
 
 
 def observe_frames(frames: CoarseFrames, index: Tensor, generator: torch.Generator,
                    other_sensors: bool = True, width: int = FINDER_WIDTHS[-1]) -> dict[str, Tensor]:
-    """Frames `index` (B,) as sensors see them, half of them mirrored, some rolled, as input and targets.
+    """Return inputs and targets of frames `index` (B,): noisy, half of them mirrored, some rolled.
 
     :param other_sensors: for training: sensors are drawn anew, and some frames rolled.
     :param width: W of the input, at least that of the frames.
@@ -66,9 +68,9 @@ def observe_frames(frames: CoarseFrames, index: Tensor, generator: torch.Generat
 
 def rolled(point_map: Tensor, centres: Tensor, visible: Tensor, quarters: int,
            generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """What a camera sees that is rolled by so many quarters of a turn: exact, sensor and all.
+    """Return what a camera rolled by quarters of a turn measures; exact, noise included.
 
-    Of frames on their side a square remains, at random; heads beside it are neither asked for nor wrong.
+    A frame on its side keeps a random square; heads outside of it are ignored.
 
     :param point_map: (B, 4, H, W). centres: (B, M, 3) m. visible: (B, M) share of each head in view.
     """
@@ -92,7 +94,7 @@ def rolled(point_map: Tensor, centres: Tensor, visible: Tensor, quarters: int,
 
 
 def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> dict[str, Tensor]:
-    """What the finder should answer, cell by cell, from the points and the heads' centres (B, M, 3)."""
+    """Return the targets of each cell, from the points and the head centres (B, M, 3) m."""
     batch, _, height, width = point_map.shape
     blocks = F.unfold(point_map, FINDER_CELL, stride=FINDER_CELL).reshape(
         batch, 4, FINDER_CELL ** 2, height // FINDER_CELL, width // FINDER_CELL)
@@ -115,7 +117,7 @@ def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> 
     radius = (0.7 * cell_m).clamp(min=HEAD_RADIUS)[:, :, None, None]
     on_head = (along > -0.05) & (along < 0.25) & measured[:, None]
     heat_each = torch.exp(-0.5 * (across / radius * 1.6).square()) * on_head
-    seen = (visible > SEEN)[:, :, None, None]
+    seen = (visible > MIN_VISIBLE)[:, :, None, None]
     heat, owner = (heat_each * seen).max(dim=1)
     offset = to_centre.gather(1, owner[:, None, None].expand(-1, 1, 3, -1, -1))[:, 0]
     hidden = (heat_each * ~seen).amax(dim=1)
@@ -125,7 +127,7 @@ def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> 
 
 
 def finder_loss(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Cross entropy that heeds rare heads (quality focal loss, Li et al. 2020) and metric offsets."""
+    """Return the loss terms: quality focal loss (Li et al. 2020) and metric offsets."""
     logits, offset = (out.float() for out in model(batch['point_map'].contiguous(
         memory_format=torch.channels_last)))
     focus = (torch.sigmoid(logits) - batch['heat']).abs().square() * batch['heat_weight']
@@ -133,35 +135,35 @@ def finder_loss(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, Ten
     weight = batch['offset_weight']
     error = (offset - batch['offset']).square().sum(1).add(1e-6).sqrt()
     count = weight.sum().clamp(min=1)
-    return {'heat': 3 * heat.sum() / count, 'offset': 10 * (error * weight).sum() / count}
+    return {'heat': HEAT_WEIGHT * heat.sum() / count, 'offset': OFFSET_WEIGHT * (error * weight).sum() / count}
 
 
 @torch.no_grad()
 def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, float]:
-    """Heads missed and false heads on a fixed batch, and how far off the found centres are."""
+    """Return missed and false heads on a fixed batch, and the error of found centres."""
     device = next(model.parameters()).device
     outputs = [model(chunk.to(device)) for chunk in batch['point_map'].split(32)]
     heat, offset = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs))
     heat = probability(heat)
-    asked = missed = false = 0
+    expected = missed = false = 0
     errors = []
     for i, points in enumerate(batch['point_map'].numpy()):
         found, _ = decode(heat[i], offset[i], points)
         truth = batch['centres'][i].numpy()
-        gap = np.linalg.norm(truth[:, None] - found[None], axis=2)
-        gap = np.where(np.isnan(gap), np.inf, gap)
-        nearest = gap.min(axis=1, initial=np.inf)
-        ask = np.isfinite(truth[:, 0]) & (batch['visible'][i].numpy() > 0.4)
-        asked += ask.sum()
-        missed += (ask & (nearest > FOUND_WITHIN)).sum()
-        errors += list(nearest[ask & (nearest <= FOUND_WITHIN)])
-        false += (gap.min(axis=0, initial=np.inf) > 2 * FOUND_WITHIN).sum()
-    return {'_missed': missed / max(asked, 1), '_false_per_frame': false / len(heat),
+        distance = np.linalg.norm(truth[:, None] - found[None], axis=2)
+        distance = np.where(np.isnan(distance), np.inf, distance)
+        nearest = distance.min(axis=1, initial=np.inf)
+        visible = np.isfinite(truth[:, 0]) & (batch['visible'][i].numpy() > 0.4)
+        expected += visible.sum()
+        missed += (visible & (nearest > FOUND_WITHIN)).sum()
+        errors += list(nearest[visible & (nearest <= FOUND_WITHIN)])
+        false += (distance.min(axis=0, initial=np.inf) > 2 * FOUND_WITHIN).sum()
+    return {'_missed': missed / max(expected, 1), '_false_per_frame': false / len(heat),
             '_mm_median': 1000 * float(np.median(errors)) if errors else float('nan')}
 
 
 def frames_by_width(frames: CoarseFrames) -> dict[int, Tensor]:
-    """Which frames (indices) need which of the input's widths."""
+    """Return the indices of the frames that need each width of the input."""
     columns = frames.depth_steps.numpy().any(axis=1)  # that hold anything
     filled = [int(np.flatnonzero(row).max(initial=-1)) + 1 for row in columns]
     least = torch.tensor([min(w for w in FINDER_WIDTHS if w >= count) for count in filled])
@@ -182,10 +184,10 @@ def run(options: argparse.Namespace) -> None:
 
     by_width = {width: index.to(settings.draw_on) for width, index in frames_by_width(training).items()}
     training = training.to(settings.draw_on)
-    share = torch.tensor([float(len(index)) for index in by_width.values()], device=settings.draw_on)
+    weights = torch.tensor([float(len(index)) for index in by_width.values()], device=settings.draw_on)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        width = list(by_width)[int(torch.multinomial(share, 1, generator=generator))]
+        width = list(by_width)[int(torch.multinomial(weights, 1, generator=generator))]
         some = torch.randint(len(by_width[width]), (options.batch // settings.parts,), generator=generator,
                              device=settings.draw_on)
         return observe_frames(training, by_width[width][some], generator, width=width)

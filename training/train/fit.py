@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training loop for all networks: EMA weights, cosine schedule, checkpoints that resume.
+"""Train any of the networks: averaged weights, cosine schedule, checkpoints that resume.
 
-A batch is drawn in parts, each from its own random numbers, which the processes of a torchrun
-share; gradients are averaged over the parts. So as many parts make the same steps in one process
-as in several. Batch normalisation sees a part at a time.
+A batch is drawn in parts, each from its own random numbers. The processes of a torchrun share the
+parts, and gradients are averaged over them: one process takes the same steps as several. Batch
+normalisation sees one part at a time.
 """
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import csv
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +22,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.data_stall import Waiting
+from training.data.data_stall import DataStall
 from training.train import parallel
 
 CHECKPOINT = 'checkpoint.pt'
 SAVE_EVERY_SECONDS = 60.
+MAX_GRADIENT_NORM = 5.
+LAST_LEARNING_RATE = 0.01  # at the end of the schedule, relative to the peak
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How long and how hard to train; `minutes` ends a run that `steps` would not."""
+    """Length and strength of a training; the schedule ends with `steps` or `minutes`, whichever is first."""
 
     steps: int = 10_000
     minutes: float = math.inf
@@ -47,12 +50,12 @@ class FitSettings:
     report_every: int = 200
 
     def generator(self, number: int) -> torch.Generator:
-        """The random numbers of a part of a batch, where it is drawn."""
+        """Return the random numbers of a part of a batch, on the device that draws it."""
         return torch.Generator(self.draw_on).manual_seed(self.seed * 1_000_003 + number)
 
 
 class Batches(Dataset):
-    """Parts of batches by number: part i depends on the seed and on i alone, so a run can resume."""
+    """Parts of batches by number. Part i depends on the seed and on i alone, so a run can resume."""
 
     def __init__(self, make_batch: Callable[[torch.Generator], dict[str, Tensor]], settings: FitSettings):
         self.make_batch, self.settings = make_batch, settings
@@ -63,13 +66,13 @@ class Batches(Dataset):
 
 
 def own_parts(first_step: int, settings: FitSettings) -> list[int]:
-    """Numbers of the parts that this process draws, from a step on.
+    """Return the numbers of the parts that this process draws, from a step on.
 
     :raises ValueError: the processes cannot share the parts evenly.
     """
     if settings.parts % parallel.count():
         raise ValueError(f'{parallel.count()} processes cannot share batches of {settings.parts} parts: '
-                         'let --parts be a multiple of the number of processes')
+                         'set --parts to a multiple of the number of processes')
     return [step * settings.parts + part for step in range(first_step, settings.steps)
             for part in range(parallel.rank(), settings.parts, parallel.count())]
 
@@ -78,87 +81,123 @@ def fit(model: nn.Module, make_batch: Callable[[torch.Generator], dict[str, Tens
         loss: Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor]],
         validate: Callable[[nn.Module], dict[str, float]],
         settings: FitSettings, folder: Path, device: torch.device) -> nn.Module:
-    """Train `model`, or go on from the checkpoint in `folder`, and return the averaged model.
+    """Train `model`, or resume from the checkpoint in `folder`; return the averaged model.
 
-    :param make_batch: draws one part of a batch, on the device of the torch generator that it gets.
+    :param make_batch: draws one part of a batch, on the device of its torch generator.
     :param loss: named terms whose sum is minimised; names that start with '_' are only reported.
-    :param validate: figures of the averaged model, for the curve in `folder`/curve.csv, where `waiting`
-        is the share of time since the last line in which there was no batch to work on.
+    :param validate: figures of the averaged model, for the curve in `folder`/curve.csv. There,
+        `waiting` is the fraction of time since the last line in which there was no batch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device, is_first = parallel.join(device), parallel.rank() == 0
-    model = model.to(device, memory_format=torch.channels_last)
-    parallel.copy_from_first_(model.state_dict().values())
-    average = copy.deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
-                                  weight_decay=settings.weight_decay, fused=device.type == 'cuda')
-    trained = torch.compile(model) if settings.compiled else model
-    state = {'step': 0, 'seconds': 0.}
-    if (folder / CHECKPOINT).exists():
-        saved = torch.load(folder / CHECKPOINT, map_location=device, weights_only=True)
-        for name, part in (('model', model), ('average', average), ('optimizer', optimizer)):
-            part.load_state_dict(saved[name])
-        state = saved['state']
-
-    def save() -> None:
-        if not is_first:
-            return
-        partial = folder / (CHECKPOINT + '.partial')
-        torch.save({'model': model.state_dict(), 'average': average.state_dict(),
-                    'optimizer': optimizer.state_dict(), 'state': state}, partial)
-        partial.replace(folder / CHECKPOINT)  # a kill leaves the old or the new one, never half of one
-
-    batches = iter(DataLoader(Batches(make_batch, settings), batch_size=None,
-                              sampler=own_parts(state['step'], settings),
-                              num_workers=settings.loader_workers,
-                              pin_memory=device.type == 'cuda' and settings.draw_on.type == 'cpu'))
-    progress = Progress(TextColumn('{task.description}'), BarColumn(), TextColumn('{task.completed}/{task.total}'),
-                        TimeRemainingColumn(), TextColumn('{task.fields[figures]}'), disable=not is_first)
-    waiting = Waiting(device)
-    with progress, open(folder / 'curve.csv' if is_first else os.devnull, 'a', newline='') as curve:
-        task = progress.add_task(type(model).__name__, total=settings.steps, completed=state['step'], figures='')
-        started, saved_at = time.monotonic() - state['seconds'], time.monotonic()
-        while done(state, settings) < 1:
-            for group in optimizer.param_groups:
-                group['lr'] = learning_rate(state, settings)
-            set_training(model, settings.keep_statistics)
-            optimizer.zero_grad(set_to_none=True)
+    run = Run.start(model.to(device, memory_format=torch.channels_last), settings, folder, device)
+    trained = torch.compile(run.model) if settings.compiled else run.model
+    batches = iter(loader(make_batch, run.step, settings, device))
+    own = settings.parts // parallel.count()
+    stall = DataStall(device)
+    with curve_and_progress(run, settings, is_first) as report:
+        started, saved_at = time.monotonic() - run.seconds, time.monotonic()
+        while done(run, settings) < 1:
+            # forward and backward, one part of the batch at a time
+            run.optimizer.param_groups[0]['lr'] = learning_rate(run, settings)
+            set_training(run.model, settings.keep_statistics)
+            run.optimizer.zero_grad(set_to_none=True)
             terms: dict[str, Tensor] = {}
-            own = settings.parts // parallel.count()
             for _ in range(own):
-                waiting.ask()
+                stall.request()
                 part = next(batches)
-                waiting.got()
+                stall.receive()
                 for name, term in add_gradient(trained, part, loss, device, 1 / own).items():
                     terms[name] = terms.get(name, 0) + term
-            parallel.average_([*gradients(model), *running_statistics(model), *terms.values()])
+
+            # the step, alike in all processes; so is the clock, which ends the schedule
             seconds = torch.tensor(time.monotonic() - started)
-            parallel.average_([seconds])  # all end, and lower their learning rate, at the same step
-            nn.utils.clip_grad_norm_(model.parameters(), 5.)
-            optimizer.step()
-            state['step'] += 1
-            state['seconds'] = float(seconds)
-            update_average(average, model, min(settings.ema_decay, state['step'] / (state['step'] + 10)))
-            progress.update(task, completed=state['step'])
-            if time.monotonic() - saved_at >= SAVE_EVERY_SECONDS:
-                save()
+            parallel.average_([*gradients(run.model), *running_statistics(run.model), *terms.values()])
+            parallel.average_([seconds])
+            nn.utils.clip_grad_norm_(run.model.parameters(), MAX_GRADIENT_NORM)
+            run.optimizer.step()
+            run.step, run.seconds = run.step + 1, float(seconds)
+            update_average(run.average, run.model, ema_decay(run.step, settings))
+
+            # checkpoint and report
+            if is_first and time.monotonic() - saved_at >= SAVE_EVERY_SECONDS:
+                run.save()
                 saved_at = time.monotonic()
-            if state['step'] % settings.report_every == 0 or state['step'] == settings.steps:
-                figures = {name: float(term) for name, term in terms.items()} | {'waiting': waiting.share()}
-                if not is_first:
-                    continue
-                figures |= validate(average.eval())
-                csv.writer(curve).writerow([state['step'], f'{state["seconds"]:.0f}']
-                                           + [f'{name}={value:.5g}' for name, value in figures.items()])
-                curve.flush()
-                progress.update(task, figures=' '.join(f'{n}={v:.3g}' for n, v in figures.items()))
-    save()
-    parallel.wait()  # for the file, too
-    return average.eval()
+            due = run.step % settings.report_every == 0 or run.step == settings.steps
+            report(terms | {'waiting': stall.fraction()} if due else None, validate)
+    if is_first:
+        run.save()
+    parallel.wait()  # until the file is written
+    return run.average.eval()
+
+
+@dataclass
+class Run:
+    """Everything that a checkpoint holds: the model, its average, the optimiser, and the time."""
+
+    model: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    path: Path
+    step: int = 0
+    seconds: float = 0.
+
+    @classmethod
+    def start(cls, model: nn.Module, settings: FitSettings, folder: Path,
+              device: torch.device) -> Run:
+        """Return a new run, or the one of the checkpoint in `folder`."""
+        parallel.copy_from_first_(model.state_dict().values())
+        optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
+                                      weight_decay=settings.weight_decay, fused=device.type == 'cuda')
+        run = cls(model, copy.deepcopy(model).requires_grad_(False), optimizer, folder / CHECKPOINT)
+        if run.path.exists():
+            saved = torch.load(run.path, map_location=device, weights_only=True)
+            for name in ('model', 'average', 'optimizer'):
+                getattr(run, name).load_state_dict(saved[name])
+            run.step, run.seconds = saved['state']['step'], saved['state']['seconds']
+        return run
+
+    def save(self) -> None:
+        """Write the checkpoint. A kill leaves the old or the new one, never a part."""
+        partial = self.path.with_name(self.path.name + '.partial')
+        torch.save({name: getattr(self, name).state_dict()
+                    for name in ('model', 'average', 'optimizer')}
+                   | {'state': {'step': self.step, 'seconds': self.seconds}}, partial)
+        partial.replace(self.path)
+
+
+def loader(make_batch: Callable, first_step: int, settings: FitSettings,
+           device: torch.device) -> DataLoader:
+    """Return the parts of batches that this process draws, from `first_step` on."""
+    return DataLoader(Batches(make_batch, settings), batch_size=None,
+                      sampler=own_parts(first_step, settings), num_workers=settings.loader_workers,
+                      pin_memory=device.type == 'cuda' and settings.draw_on.type == 'cpu')
+
+
+@contextmanager
+def curve_and_progress(run: Run, settings: FitSettings, is_first: bool) -> Iterator[Callable]:
+    """Yield a function that shows the progress and, given loss terms, appends to curve.csv."""
+    columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.completed}/{task.total}'),
+               TimeRemainingColumn(), TextColumn('{task.fields[figures]}'))
+    curve_path = run.path.with_name('curve.csv') if is_first else os.devnull
+    with Progress(*columns, disable=not is_first) as progress, open(curve_path, 'a', newline='') as curve:
+        task = progress.add_task(type(run.model).__name__, total=settings.steps, completed=run.step,
+                                 figures='')
+
+        def report(terms: dict | None, validate: Callable) -> None:
+            progress.update(task, completed=run.step)
+            if terms is None or not is_first:
+                return
+            figures = {name: float(term) for name, term in terms.items()} | validate(run.average.eval())
+            csv.writer(curve).writerow([run.step, f'{run.seconds:.0f}']
+                                       + [f'{name}={value:.5g}' for name, value in figures.items()])
+            curve.flush()
+            progress.update(task, figures=' '.join(f'{n}={v:.3g}' for n, v in figures.items()))
+        yield report
 
 
 def set_training(model: nn.Module, keep_statistics: bool) -> None:
-    """Let a network train; if so, with batch normalisation as it is in use, a fixed scale and shift."""
+    """Set training mode; with `keep_statistics` batch normalisation stays in inference mode."""
     model.train()
     if keep_statistics:
         for module in model.modules():
@@ -168,7 +207,7 @@ def set_training(model: nn.Module, keep_statistics: bool) -> None:
 
 def add_gradient(model: nn.Module, part: dict[str, Tensor], loss: Callable, device: torch.device,
                  weight: float) -> dict[str, Tensor]:
-    """Add that of one part of a batch, times `weight`, to the gradients; its loss, times `weight`."""
+    """Add the gradient of one part of a batch, times `weight`; return its loss terms, times `weight`."""
     part = {name: value.to(device, non_blocking=True) for name, value in part.items()}
     with torch.autocast(device.type, torch.bfloat16):
         terms = {name: weight * term for name, term in loss(model, part).items()}
@@ -181,31 +220,40 @@ def gradients(model: nn.Module) -> list[Tensor]:
 
 
 def running_statistics(model: nn.Module) -> list[Tensor]:
-    """Those of batch normalisation, which each process gathers from what it sees."""
+    """Return the running statistics of batch normalisation, which differ between processes."""
     return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
 
 
-def done(state: dict, settings: FitSettings) -> float:
-    """How much of the run is over, 0..1: by steps or by minutes, whichever is further."""
-    return max(state['step'] / settings.steps, state['seconds'] / 60 / settings.minutes)
+def done(run: Run, settings: FitSettings) -> float:
+    """Return the completed fraction of a run, 0..1, by steps or minutes, whichever is larger."""
+    return max(run.step / settings.steps, run.seconds / 60 / settings.minutes)
 
 
-def learning_rate(state: dict, settings: FitSettings) -> float:
-    """Linear warm-up, then half a cosine to a hundredth."""
-    warmup = min(1., (state['step'] + 1) / settings.warmup_steps)
-    return settings.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1., done(state, settings)))))
+def learning_rate(run: Run, settings: FitSettings) -> float:
+    """Return the learning rate of a step: linear warm-up, then half a cosine.
+
+    peak * min(1, (step + 1) / warmup) * (last + (1 - last) (1 + cos(pi done)) / 2)
+    """
+    warmup = min(1., (run.step + 1) / settings.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1., done(run, settings))))
+    return settings.learning_rate * warmup * (LAST_LEARNING_RATE + (1 - LAST_LEARNING_RATE) * cosine)
+
+
+def ema_decay(step: int, settings: FitSettings) -> float:
+    """Return the decay of the average, which starts low: early weights are soon forgotten."""
+    return min(settings.ema_decay, step / (step + 10))
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Exponential moving average of parameters; running statistics are copied."""
+    """Update the exponential moving average of parameters; copy running statistics."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for mine, other in zip(average.buffers(), model.buffers()):
         mine.copy_(other)
 
 
 def load_average(model: nn.Module, folder: Path) -> nn.Module:
-    """The averaged weights of a run, in `model`, ready for evaluation or export."""
+    """Load the averaged weights of a run into `model`, ready for evaluation or export."""
     path = folder / CHECKPOINT
     if not path.exists():
         raise FileNotFoundError(f'{path} does not exist: train this network first')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the head-pose network: rotation, sellion, their uncertainty, and whether there is a face."""
+"""Train the head-pose network: rotation, sellion, their variances, and face confidence."""
 from __future__ import annotations
 
 import argparse
@@ -19,21 +19,25 @@ from training.options import add_fit_arguments, fit_settings
 from training.train.fit import fit
 
 CROPS = 4  # of every window in a batch
+# Loss weights: per radian, millimetre, nat of the likelihood, nat of the confidence.
+ROTATION_WEIGHT, SELLION_WEIGHT, LIKELIHOOD_WEIGHT, CONFIDENCE_WEIGHT = 10., 0.05, 0.02, 0.5
 HALF_CROP_MM = 1000 * POSE_CROP_SIZE / 2
 
 
 def rotation_from_6d(six: Tensor) -> Tensor:
-    """Rotation matrices (B, 3, 3) whose first two columns are (B, 6), made orthonormal."""
+    """Return rotation matrices (B, 3, 3) whose first two columns are (B, 6), orthonormalised."""
     return special_gramschmidt(six.float().reshape(-1, 2, 3).mT)
 
 
 def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor],
               likelihood_alone: bool = False) -> dict[str, Tensor]:
-    """Robust pose errors, likelihoods of their size, and the confidence.
+    """Return the terms of the loss: robust pose errors, their likelihood, and the confidence.
 
-    The variances are fitted to the errors but do not weight them: a network that may call a
+    The variances are fitted to the errors but do not weight them. A network that may declare a
     sample hard stops learning from it (Seitzer et al. 2022, 'On the pitfalls of heteroscedastic
-    uncertainty estimation'). `likelihood_alone`: they do, and nothing else trains the pose.
+    uncertainty estimation').
+
+    :param likelihood_alone: train the pose by the likelihood and by nothing else.
     """
     six, sellion, log_variance, logit = (out.float() for out in model(batch['crop'].contiguous(
         memory_format=torch.channels_last)))
@@ -49,22 +53,25 @@ def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor],
     if not likelihood_alone:
         squared = squared.detach()
     log_variance = log_variance.clamp(-16, 2)
-    likelihood = surprise(squared, log_variance)
+    likelihood = negative_log_likelihood(squared, log_variance)
     reported = '_' if likelihood_alone else ''
-    return {f'{reported}rotation': (face * rotation).sum() / count * 10,
-            f'{reported}sellion': (face * distance).sum() / count * 0.05,
-            'likelihood': (face[:, None] * likelihood).sum() / count * 0.02,
-            'confidence': 0.5 * F.binary_cross_entropy_with_logits(logit[:, 0], face)}
+    return {f'{reported}rotation': (face * rotation).sum() / count * ROTATION_WEIGHT,
+            f'{reported}sellion': (face * distance).sum() / count * SELLION_WEIGHT,
+            'likelihood': (face[:, None] * likelihood).sum() / count * LIKELIHOOD_WEIGHT,
+            'confidence': CONFIDENCE_WEIGHT * F.binary_cross_entropy_with_logits(logit[:, 0], face)}
 
 
-def surprise(squared: Tensor, log_variance: Tensor) -> Tensor:
-    """Minus the log likelihood of squared errors, each the sum of three axes of that variance."""
+def negative_log_likelihood(squared: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the negative log likelihood of squared errors of three axes, without the constant.
+
+    (e^2 / s^2 + 3 log s^2) / 2, for the sum e^2 over three axes of variance s^2 each.
+    """
     return 0.5 * (squared * torch.exp(-log_variance) + 3 * log_variance)
 
 
 @torch.no_grad()
 def pose_figures(model: HeadPoseNet, batch: dict[str, Tensor]) -> dict[str, float]:
-    """Errors on a fixed batch: degrees, mm, and the share of faces told from other things."""
+    """Return errors on a fixed batch: degrees, mm, and the accuracy of the face confidence."""
     device = next(model.parameters()).device
     batch = {name: value.to(device) for name, value in batch.items()}
     outputs = [model(chunk) for chunk in batch['crop'].split(64)]
@@ -88,10 +95,10 @@ def run(options: argparse.Namespace) -> None:
     fixed = torch.Generator().manual_seed(1)
     held_out = pose_batch(observe(validation, torch.arange(min(512, len(validation))), fixed, other_sensors=False), fixed)
 
-    everything = torch.arange(len(training), device=settings.draw_on)
+    all_windows = torch.arange(len(training), device=settings.draw_on)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        return fresh_batch(training, everything, [(pose_batch, CROPS)], options.batch // settings.parts, generator)
+        return fresh_batch(training, all_windows, [(pose_batch, CROPS)], options.batch // settings.parts, generator)
 
     network = first_weights('head_pose', options.start,
                             lambda: make_batch(settings.generator(0))['crop'].cpu())

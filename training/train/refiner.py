@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the refiner: from what an alignment leaves over to a finer pose and shape, and the expression.
+"""Train the refiner: from the residual of an alignment to a finer pose, shape and expression.
 
-It learns from faces as the pipeline aligns them, so it comes last: after the other networks, and after
-`calibrate` has measured what the alignment is to expect of them.
+It learns from faces as the pipeline aligns them. So it is trained last: after the other networks,
+and after `calibrate` has measured the error prior of the alignment.
 """
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ from training.options import add_fit_arguments, fit_settings
 from training.synthesis.meshes import vertex_normals
 from training.train import parallel
 from training.train.fit import fit
-from training.train.pose import surprise
+from training.train.pose import negative_log_likelihood
 from training.train.shape import vertex_distance
 
-BEFORE = ('head_finder', 'head_pose', 'face_shape')  # the networks that it comes after
-# also from some faces that the pipeline would not show
+UPSTREAM = ('head_finder', 'head_pose', 'face_shape')  # networks whose output it refines
+# includes some faces that the pipeline would not report
 CONFIG = replace(EstimatorConfig(), min_confidence=0.5, max_rotation_std=math.inf)
-VERTICES = slice(None, None, 8)  # of a mesh, that say as much as all
+VERTICES = slice(None, None, 8)  # a subset of the mesh, which carries the same loss
 WINDOWS_AT_ONCE = 64
 WEIGHT_DECAY = 0.05
-# weights of a millimetre across the surface, one at the sellion, a radian and an expression, beside a
-# millimetre of mesh: most of the distance between vertices lies along the surface, where depth tells little
-ACROSS, SELLION, ROTATION, EXPRESSION = 2., 0.3, 240., 10.
-NEAREST = 0.4  # m; nearer than that a face weighs no more
-# sigmas of a rotation, of which one weighs 1, and below which none weighs more; and the errors that weigh so
-USUAL, SUREST = math.radians(1.2), math.radians(0.3)
-OF_POSE = {'posed', 'sellion', 'rotation'}
-RAREST = 0.08  # standard deviation of an expression, below which it weighs no more
+# Loss weights beside a millimetre of mesh: per millimetre across the surface, millimetre at the sellion, radian,
+# nat of expression. Most of the distance between vertices lies along the surface, where depth carries little.
+ACROSS_WEIGHT, SELLION_WEIGHT, ROTATION_WEIGHT, EXPRESSION_WEIGHT = 2., 0.3, 240., 10.
+MIN_DISTANCE = 0.4  # m; the weight of a face stops growing below
+# Rotation sigmas: one of unit weight, and the smallest one that still raises the weight of pose terms.
+UNIT_SIGMA, MIN_SIGMA = math.radians(1.2), math.radians(0.3)
+POSE_TERMS = {'posed', 'sellion', 'rotation'}
+MIN_DEVIATION = 0.08  # of an expression coefficient; rarer ones weigh no more
 
 
-class Unrefined:
-    """An engine whose refiner corrects nothing, and remembers what it was asked."""
+class RecordingEngine:
+    """An engine whose refiner corrects nothing and whose refiner input is kept in `features`."""
 
     def __init__(self, engine: Engine):
         self.name, self._engine, self.features = engine.name, engine, None
@@ -77,7 +77,7 @@ class Unrefined:
 
 
 def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
-    """Align the faces of a shard of windows, some looks each, and write what the refiner learns from."""
+    """Align the faces of a shard, through several sensors each, and write training samples."""
     options, folder, split, number = task
     torch.set_num_threads(1)
     target = folder / f'{split}_{number:05d}.npz'
@@ -85,7 +85,7 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
         return
     windows = FaceWindows.load(options.pools / f'windows-{split}', slice(number, number + 1))
     faces = torch.nonzero(windows.is_face)[:, 0]
-    engine = Unrefined(open_engine('cpu', options.models)[0])
+    engine = RecordingEngine(open_engine('cpu', options.models)[0])
     estimator = FaceEstimator(engine, CONFIG, options.models, Calibration.load(options.models))
     generator = torch.Generator().manual_seed(
         (options.seed * len(SPLITS) + SPLITS.index(split)) * 1_000_003 + number)
@@ -101,29 +101,29 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
                     float(getattr(seen.intrinsics, name)[i]) for name in ('fx', 'fy', 'cx', 'cy'))),
                     HeadCandidates(centre[i:i + 1].numpy()))
                 samples += [sample for face in found for sample in _sample(face, engine.features[0], seen, i)]
-    partial = target.with_name(f'.{target.name}')  # a kill leaves nothing that would be taken for samples
-    names = samples[0] if samples else ()  # of a shard in which no face is found the file says so
+    partial = target.with_name(f'.{target.name}')  # a kill leaves no incomplete shard
+    names = samples[0] if samples else ()  # a shard without faces leaves an empty file
     np.savez(partial, **{name: np.stack([sample[name] for sample in samples]) for name in names})
     partial.replace(target)
 
 
 def _sample(face: Face, features: np.ndarray, seen: Observation, i: int) -> list[dict[str, np.ndarray]]:
-    """One of aligned faces with their truth; none if it is another face, or far off."""
+    """Return an aligned face with its truth; nothing if it is another face or far off."""
     pose = torch.from_numpy(face.camera_from_face)
-    left = (rigid_inverse(pose[None]) @ seen.camera_from_face[i:i + 1])[0]
-    turn = rotmat_to_rotvec(left[:3, :3])
-    if turn.norm() > LARGEST_RAD or left[:3, 3].norm() > LARGEST_M:
+    error = (rigid_inverse(pose[None]) @ seen.camera_from_face[i:i + 1])[0]
+    turn = rotmat_to_rotvec(error[:3, :3])
+    if turn.norm() > LARGEST_RAD or error[:3, 3].norm() > LARGEST_M:
         return []
     aligned = (face.vertices - face.camera_from_face[:3, 3]) @ face.camera_from_face[:3, :3]
     return [{'features': features.astype(np.float16),
-             'residual': torch.cat([turn, left[:3, 3]]).numpy(),
+             'residual': torch.cat([turn, error[:3, 3]]).numpy(),
              'aligned': (aligned - FaceModel.load().template)[VERTICES].astype(np.float16),
              'offsets': seen.offsets[i, VERTICES].half().numpy(),
              'expression': seen.expression[i].half().numpy()}]
 
 
 def samples_of(options: argparse.Namespace, folder: Path, split: str) -> dict[str, Tensor]:
-    """All samples of a split, gathered if they are not there yet."""
+    """Return all samples of a split; compute those that do not exist yet."""
     shards = len(list((options.pools / f'windows-{split}').glob('shard_*.npz')))
     tasks = [(options, folder, split, number) for number in range(shards)]
     if parallel.rank() == 0:
@@ -140,18 +140,18 @@ def samples_of(options: argparse.Namespace, folder: Path, split: str) -> dict[st
 
 
 class RefinerLoss:
-    """Vertex errors in mm with and without the pose, pose and how far off it is told to be, and expression."""
+    """Vertex errors in mm with and without the pose, pose errors and their likelihood, expression."""
 
     def __init__(self, expression: Tensor):
-        """:param expression: (N, 52), those of training: the rarer, the more an error weighs."""
+        """:param expression: (N, 52), of the training samples: errors of rare coefficients weigh more."""
         model = FaceModel.load()
         self._template = torch.from_numpy(model.template[VERTICES].copy())
         self._modes = torch.from_numpy(face_modes()[:, VERTICES].copy())
         self._normals = torch.from_numpy(vertex_normals(model.template, model.triangles)[VERTICES].copy())
-        self._rarity = 1 / expression.float().std(0).clamp(min=RAREST)
+        self._rarity = 1 / expression.float().std(0).clamp(min=MIN_DEVIATION)
 
     def vertices(self, correction: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Offsets (B, v, 3) m, what they should be, and the same vertices in the frame of the aligned pose."""
+        """Return offsets (B, v, 3) m and their truth, and both in the frame of the aligned pose."""
         modes, template = self._modes.to(correction.device), self._template.to(correction.device)
         offsets = batch['aligned'].float() + torch.einsum('bk,kvi->bvi', correction[:, POSE:], modes)
         truth = batch['offsets'].float()
@@ -164,52 +164,52 @@ class RefinerLoss:
         error = correction[:, :POSE] - batch['residual']
         squared = error.square().unflatten(1, (2, 3)).sum(2)  # of rotation and translation
         cross_entropy = F.binary_cross_entropy_with_logits(expression, batch['expression'].float(), reduction='none')
-        # Noise grows with the distance: of far faces less can be learnt, and their errors are larger.
-        nearness = 1 / batch['features'][:, LOG_DISTANCE].float().exp().clamp(min=NEAREST)
-        # Of poses it is told how much can be learnt: they weigh as in the likelihood of such errors.
-        sureness = USUAL / torch.exp(0.5 * log_variance[:, 0].detach()).clamp(min=SUREST)
-        return {name: ((sureness if name in OF_POSE else nearness) * term).mean() for name, term in {
+        # Noise grows with the distance: far faces teach less, and their errors are larger.
+        nearness = 1 / batch['features'][:, LOG_DISTANCE].float().exp().clamp(min=MIN_DISTANCE)
+        # Pose terms weigh by the predicted precision, without its gradient.
+        precision = UNIT_SIGMA / torch.exp(0.5 * log_variance[:, 0].detach()).clamp(min=MIN_SIGMA)
+        return {name: ((precision if name in POSE_TERMS else nearness) * term).mean() for name, term in {
             'shape': 1000 * vertex_distance(offsets, truth).mean(1),
-            'across': 1000 * ACROSS * ((offsets - truth) * self._normals.to(offsets.device)).sum(2).abs().mean(1),
+            'across': 1000 * ACROSS_WEIGHT * ((offsets - truth) * self._normals.to(offsets.device)).sum(2).abs().mean(1),
             'posed': 1000 * vertex_distance(posed, posed_truth).mean(1),
-            'sellion': 1000 * SELLION * torch.sqrt(squared[:, 1] + 1e-9),
-            'rotation': ROTATION * torch.sqrt(squared[:, 0] + 1e-6),
-            'doubt': surprise(squared.detach(), log_variance).mean(1),
-            'expression': EXPRESSION * (cross_entropy * self._rarity.to(expression.device)).mean(1)}.items()}
+            'sellion': 1000 * SELLION_WEIGHT * torch.sqrt(squared[:, 1] + 1e-9),
+            'rotation': ROTATION_WEIGHT * torch.sqrt(squared[:, 0] + 1e-6),
+            'likelihood': negative_log_likelihood(squared.detach(), log_variance).mean(1),
+            'expression': EXPRESSION_WEIGHT * (cross_entropy * self._rarity.to(expression.device)).mean(1)}.items()}
 
 
 @torch.no_grad()
 def refiner_figures(model: FaceRefinerNet, batch: dict[str, Tensor], loss: RefinerLoss) -> dict[str, float]:
-    """Errors on a fixed batch, mm and degrees, how logs of them go with what is told, and all that before."""
+    """Return errors on a fixed batch (mm, degrees), correlations, and the same before refinement."""
     device = next(model.parameters()).device
     batch = {name: value.to(device) for name, value in batch.items()}
     correction, expression, log_variance = model(batch['features'].float())
     figures = {}
-    for name, corrected, told in (('', correction, log_variance),
+    for name, corrected, predicted in (('', correction, log_variance),
                                   ('_before', torch.zeros_like(correction), batch['features'][:, LOG_STDS].float())):
         offsets, truth, posed, posed_truth = loss.vertices(corrected, batch)
         error = rigid_inverse(rigid(batch['residual'])) @ rigid(corrected[:, :POSE])
         turn, shift = rotmat_to_rotvec(error[:, :3, :3]).norm(dim=1), error[:, :3, 3].norm(dim=1)
         figures |= {f'_deg_median{name}': float(torch.rad2deg(turn).median()),
                     f'_sellion_mm{name}': float(1000 * shift.median()),
-                    f'_doubt{name}': float(correlation(told, torch.stack([turn, shift], 1).clamp(min=1e-6).log()).mean()),
+                    f'_sigma_correlation{name}': float(correlation(predicted, torch.stack([turn, shift], 1).clamp(min=1e-6).log()).mean()),
                     f'_shape_mm{name}': float(1000 * vertex_distance(offsets, truth).mean()),
                     f'_posed_mm{name}': float(1000 * vertex_distance(posed, posed_truth).mean())}
     logits = batch['features'][:, -EXPRESSIONS:].float()
-    for name, told in (('', expression), ('_before', logits)):
-        figures[f'_correlation{name}'] = float(correlation(torch.sigmoid(told), batch['expression'].float()).mean())
+    for name, predicted in (('', expression), ('_before', logits)):
+        figures[f'_correlation{name}'] = float(correlation(torch.sigmoid(predicted), batch['expression'].float()).mean())
     return figures
 
 
-def correlation(told: Tensor, truth: Tensor) -> Tensor:
-    """Of each column of (N, K) with that of the other: (K,); 0 where one does not vary."""
-    told, truth = told - told.mean(0), truth - truth.mean(0)
-    return (told * truth).sum(0) / (told.norm(dim=0) * truth.norm(dim=0)).clamp(min=1e-9)
+def correlation(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Return the correlation (K,) of each column of two (N, K) arrays; 0 where one is constant."""
+    predicted, truth = predicted - predicted.mean(0), truth - truth.mean(0)
+    return (predicted * truth).sum(0) / (predicted.norm(dim=0) * truth.norm(dim=0)).clamp(min=1e-9)
 
 
 def fingerprint(models: Path) -> str:
-    """Of all that decides how the pipeline aligns faces."""
-    files = [*(float_file(models, network) for network in BEFORE), models / ERROR_PRIOR_FILE]
+    """Return a hash of the files that determine how the pipeline aligns faces."""
+    files = [*(float_file(models, network) for network in UPSTREAM), models / ERROR_PRIOR_FILE]
     return hashlib.sha256(b''.join(file.read_bytes() for file in files if file.exists())).hexdigest()[:8]
 
 

@@ -18,6 +18,9 @@ from training.models.provenance import note_run
 from training.options import add_fit_arguments, fit_settings
 from training.train.fit import CHECKPOINT, fit
 
+# Loss weights beside a millimetre of vertex error: per radian, per squared expression coefficient.
+ROTATION_WEIGHT, EXPRESSION_WEIGHT = 20., 10.
+
 
 class ShapeLoss:
     """Vertex errors in mm with and without the pose, expression, and the correction of the pose."""
@@ -35,26 +38,26 @@ class ShapeLoss:
         truth = transform(rigid(batch['residual']), template + batch['offsets'])
         angle = (residual[:, :3] - batch['residual'][:, :3]).square().sum(1)
         return {'shape': shape_mm.mean(), 'posed': vertex_distance(posed, truth).mean() * 1000,
-                'rotation': 20 * torch.sqrt(angle + 1e-6).mean(),
-                'expression': 10 * F.mse_loss(torch.sigmoid(expression), batch['expression'])}
+                'rotation': ROTATION_WEIGHT * torch.sqrt(angle + 1e-6).mean(),
+                'expression': EXPRESSION_WEIGHT * F.mse_loss(torch.sigmoid(expression), batch['expression'])}
 
 
 def vertex_distance(vertices: Tensor, truth: Tensor) -> Tensor:
-    """Distances (B, V) between two sets of vertices (B, V, 3), smooth at zero."""
+    """Return distances (B, V) between two sets of vertices (B, V, 3), smooth at zero."""
     return torch.sqrt((vertices - truth).square().sum(-1) + 1e-9)
 
 
 @torch.no_grad()
 def shape_figures(model: FaceShapeNet, batch: dict[str, Tensor], template: Tensor) -> dict[str, float]:
-    """Errors on a fixed batch, mm and degrees; `_posed_given` is what an untouched pose would leave."""
+    """Return errors on a fixed batch, mm and degrees; `_posed_given` is without pose correction."""
     device = next(model.parameters()).device
     batch, template = {name: value.to(device) for name, value in batch.items()}, template.to(device)
     outputs = [model(chunk) for chunk in batch['crop'].split(64)]
     offsets, expression, residual = (torch.cat(parts) for parts in zip(*outputs))
     truth = transform(rigid(batch['residual']), template + batch['offsets'])
     posed = transform(rigid(residual), template + offsets)
-    left_over = rigid_inverse(rigid(batch['residual'])) @ rigid(residual)
-    cosine = (left_over[:, :3, :3].diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
+    error = rigid_inverse(rigid(batch['residual'])) @ rigid(residual)
+    cosine = (error[:, :3, :3].diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
     return {'_shape_mm': float(vertex_distance(offsets, batch['offsets']).mean() * 1000),
             '_template_mm': float(batch['offsets'].norm(dim=2).mean() * 1000),
             '_posed_mm': float(vertex_distance(posed, truth).mean() * 1000),
@@ -64,13 +67,13 @@ def shape_figures(model: FaceShapeNet, batch: dict[str, Tensor], template: Tenso
 
 
 def start_basis(network: FaceShapeNet, windows: FaceWindows, faces: Tensor, most: int = 4000) -> None:
-    """Let the basis begin with the principal components of random ones of the windows `faces` (N,)."""
+    """Initialise the basis with principal components of random windows among `faces` (N,)."""
     some = faces[torch.randperm(len(faces))[:most]]
     network.initialise_basis(*principal_components(windows.offsets[some], network.basis.in_features))
 
 
 def principal_components(offsets: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean (V*3,) and the first `count` components (count, V*3), each scaled to one sigma."""
+    """Return the mean (V*3,) and the first `count` components (count, V*3), scaled to one sigma."""
     flat = offsets.float().flatten(1)
     mean = flat.mean(0)
     _, sigma, components = torch.svd_lowrank(flat - mean, q=count + 8, niter=3)
