@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the heads are: the whole frame at low resolution to head centres in metres."""
+"""Head detection: input and decoding of a network that votes for head centres at low resolution."""
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,33 +13,40 @@ from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics, depth_in_metres, point_map
 from depthface_ros.settings import setting
 
-MAX_DEPTH = 6.5  # m; what lies further was never rendered for training: it is taken for nothing
-# px, after sampling: heads in a small part of an image would look larger than any in training
+MIN_DEPTH, MAX_DEPTH = 0.1, 6.5  # m; the nearest that cameras measure, the farthest of training
+# px after sampling: in a window of an image heads would look larger than any in training
 MAX_FOCAL = 180.0
-# m; cells that vote nearer than this to a peak's vote mean the same head. Peaks that look at
-# something before the head err the most, so the first mean is taken of more votes than the last.
+VOTE_FRACTION = 0.3  # of the score of a peak, from which on a cell votes for its head
+NO_PEAK_FACTOR = 2.0  # times the threshold: least score of a cell that is no local maximum
+# m; votes nearer than this to a centre are averaged. The first radius is larger, because the votes
+# of peaks on occluders are the least accurate.
 VOTE_RADII = (0.15, 0.10)
-VOTE_SHARE = 0.3  # of the peak's heat that a cell must have to be asked
-BESIDE_PEAK = 2.0  # times the threshold: as hot must a cell be that is no local maximum
-MIN_DEPTH = 0.1  # m; nearer than any depth camera measures
 
 
 @dataclass(frozen=True)
 class FinderConfig:
-    """What counts as a head."""
+    """Which peaks of the heat map are candidates."""
 
-    threshold: float = setting(0.05, 'Heat map value from which on a head is looked at closely; '
-                               'the confidence of its pose helps to decide.', 0.0, 1.0)
-    separation: float = setting(0.15, 'Metres between two head centres, at least.', 0.0, 1.0)
-    max_heads: int = setting(16, 'Heads looked at per image, at most.', 1, 64)
+    threshold: float = setting(0.05, 'Detector score from which on a head is a candidate; the '
+                               'confidence of its pose decides.', 0.0, 1.0)
+    separation: float = setting(0.15, 'Minimum distance between two head centres in metres.',
+                                0.0, 1.0)
+    max_heads: int = setting(16, 'Maximum number of candidates per image.', 1, 64)
+
+
+class Votes(NamedTuple):
+    """Votes of M cells for head centres."""
+
+    centre: np.ndarray  # (M, 3) m, camera frame
+    score: np.ndarray  # (M,) 0..1
+    peak: np.ndarray  # (M,) whether the cell is a local maximum of the heat map
 
 
 def finder_input(depth, intrinsics: Intrinsics):
-    """What the head finder sees: (4, 120, W) float32, x, y, z (m) and validity (0 or 1).
+    """Return the detector's input (4, 120, W) float32: x, y, z in metres, and validity (0 or 1).
 
-    W is 160, or 224 for wide images.
-
-    Depth is sampled, not averaged: a mean of face and background is a point of neither.
+    W is 160, or 224 for wide images. Depth is sampled, not averaged: a mean of face and background
+    is a point of neither.
 
     :param depth: (H, W) uint16 millimetres or float32 metres; numpy or torch.
     """
@@ -57,61 +65,72 @@ def finder_input(depth, intrinsics: Intrinsics):
 
 
 def finder_stride(height: int, width: int, focal: float = 0.0) -> int:
-    """How many pixels apart the finder samples an image of this size and focal length (px)."""
+    """Return the stride in pixels with which an image of this size and focal length is sampled."""
     return max(1, -(-width // FINDER_WIDTHS[-1]), -(-height // FINDER_HEIGHT),
                math.ceil(focal / MAX_FOCAL))
 
 
 def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
            config: FinderConfig = FinderConfig()) -> tuple[np.ndarray, np.ndarray]:
-    """Head centres (N, 3) float32 in metres, camera frame, and their scores (N,); best first.
-
-    Each cell votes for a head centre: the nearest point measured in the cell, plus the cell's
-    offset. Local maxima of the heat map stand, and hot cells beside them that vote for another
-    place: a maximum may look at a hand before the head. Of those that mean the same head the
-    hottest stays; then the votes around each are averaged, twice, which errs less than one alone.
+    """Return head centres (N, 3) float32 m, camera frame, and scores (N,), best first.
 
     :param heatmap: (30, W / 4) in 0..1.
-    :param offset: (3, 30, W / 4) metres.
-    :param points: (4, 120, W) what :func:`finder_input` gave.
+    :param offset: (3, 30, W / 4) metres, from the nearest point of each cell to the head centre.
+    :param points: (4, 120, W) of :func:`finder_input`.
     """
-    padded = np.full([size + 2 for size in heatmap.shape], -np.inf, np.float32)
-    padded[1:-1, 1:-1] = heatmap
-    highest = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])  # of three rows
-    highest = np.maximum(np.maximum(highest[:, :-2], highest[:, 1:-1]), highest[:, 2:])
-
-    row, column = np.nonzero(heatmap > VOTE_SHARE * config.threshold)  # no other cell is asked
-    blocks = points.reshape(4, heatmap.shape[0], FINDER_CELL, heatmap.shape[1], FINDER_CELL)
-    blocks = blocks[:, row, :, column].reshape(-1, 4, FINDER_CELL ** 2)
-    depths = np.where(blocks[:, 3] > 0, blocks[:, 2], np.inf)
-    nearest = np.argmin(depths, axis=1)
-    votes = blocks[np.arange(len(blocks)), :3, nearest] + offset[:, row, column].T
-    measured = np.isfinite(depths).any(axis=1) & np.isfinite(votes).all(axis=1)
-    row, column, votes = row[measured], column[measured], votes[measured]
-    heat = heatmap[row, column]
-
-    least = config.threshold * np.where(heat == highest[row, column], 1, BESIDE_PEAK)
-    stands = (heat > least) & (votes[:, 2] > MIN_DEPTH)
-    centres, scores = votes[stands], heat[stands]
-    order = np.argsort(-scores, kind='stable')
-    order = order[separate(centres[order], config.separation)[:config.max_heads]]
-    centres, scores = centres[order], scores[order]
-
-    weights = np.where(heat > VOTE_SHARE * scores[:, None], heat, 0)
-    for radius in VOTE_RADII:
-        near = np.linalg.norm(votes[None] - centres[:, None], axis=-1) < radius
-        total = (weights * near).sum(axis=1, keepdims=True)
-        centres = np.where(total > 0, (weights * near) @ votes / np.maximum(total, 1e-9), centres)
-    return centres.astype(np.float32), scores
+    votes = _votes(heatmap, offset, points, VOTE_FRACTION * config.threshold)
+    # Cells beside a peak can be candidates, too: a peak on a hand hides the head behind it.
+    least = config.threshold * np.where(votes.peak, 1, NO_PEAK_FACTOR)
+    candidate = (votes.score > least) & (votes.centre[:, 2] > MIN_DEPTH)
+    centres, scores = votes.centre[candidate], votes.score[candidate]
+    best = np.argsort(-scores, kind='stable')
+    best = best[non_maximum_suppression(centres[best], config.separation)[:config.max_heads]]
+    return _averaged(votes, centres[best], scores[best]), scores[best]
 
 
-def separate(positions: np.ndarray, distance: float) -> np.ndarray:
-    """Indices of the positions (N, 3), best first, that stay: each silences worse ones near it."""
+def non_maximum_suppression(positions: np.ndarray, distance: float) -> np.ndarray:
+    """Return the indices of positions (N, 3), best first, that no better one is nearer to."""
     if len(positions) < 2:
         return np.arange(len(positions))
     near = np.linalg.norm(positions[:, None] - positions[None], axis=-1) < distance
-    alive = np.ones(len(positions), bool)
+    kept = np.ones(len(positions), bool)
     for i in range(len(positions)):
-        if alive[i]:
-            alive[i + 1:] &= ~near[i, i + 1:]
-    return np.flatnonzero(alive)
+        if kept[i]:
+            kept[i + 1:] &= ~near[i, i + 1:]
+    return np.flatnonzero(kept)
+
+
+def _votes(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray, least: float) -> Votes:
+    """Return the votes of cells with a score above the least one and a measured point."""
+    row, column = np.nonzero(heatmap > least)
+    cells = points.reshape(4, heatmap.shape[0], FINDER_CELL, heatmap.shape[1], FINDER_CELL)
+    cells = cells[:, row, :, column].reshape(-1, 4, FINDER_CELL ** 2)
+    depths = np.where(cells[:, 3] > 0, cells[:, 2], np.inf)
+    nearest = cells[np.arange(len(cells)), :3, np.argmin(depths, axis=1)]
+    centre = nearest + offset[:, row, column].T
+    valid = np.isfinite(depths).any(axis=1) & np.isfinite(centre).all(axis=1)
+    row, column = row[valid], column[valid]
+    score = heatmap[row, column]
+    return Votes(centre[valid], score, score == _maximum_3x3(heatmap)[row, column])
+
+
+def _maximum_3x3(heatmap: np.ndarray) -> np.ndarray:
+    """Return the largest value of each cell (H, W) and its eight neighbours."""
+    padded = np.full([size + 2 for size in heatmap.shape], -np.inf, np.float32)
+    padded[1:-1, 1:-1] = heatmap
+    of_rows = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+    return np.maximum(np.maximum(of_rows[:, :-2], of_rows[:, 1:-1]), of_rows[:, 2:])
+
+
+def _averaged(votes: Votes, centres: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return centres (N, 3) float32 after two steps of the mean shift over the votes near them.
+
+        centre <- sum_i score_i vote_i / sum_i score_i   over votes within the radius
+    """
+    weights = np.where(votes.score > VOTE_FRACTION * scores[:, None], votes.score, 0)
+    for radius in VOTE_RADII:
+        distance = np.linalg.norm(votes.centre[None] - centres[:, None], axis=-1)
+        near = weights * (distance < radius)
+        total = near.sum(axis=1, keepdims=True)
+        centres = np.where(total > 0, near @ votes.centre / np.maximum(total, 1e-9), centres)
+    return centres.astype(np.float32)

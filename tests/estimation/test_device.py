@@ -160,7 +160,7 @@ def test_no_stage_makes_a_gpu_wait_or_mixes_devices(on_device, camera):
     def all_stages():
         estimator._finder_stage(depth, camera)
         estimator._pose_stage(depth, camera, poses)
-        return estimator._shape_stage(depth, camera, poses, std, std)
+        return estimator._fitting.fit(depth, camera, poses, std, std)
 
     all_stages()  # fills caches, as calls before a capture do
     with NeverWaits() as watch, NothingFromTheHost():

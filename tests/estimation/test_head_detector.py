@@ -10,7 +10,7 @@ from depthface_ros.estimation.head_detector import (
     decode,
     finder_input,
     finder_stride,
-    separate,
+    non_maximum_suppression,
 )
 from depthface_ros.geometry.camera import Intrinsics
 
@@ -137,5 +137,5 @@ def test_there_are_never_more_heads_than_asked_for():
 
 def test_separate_keeps_the_best_of_each_cluster_and_chains_do_not_spread():
     line = np.array([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]])
-    assert separate(line, 0.15).tolist() == [0, 2]
-    assert separate(np.zeros((0, 3)), 0.15).tolist() == []
+    assert non_maximum_suppression(line, 0.15).tolist() == [0, 2]
+    assert non_maximum_suppression(np.zeros((0, 3)), 0.15).tolist() == []

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From predicted head poses to face meshes: shape network, alignment, refiner."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from depthface_ros.engines import Engine
+from depthface_ros.estimation.alignment import (
+    Aligned,
+    Alignment,
+    AlignmentConfig,
+    aligned_triangles,
+    face_modes,
+)
+from depthface_ros.estimation.error_prior import ErrorPrior
+from depthface_ros.estimation.refinement import REACH, Refinement
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
+from depthface_ros.geometry.arrays import namespace
+from depthface_ros.geometry.crop import shape_crop
+from depthface_ros.geometry.rotations import compose, rotation_from_vector
+
+
+class FittedFaces(NamedTuple):
+    """N faces; numpy or torch, float32."""
+
+    camera_from_face: np.ndarray  # (N, 4, 4)
+    vertices: np.ndarray  # (N, V, 3) m, camera frame; m, face frame, inside of the fit
+    expression: np.ndarray  # (N, 52) in 0..1
+    rotation_std: np.ndarray  # (N,) rad, of the last network that predicts one
+    position_std: np.ndarray  # (N,) m
+
+
+class FaceFitting:
+    """Fit face meshes to a depth image; numpy or torch, as the engine computes."""
+
+    def __init__(self, engine: Engine, constant: Callable, models_folder: Path, passes: int,
+                 alignment: AlignmentConfig, refine: bool):
+        """Prepare the face model for an engine.
+
+        :param constant: converts a numpy array to the kind and device of the computation.
+        :param passes: of the shape network.
+        """
+        self._engine, self._passes = engine, passes
+        self._template = constant(FaceModel.load().template)
+        triangles, modes = aligned_triangles(FaceModel.load()), face_modes()
+        self.prior = ErrorPrior.load(models_folder, len(modes), len(triangles))
+        self._align = Alignment(constant(triangles), constant(modes), alignment, self.prior)
+        # The refiner was trained on what an alignment of all modes leaves.
+        self.refines = refine and alignment.steps > 0 and alignment.modes >= len(modes)
+        self._refinement = Refinement(self._template, modes, constant)
+
+    def fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
+            stage_done: Callable[[str], None] = lambda stage: None) -> FittedFaces:
+        """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m."""
+        camera_from_face, offsets, expression = self._predict_shape(
+            depth, intrinsics, camera_from_face, stage_done)
+        aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
+                              self._template + offsets)
+        stage_done('alignment')
+        faces = FittedFaces(*aligned[:2], expression, rotation_std, position_std)
+        if self.refines:
+            faces = self._refine(depth, intrinsics, aligned, faces)
+            stage_done('refiner')
+        return faces._replace(vertices=_transform(faces.camera_from_face, faces.vertices))
+
+    def _predict_shape(self, depth, intrinsics, camera_from_face, stage_done):
+        """Return poses, vertex offsets from the template and expressions.
+
+        Each pass crops the face at the pose that the pass before has corrected. Every other pass
+        is mirrored: errors of a face and of its mirror image are less correlated, so they average
+        out.
+        """
+        offsets = expression = 0.0
+        for i in range(self._passes):
+            crops = shape_crop(depth, intrinsics, camera_from_face)
+            stage_done('shape crop')
+            shape = self._run_shape_network(crops, mirrored=i % 2 == 1)
+            residual = shape['residual']  # rotation vector and translation
+            camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
+                                       residual[:, 3:])
+            offsets, expression = offsets + shape['offsets'], expression + shape['expression']
+            stage_done('shape network')
+        return camera_from_face, offsets / self._passes, expression / self._passes
+
+    def _run_shape_network(self, crops, mirrored: bool) -> dict:
+        """Return offsets, expression and residual of the pose for crops (N, 4, S, S)."""
+        if not mirrored:
+            return self._engine.run('face_shape', crops)
+        return mirrored_shape(self._engine.run('face_shape', mirrored_crops(crops)))
+
+    def _refine(self, depth, intrinsics, aligned: Aligned, faces: FittedFaces) -> FittedFaces:
+        """Return the faces after the refiner's corrections, with its expressions and sigmas."""
+        xp = namespace(faces.expression)
+        distances, weights = self._align.triangles.plane_distances(
+            depth, intrinsics, *aligned[:2], REACH)
+        predicted = self._engine.run('face_refiner', self._refinement.features(
+            distances, weights, aligned, *faces[2:]))
+        std = xp.exp(0.5 * predicted['log_variance'])
+        return FittedFaces(*self._refinement.refined(aligned, predicted['correction']),
+                           predicted['expression'], std[:, 0], std[:, 1])
+
+
+def _transform(camera_from_face, vertices_face):
+    """Return vertices (N, V, 3) m of the face frame in the camera frame."""
+    xp = namespace(vertices_face)
+    rotated = xp.matmul(vertices_face, xp.matrix_transpose(camera_from_face[:, :3, :3]))
+    return rotated + camera_from_face[:, None, :3, 3]
