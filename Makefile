@@ -8,12 +8,15 @@ unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX
     _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export LD_LIBRARY_PATH := $(shell echo "$$LD_LIBRARY_PATH" | tr ':' '\n' | grep -v '/ros/' | paste -sd: -)
 
-.PHONY: help demo test install-demo install-test clean
+.PHONY: help demo test lint docs figures install-demo install-test install-lint install-docs clean
 
 help:
-	@echo 'make demo   play the sample recording through the ROS 2 node and report accuracy and latency'
-	@echo 'make test   run the tests'
-	@echo 'make clean  remove .venv and demo_output'
+	@echo 'make demo     play the sample recording through the ROS 2 node; report accuracy and latency'
+	@echo 'make test     run the tests'
+	@echo 'make lint     check style and types'
+	@echo 'make docs     build the documentation into site/'
+	@echo 'make figures  fill the tables of README and docs from docs/results/*.json'
+	@echo 'make clean    remove .venv, site and demo_output'
 
 demo: install-demo
 	@.venv/bin/python demo/run.py
@@ -21,9 +24,19 @@ demo: install-demo
 test: install-test
 	@.venv/bin/python -m pytest
 
-install-demo install-test: install-%:
+lint: install-lint
+	@.venv/bin/ruff check .
+	@.venv/bin/pyright
+
+docs: install-docs
+	@.venv/bin/python -m mkdocs build --strict
+
+figures: install-demo
+	@.venv/bin/python docs/figures.py
+
+install-demo install-test install-lint install-docs: install-%:
 	@command -v $(PYTHON) >/dev/null || { echo 'Python 3.10 to 3.14 is needed: $(PYTHON) was not found.' >&2; exit 1; }
 	@$(PYTHON) demo/install.py $*
 
 clean:
-	rm -rf .venv demo_output
+	rm -rf .venv site demo_output

@@ -35,6 +35,7 @@ setup(
         'train': ['anny==0.6.2', 'onnx>=1.16', 'onnxscript', 'rich', 'roma', 'scipy',
                   'torch>=2.4'],
         'plots': ['matplotlib>=3.8'],  # of `python -m training evaluate --plots`
+        'docs': ['mkdocs-material>=9.5', 'mkdocstrings-python>=1.10'],
         'test': ['hypothesis', 'pytest', 'pytest-timeout'],
     },
     zip_safe=False,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # What the tests need besides is not built for the demo.
-MESSAGES = {'demo': ['tf2_msgs'], 'test': ['tf2_msgs', 'hri_msgs']}
+MESSAGES = {'demo': ['tf2_msgs'], 'docs': ['tf2_msgs'], 'test': ['tf2_msgs', 'hri_msgs'],
+            'lint': ['tf2_msgs', 'hri_msgs']}
 VERSIONS = [(3, minor) for minor in range(10, 15)]
 # What pip says when it cannot reach its index.
 NETWORK_ERRORS = (
@@ -43,7 +44,7 @@ def main():
     venv = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / '.venv').resolve()
     requirements = ROOT / 'requirements' / f'{purpose}.txt'
     messages = [file for file in sorted((ROOT / 'demo' / 'messages').rglob('*')) if file.is_file()]
-    sources = [requirements.with_name('demo.txt'), requirements, ROOT / 'setup.py',
+    sources = [*sorted(requirements.parent.glob('*.txt')), ROOT / 'setup.py',
                ROOT / 'pyproject.toml', *messages]
     fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources)).hexdigest()
     stamp, place = venv / f'installed-for-{purpose}', venv / 'place'

@@ -2,14 +2,16 @@
 """The functions of numpy or torch under one name each: those of the array API standard."""
 from __future__ import annotations
 
+from typing import Any
+
 import array_api_compat
 import numpy as np
 
 device_of = array_api_compat.device
-_OF_KIND: dict[type, object] = {}
+_OF_KIND: dict[type, Any] = {}
 
 
-def namespace(array):
+def namespace(array: Any) -> Any:
     """What `array_api_compat.array_namespace` gives for an array, which takes long to find it.
 
     numpy from 2.1 on is its own: wrappers would be half of the work for the few numbers of a face.
