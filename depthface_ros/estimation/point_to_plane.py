@@ -79,7 +79,8 @@ def measure(depth, intrinsics: Intrinsics, centre, normal, reach: float):
     point q counts by bilinear interpolation, and by Geman and McClure's weight of its distance
     along the ray, which occluders do not pass:
 
-        distance = n . (q - p),   weight = bilinear * (1 / (1 + (distance along the ray / reach)^2))^2
+        distance = n . (q - p)
+        weight = bilinear * (1 / (1 + (distance along the ray / reach)^2))^2
 
     So no points are invented at edges, and weights change smoothly with the pose.
 

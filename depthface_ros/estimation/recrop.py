@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repeated pose prediction: iterative re-cropping, and test-time augmentation of uncertain heads."""
+"""Repeated pose prediction: iterative re-cropping and test-time augmentation."""
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -75,7 +75,7 @@ class Refinement:
             xp.log(clipped / (1 - clipped))], axis=1)
 
     def refined(self, aligned: Aligned, correction):
-        """Return poses (N, 4, 4) and vertices (N, V, 3) m, face frame, after corrections (N, 6 + K).
+        """Return poses (N, 4, 4) and vertices (N, V, 3) m, face frame, after (N, 6 + K) corrections.
 
         A correction is a rotation vector (rad) and a translation (m), in the face frame, and shape
         modes in sigmas.
