@@ -12,7 +12,7 @@ from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.io.frame import Frame
-from training.adapt.adversarial import settle
+from training.adapt.adversarial import set_batch_statistics
 from training.adapt.target_domain import observation
 from training.data.augment import shape_batch
 from training.data.frame_views import cut_window
@@ -66,7 +66,7 @@ def write_models(folder):
     with torch.no_grad():
         network.basis.weight.mul_(0.01)  # faces of nearly the average shape
         network.basis.bias.zero_()
-    settle(network, crops_at(*range(-40, 41, 10)))
+    set_batch_statistics(network, crops_at(*range(-40, 41, 10)))
     export(network, 'face_shape', folder / 'face_shape.onnx')
     export(FaceRefinerNet(), 'face_refiner', folder / 'face_refiner.onnx')
     return folder

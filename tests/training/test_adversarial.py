@@ -13,7 +13,13 @@ pytest.importorskip('cv2')
 
 from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_models
 
-from training.adapt.adversarial import METHODS, Adaptation, Prediction, borrow_holes, settle
+from training.adapt.adversarial import (
+    METHODS,
+    Adaptation,
+    Prediction,
+    borrow_holes,
+    set_batch_statistics,
+)
 from training.adapt.domain_losses import (
     DomainDiscriminator,
     adversarial_loss,
@@ -185,7 +191,7 @@ def test_settling_takes_the_statistics_of_the_crops():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(4, 3, 1), torch.nn.BatchNorm2d(3))
     crops = torch.randn(64, 4, 5, 5) * 3 + 1
-    settle(net, crops)
+    set_batch_statistics(net, crops)
     torch.testing.assert_close(net[1].running_mean, net[0](crops).mean((0, 2, 3)).detach(),
                                atol=1e-4, rtol=1e-4)
     assert net[1].momentum == 0.1 and not net.training

@@ -135,7 +135,7 @@ def test_shape_crops_are_taken_where_a_pose_network_errs(windows, monkeypatch, t
         return batch
 
     monkeypatch.setattr(predicted_crops, 'pose_batch', remembered)
-    batch = predicted_crops.cascaded_shape_batch(seen, torch.Generator().manual_seed(4), network)
+    batch = predicted_crops.predicted_shape_batch(seen, torch.Generator().manual_seed(4), network)
     if is_kept:
         left = batch['residual'].norm(dim=1, keepdim=True) / mistake.norm(dim=1, keepdim=True)
         torch.testing.assert_close(batch['residual'], left * mistake, atol=1e-4, rtol=0)
@@ -221,6 +221,6 @@ def test_a_gpu_draws_its_batches_without_a_tensor_from_elsewhere(windows, monkey
     pool = windows.to(gpu)
     seen = observe(pool, pool.draw(torch.zeros(8, dtype=torch.int64, device=gpu), 4, generator), generator)
     for batch in (pose_batch(seen, generator), shape_batch(seen, generator),
-                  predicted_crops.cascaded_shape_batch(seen, generator, lambda crops: (crops[:, 0, 0, :6], crops[:, 0, 0, :3]))):
+                  predicted_crops.predicted_shape_batch(seen, generator, lambda crops: (crops[:, 0, 0, :6], crops[:, 0, 0, :3]))):
         assert {value.device for value in batch.values()} == {gpu}
         assert len(batch['crop']) == 4

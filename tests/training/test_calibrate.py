@@ -7,12 +7,12 @@ pytest.importorskip('torch')
 
 from depthface_ros.estimation.calibration import Calibration
 from training.calibrate.calibrate import (
-    fit_agreement,
+    calibrated,
     fit_confidence,
+    fit_logistic,
     fit_std,
     fit_stds,
-    said,
-    told_anew,
+    predicted,
 )
 from training.evaluation.figures import within_sigma
 
@@ -49,23 +49,23 @@ def test_the_law_that_drew_the_places_is_found():
     doubt = np.exp(rng.normal(0, 1, 20_000))
     odds = (-0.7 + 1.5 * np.log(heat / (1 - heat)) + 0.6 * np.log(confidence / (1 - confidence))
             - 0.4 * np.log(doubt))
-    fitted = fit_agreement(heat, confidence, doubt, rng.random(20_000) < sigmoid(odds))
+    fitted = fit_logistic(heat, confidence, doubt, rng.random(20_000) < sigmoid(odds))
     np.testing.assert_allclose(weights(fitted), (-0.7, 1.5, 0.6, 0.4), atol=0.08)
 
 
 def test_places_that_are_told_apart_without_fail_get_finite_weights():
     value = np.array([0.1] * 50 + [0.9] * 50)
-    fitted = weights(fit_agreement(value, value, 1 - value, value > 0.5))
+    fitted = weights(fit_logistic(value, value, 1 - value, value > 0.5))
     assert np.isfinite(fitted).all() and min(fitted[1:]) >= 0
 
 
 @pytest.mark.parametrize('scale, power', [(1.0, 1.0), (3.0, 1.0), (2.0, 1.4)])
 def test_the_sigma_of_normal_errors_is_found(scale, power):
     rng = np.random.default_rng(1)
-    told = np.exp(rng.uniform(np.log(0.01), np.log(0.2), 4000))
-    errors = rng.normal(0, scale * told ** power, (3, 4000)).T
-    fitted = fit_std(told, errors)
-    np.testing.assert_allclose(fitted[0] * told ** fitted[1], scale * told ** power, rtol=0.1)
+    std = np.exp(rng.uniform(np.log(0.01), np.log(0.2), 4000))
+    errors = rng.normal(0, scale * std ** power, (3, 4000)).T
+    fitted = fit_std(std, errors)
+    np.testing.assert_allclose(fitted[0] * std ** fitted[1], scale * std ** power, rtol=0.1)
 
 
 def test_bold_and_timid_networks_are_set_right():
@@ -74,17 +74,17 @@ def test_bold_and_timid_networks_are_set_right():
     faces = [record for record in records if record['real']]
     calibration = fit_stds(faces, Calibration(bias=0.3))
     assert calibration.bias == 0.3
-    told = [told_anew(record, calibration) for record in faces]
-    for shares in within_sigma(told).values():
+    std = [calibrated(record, calibration) for record in faces]
+    for shares in within_sigma(std).values():
         for aim, (value, _) in zip((68.27, 95.45), shares.values()):
             assert abs(value - aim) < 6
 
 
 def test_errors_with_heavy_tails_are_met_in_the_middle():
     rng = np.random.default_rng(3)
-    told = np.full(3000, 0.05)
-    scale, power = fit_std(told, 0.05 * rng.standard_t(3, (3000, 3)))
-    ratio = np.abs(0.05 * rng.standard_t(3, (3000, 3))) / (scale * told[:, None] ** power)
+    std = np.full(3000, 0.05)
+    scale, power = fit_std(std, 0.05 * rng.standard_t(3, (3000, 3)))
+    ratio = np.abs(0.05 * rng.standard_t(3, (3000, 3))) / (scale * std[:, None] ** power)
     assert 0.68 < (ratio < 1).mean() < 0.78 and 0.89 < (ratio < 2).mean() < 0.955
 
 
@@ -97,7 +97,7 @@ def test_a_place_is_a_face_as_often_as_its_confidence_says():
     rng = np.random.default_rng(5)
     records = draw_records(rng, 1500)
     calibration = fit_confidence(records)
-    confidence = calibration.confidence(*said(records))
+    confidence = calibration.confidence(*predicted(records))
     real = np.array([record['real'] for record in records])
     assert isinstance(calibration, Calibration)
     for low, high in ((0.1, 0.5), (0.5, 0.9)):

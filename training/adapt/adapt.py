@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adapt the networks to one's own camera: a recording in, new ONNX files and a report out."""
+"""Adapt the networks to a camera: from a recording to new ONNX files and a report."""
 from __future__ import annotations
 
 import argparse
@@ -19,7 +19,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.io.frame import Frame, Recording
 from depthface_ros.io.recordings import open_recording
 from depthface_ros.tools.progress import progress
-from training.adapt.adapted_models import first_networks, settings, write_models
+from training.adapt.adapted_models import first_networks, fit_settings, write_models
 from training.adapt.adversarial import METHODS
 from training.adapt.self_consistency import label_free_figures
 from training.adapt.shape_adaptation import adapt_shape
@@ -27,7 +27,7 @@ from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
 from training.data.rendered_dataset import FaceWindows
 
-HELD_OUT = 0.2  # share of a recording, at its end, that only the report looks at
+HELD_OUT = 0.2  # fraction of a recording, at its end, for the report only
 PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 2e-4, 'shards': 24},
            'gpu': {'steps': 4000, 'batch': 256, 'learning_rate': 1e-3, 'shards': None}}
 
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--topic', help='of the depth images, if the bag has several')
     parser.add_argument('--intrinsics', type=lambda text: tuple(map(float, text.split(','))),
                         metavar='FX,FY[,CX,CY]',
-                        help='of the depth camera, in pixels, if the recording does not tell')
+                        help='of the depth camera, in pixels, if the recording has none')
     add_training_arguments(parser)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('adapted_models'))
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the commands that adapt have in common: what they start from, and how long they take."""
+    """Add the options that all adaptation commands share: start, schedule, device."""
     parser.add_argument('--pools', type=Path, default=Path('training_data'),
                         help='with windows-train, rendered by '
                         '`python -m training render`: what the networks learnt from')
@@ -93,7 +93,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def source_windows(options: argparse.Namespace) -> FaceWindows:
-    """The labelled windows to mix in. What the options leave open is filled in from the preset."""
+    """Return the labelled windows of the source; fill options that are not given from the preset."""
     for name, value in PRESETS[options.preset].items():
         if getattr(options, name, None) is None:
             setattr(options, name, value)
@@ -101,7 +101,7 @@ def source_windows(options: argparse.Namespace) -> FaceWindows:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Adapt, export, and report; a run that was stopped goes on from its last checkpoint."""
+    """Adapt, export and report; an interrupted run resumes from its last checkpoint."""
     source = source_windows(options)
     if options.labels:
         from training.adapt.pose_finetuning import finetune
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
     faces = find_faces(progress(frames.to_learn(), count, 'finding faces'), before)
     print(f'{len(faces.is_face)} faces found in {count} frames')
     pose_network, start = first_networks(options.models, source)
-    network = adapt_shape(start, tuple(options.methods), source, faces, settings(options, options.seed),
+    network = adapt_shape(start, tuple(options.methods), source, faces, fit_settings(options, options.seed),
                           options.out / 'run', torch.device(options.device), options.batch, pose_network)
     write_models(options.models, options.out, 'face_shape', network, {'adapted': {
         'methods': options.methods, 'steps': options.steps, 'faces': len(faces.is_face)}})
@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace, frames: RecordingSplit) -> dict[str, dict[str, float]]:
-    """Label-free figures on held-out frames: of the networks alone, and of the whole pipeline."""
+    """Return label-free figures on held-out frames, of the networks alone and of the whole pipeline."""
     report = {}
     for stage, config in (('networks alone', EstimatorConfig(alignment=AlignmentConfig(steps=0))),
                           ('with alignment', EstimatorConfig())):

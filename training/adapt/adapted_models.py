@@ -19,7 +19,7 @@ from training.train.fit import FitSettings
 TYPICAL = 128  # crops from which the statistics of batch normalisation are computed
 
 
-def settings(options: argparse.Namespace, seed: int) -> FitSettings:
+def fit_settings(options: argparse.Namespace, seed: int) -> FitSettings:
     return FitSettings(steps=options.steps, learning_rate=options.learning_rate,
                        warmup_steps=max(1, min(50, options.steps // 5)),
                        ema_decay=0.98, loader_workers=options.loader_workers, seed=seed,
@@ -27,13 +27,13 @@ def settings(options: argparse.Namespace, seed: int) -> FitSettings:
 
 
 def first_networks(models: Path, source: FaceWindows) -> tuple[HeadPoseNet, FaceShapeNet]:
-    """The pose and the shape network in a folder of ONNX files, to train."""
+    """Load the pose and the shape network from a folder of ONNX files, to train."""
     return tuple(load_onnx(name, models / f'{name}.onnx', typical_crops(source, make_batch))
                  for name, make_batch in (('head_pose', pose_batch), ('face_shape', shape_batch)))
 
 
 def typical_crops(source: FaceWindows, make_batch) -> torch.Tensor:
-    """Crops as a network gets them, for the statistics that its ONNX file has lost."""
+    """Return crops as a network gets them, to restore the statistics that export folds away."""
     generator = torch.Generator().manual_seed(0)
     index = torch.nonzero(source.is_face)[:, 0]
     index = index[torch.randint(len(index), (TYPICAL,), generator=generator)]
@@ -42,7 +42,7 @@ def typical_crops(source: FaceWindows, make_batch) -> torch.Tensor:
 
 def write_models(models: Path, out: Path, name: str, network: torch.nn.Module,
                  notes: dict) -> None:
-    """Copy the networks of a folder, but for a new one, whose card says what it comes from."""
+    """Copy the networks of a folder and replace one, whose card names its origin."""
     for path in sorted(models.glob('*')):
         if path.suffix in ('.onnx', '.json', '.npz') and path.stem != name:
             shutil.copy(path, out / path.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The face-shape network learns from labelled source and unlabelled target faces at once."""
+"""Train the face-shape network on labelled source and unlabelled target faces together."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from training.data.augment import rigid, transform
 from training.models.networks import FaceShapeNet
 from training.train.shape import ShapeLoss, vertex_distance
 
-# So that their gradients with respect to features are some tenths of those of the errors in mm.
+# The gradient with respect to features is then some tenths of that of the errors in mm.
 DOMAIN_WEIGHT = 10.
 
 
 class Prediction(NamedTuple):
-    """What the network makes of a batch."""
+    """The outputs of the network for a batch."""
 
     features: Tensor  # (B, F)
     offsets: Tensor  # (B, V, 3) m, face frame
@@ -31,10 +31,10 @@ class Prediction(NamedTuple):
 
 
 class Adaptation(nn.Module):
-    """The network with all that its adaptation needs; a batch in, named loss terms out.
+    """The network with the modules of its adaptation; maps a batch to named loss terms.
 
     :param methods: names of METHODS, whose terms are added up; none: the source alone.
-    :param steps: after how many the reversed gradient has its full scale.
+    :param steps: number of steps after which the reversed gradient has its full scale.
     """
 
     def __init__(self, network: FaceShapeNet, methods: tuple[str, ...], steps: int):
@@ -69,28 +69,28 @@ class Adaptation(nn.Module):
         features = encoder(crops.contiguous(memory_format=torch.channels_last)).float()
         return Prediction(features, *(out.float() for out in self.network.decode(features)))
 
-    def supervised(self, seen: Prediction, labels: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.shape_loss(lambda crop: seen[1:], labels)
+    def supervised(self, predicted: Prediction, labels: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.shape_loss(lambda crop: predicted[1:], labels)
 
     def posed(self, seen: Prediction, camera_from_view: Tensor) -> Tensor:
         """Vertices (B, V, 3) m in the camera frame."""
         return transform(camera_from_view @ rigid(seen.residual), self.template + seen.offsets)
 
     def mirrored(self, seen: Prediction) -> Prediction:
-        """What the network should have said of the faces, if it was shown their mirror images."""
+        """Return the predictions of faces from those of their mirror images."""
         return Prediction(seen.features, **mirrored_shape(seen._asdict()))
 
 
 def adversarial(self: Adaptation, source: Prediction, target: Prediction,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Features of both domains must look alike to a discriminator (Ganin et al. 2016)."""
+    """Make the features of both domains indistinguishable to a discriminator (Ganin et al. 2016)."""
     return {'domain': DOMAIN_WEIGHT * adversarial_loss(
         self.discriminator, source.features, target.features, reversal_scale(self.progress))}
 
 
 def consistency(self: Adaptation, source: Prediction, target: Prediction,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Two views of a face under a known motion, and one mirrored, must give the same face."""
+    """Make two views of a face under a known motion, one also mirrored, give the same face."""
     first, second = (Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
     reflected = self.mirrored(self.predict(mirrored_crops(batch['target_crop'].chunk(VIEWS)[1])))
     poses = batch['target_pose'].chunk(VIEWS)
@@ -100,14 +100,14 @@ def consistency(self: Adaptation, source: Prediction, target: Prediction,
 
 def holes(self: Adaptation, source: Prediction, target: Prediction,
           batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Source faces must be told through the holes that the target has in faces seen alike."""
+    """Supervise source faces through the holes of target faces in similar poses."""
     pierced = self.predict(borrow_holes(batch['crop'], batch['target_crop']))
     return {f'pierced_{name}': term for name, term in self.supervised(pierced, batch).items()}
 
 
 def labels(self: Adaptation, source: Prediction, target: Prediction,
            batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the labels of the target would have taught: the oracle, for comparison only."""
+    """Supervise with the labels of the target: the oracle, for comparison only."""
     own = {name.removeprefix('target_'): value for name, value in batch.items()
            if name.startswith('target_')}
     return {f'target_{name}': term for name, term in self.supervised(target, own).items()}
@@ -119,7 +119,7 @@ METHODS: dict[str, Callable[..., dict[str, Tensor]]] = {
 
 def agreement(self: Adaptation, one: Prediction, one_pose: Tensor, other: Prediction,
               other_pose: Tensor) -> Tensor:
-    """How far apart two opinions of the same faces are: shapes and meshes in mm, expressions."""
+    """Return the distance of two predictions of the same faces: shapes and meshes in mm, expressions."""
     shape = vertex_distance(one.offsets, other.offsets).mean() * 1000
     mesh = vertex_distance(self.posed(one, one_pose), self.posed(other, other_pose)).mean() * 1000
     expression = 10 * F.mse_loss(torch.sigmoid(one.expression), torch.sigmoid(other.expression))
@@ -127,9 +127,9 @@ def agreement(self: Adaptation, one: Prediction, one_pose: Tensor, other: Predic
 
 
 def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
-    """Crops (B, 4, S, S) of the source without what the most similar crops of the target lack.
+    """Return crops (B, 4, S, S) of the source with the holes of the most similar target crops.
 
-    Crops are alike when their points, averaged over a coarse grid, are: faces are turned alike.
+    Crops are similar if their points, averaged over a coarse grid, are: the faces have similar poses.
     """
     candidates = torch.cat([target, mirrored_crops(target)])
     coarse = [F.avg_pool2d(crops, 12).flatten(1) for crops in (source, candidates)]
@@ -137,8 +137,8 @@ def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
     return torch.where(chosen[:, 3:] == 0, 0., source)
 
 
-def settle(network: nn.Module, crops: Tensor) -> None:
-    """Give batch normalisation the statistics of the target (Li et al. 2016, AdaBN), in place."""
+def set_batch_statistics(network: nn.Module, crops: Tensor) -> None:
+    """Set batch normalisation to the statistics of the target (Li et al. 2016, AdaBN), in place."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momentum = [norm.momentum for norm in norms]
     for norm in norms:

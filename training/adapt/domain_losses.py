@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two domains that a network shall not tell apart: gradient reversal, and poses spread alike."""
+"""Losses and sampling of domain adaptation: gradient reversal, and matched pose distributions."""
 from __future__ import annotations
 
 import math
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 AZIMUTH_BIN = math.radians(15)
 ELEVATION_BIN = math.radians(15)
 DISTANCE_BIN = 0.25  # m
-EVERYTHING_ELSE = 0.1  # share of source samples drawn from all poses, so that none is forgotten
+UNIFORM_FRACTION = 0.1  # of source samples drawn from all poses, so that none is forgotten
 
 
 class _ReverseGradient(torch.autograd.Function):
@@ -26,12 +26,12 @@ class _ReverseGradient(torch.autograd.Function):
 
 
 def reverse_gradient(x: Tensor, scale: float) -> Tensor:
-    """`x` itself, whose gradient comes back times -scale (Ganin et al. 2016, equation 13)."""
+    """Return `x`; its gradient is multiplied by -scale (Ganin et al. 2016, equation 13)."""
     return _ReverseGradient.apply(x, scale)
 
 
 def reversal_scale(progress: float) -> float:
-    """From 0 to 1 as training goes on, so that an untrained discriminator does no harm.
+    """Return the scale of the reversed gradient, which grows from 0 to 1 with the progress.
 
     2 / (1 + exp(-10 p)) - 1 for a progress p in 0..1 (Ganin et al. 2016, section 5.2.2).
     """
@@ -39,12 +39,12 @@ def reversal_scale(progress: float) -> float:
 
 
 class DomainDiscriminator(nn.Module):
-    """Features (B, F) to the logit (B,) of coming from the target."""
+    """Map features (B, F) to the logit (B,) of coming from the target."""
 
     def __init__(self, features: int = 256, width: int = 128):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.LayerNorm(features),  # they are as large or small as the network pleases
+            nn.LayerNorm(features),  # their scale is arbitrary
             nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
             nn.Linear(width, 1))
 
@@ -54,7 +54,7 @@ class DomainDiscriminator(nn.Module):
 
 def adversarial_loss(discriminator: nn.Module, source: Tensor, target: Tensor,
                      scale: float) -> Tensor:
-    """Cross-entropy of telling features of the source (B, F) from those of the target (B', F).
+    """Return the cross entropy of classifying features of source (B, F) and target (B', F).
 
     The discriminator learns to lower it and, its gradient reversed, the encoder to raise it.
     """
@@ -64,7 +64,7 @@ def adversarial_loss(discriminator: nn.Module, source: Tensor, target: Tensor,
 
 
 def viewpoints(camera_from_face: Tensor) -> Tensor:
-    """Where the camera is, as faces (N, 4, 4) see it: (N, 3) azimuth, elevation, rad; distance, m.
+    """Return the direction of the camera in face frames (N, 4, 4): (N, 3) azimuth, elevation, rad; distance, m.
 
     Roll is left out: shape crops are upright.
     """
@@ -76,7 +76,7 @@ def viewpoints(camera_from_face: Tensor) -> Tensor:
 
 
 def pose_bins(camera_from_face: Tensor) -> Tensor:
-    """The bin (N,) int64 of azimuth, elevation and distance that each pose is in."""
+    """Return the bin (N,) int64 of azimuth, elevation and distance of each pose."""
     azimuth, elevation, distance = viewpoints(camera_from_face).unbind(1)
     i, j = (torch.floor(angle / width + 0.5).long() + 64 for angle, width in (
         (azimuth, AZIMUTH_BIN), (elevation, ELEVATION_BIN)))
@@ -84,8 +84,8 @@ def pose_bins(camera_from_face: Tensor) -> Tensor:
 
 
 def resampling_weights(source: Tensor, target: Tensor,
-                       everything_else: float = EVERYTHING_ELSE) -> Tensor:
-    """Chances (N,) to draw source poses (N, 4, 4), so that they spread as the target's (M, 4, 4).
+                       uniform_fraction: float = UNIFORM_FRACTION) -> Tensor:
+    """Return probabilities (N,) of source poses (N, 4, 4) that match the distribution of target poses (M, 4, 4).
 
     As in PADACO (Kuhnke and Ostermann, ICCV 2019): features can be alike only if labels are. Bins
     that the source lacks are left out; if they share none, all source poses are alike likely.
@@ -97,4 +97,4 @@ def resampling_weights(source: Tensor, target: Tensor,
     wanted = (in_target / in_source.clamp(min=1))[index[:len(source)]]
     if wanted.sum() == 0:
         wanted = torch.ones(len(source))
-    return (1 - everything_else) * wanted / wanted.sum() + everything_else / len(source)
+    return (1 - uniform_fraction) * wanted / wanted.sum() + uniform_fraction / len(source)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from depthface_ros import FaceEstimator
 from depthface_ros.tools.progress import progress
-from training.adapt.adapted_models import settings, typical_crops, write_models
+from training.adapt.adapted_models import fit_settings, typical_crops, write_models
 from training.adapt.datasets import Dataset, open_dataset
 from training.adapt.target_domain import observation, take
 from training.data.augment import Observation, joined, observe, pose_batch, several
@@ -25,14 +25,14 @@ from training.models.networks import HeadPoseNet
 from training.train.fit import fit
 from training.train.pose import CROPS, pose_loss
 
-SAME_HEAD = 0.25  # m between a labelled head and a face that is found
-WORST_FIT = 15.0  # degrees, median, that a constant turn may leave between labels and predictions
-HELD_OUT_PEOPLE = 5  # one person in so many
+SAME_HEAD = 0.25  # m between a labelled head and a detected face
+MAX_FRAME_RESIDUAL = 15.0  # degrees, median, between labels and predictions after a constant rotation
+HELD_OUT_PEOPLE = 5  # one person in so many is held out
 
 
 @dataclass(frozen=True)
 class Sightings:
-    """Labelled heads and what the estimator made of them, N of each."""
+    """Labelled heads and the estimates of them, N of each."""
 
     windows: Observation  # its poses are not used
     camera_from_head: np.ndarray  # (N, 4, 4) labels, in the head frame of the data set
@@ -41,7 +41,7 @@ class Sightings:
 
 
 def finetune(options: argparse.Namespace, source: FaceWindows) -> None:
-    """Learn from all people but one in five, and report true errors on those left out."""
+    """Train on all people but one in five, and report true errors on those held out."""
     dataset = open_dataset(options.labels[0], Path(options.labels[1]))
     options.out.mkdir(parents=True, exist_ok=True)
     before = FaceEstimator('cpu', models_folder=options.models)
@@ -71,7 +71,7 @@ def finetune(options: argparse.Namespace, source: FaceWindows) -> None:
 
 
 def look(dataset: Dataset, estimator: FaceEstimator, most: int) -> Sightings:
-    """Evenly spread frames of a data set.
+    """Return evenly spaced frames of a data set.
 
     :raises ValueError: no frame has a label.
     """
@@ -103,7 +103,7 @@ def look(dataset: Dataset, estimator: FaceEstimator, most: int) -> Sightings:
 
 
 def constant_offset(camera_from_head: np.ndarray, camera_from_face: np.ndarray) -> np.ndarray:
-    """head_from_face (4, 4): how the data set's head frame and the face frame lie to each other.
+    """Return head_from_face (4, 4): the constant transform between the data set's head frame and ours.
 
     The mean rotation and the median shift between labels and predictions, once more without the
     worse half. The head's centre and axes are defined otherwise in every data set; only what
@@ -122,7 +122,7 @@ def constant_offset(camera_from_head: np.ndarray, camera_from_face: np.ndarray) 
         left = (mean.inv() * relative).magnitude()
         mean = relative[left <= np.median(left)].mean()
     median = np.degrees(np.median((mean.inv() * relative).magnitude()))
-    if median > WORST_FIT:
+    if median > MAX_FRAME_RESIDUAL:
         raise ValueError(f'labels and predictions differ by {median:.0f} degrees (median) even '
                          'after the best constant turn: are the rotations of this data set '
                          'transposed, or its angles in another order?')
@@ -134,7 +134,7 @@ def constant_offset(camera_from_head: np.ndarray, camera_from_face: np.ndarray) 
 
 
 def labels_in_face_frame(seen: Sightings, head_from_face: np.ndarray) -> np.ndarray:
-    """camera_from_face (N, 4, 4) of the labels; where they lack a position, the predicted one."""
+    """Return camera_from_face (N, 4, 4) of the labels; a missing position is the predicted one."""
     poses = seen.camera_from_head @ head_from_face
     lacking = ~np.isfinite(poses[:, :3, 3]).all(1)
     poses[lacking, :3, 3] = seen.camera_from_face[lacking, :3, 3]
@@ -144,7 +144,7 @@ def labels_in_face_frame(seen: Sightings, head_from_face: np.ndarray) -> np.ndar
 
 def finetune_pose(network: HeadPoseNet, source: FaceWindows, labelled: Observation,
                   options: argparse.Namespace) -> HeadPoseNet:
-    """Batches are half source, half labelled frames, so that nothing is forgotten."""
+    """Train on batches of half source, half labelled frames, so that nothing is forgotten."""
     everything = torch.arange(len(source))
     windows = max(1, options.batch // CROPS)
 
@@ -154,12 +154,12 @@ def finetune_pose(network: HeadPoseNet, source: FaceWindows, labelled: Observati
                                             generator=generator))
         return joined([several(pose_batch, seen, generator, CROPS) for seen in (rendered, real)])
 
-    return fit(network, make_batch, pose_loss, lambda model: {}, settings(options, options.seed),
+    return fit(network, make_batch, pose_loss, lambda model: {}, fit_settings(options, options.seed),
                options.out / 'run-pose', torch.device(options.device)).cpu()
 
 
 def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Degrees, millimetres and misses of predictions (N, 4, 4), NaN where there are none."""
+    """Return errors in degrees and millimetres, and misses, of predictions (N, 4, 4); NaN is a miss."""
     found = np.isfinite(predicted).all((1, 2)) & np.isfinite(truth).all((1, 2))
     true, said = truth[found], predicted[found]
     left = np.swapaxes(true[:, :3, :3], 1, 2) @ said[:, :3, :3]

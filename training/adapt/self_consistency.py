@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be told without a label: do faces lie on the points, do they move as images do."""
+"""Label-free figures: distance of meshes to points, equivariance under mirroring and rolling."""
 from __future__ import annotations
 
 import math
@@ -22,7 +22,7 @@ SAME_HEAD = 0.1  # m between sellions
 
 
 def mirror_face(face: Face, model: FaceModel) -> Face:
-    """What must be found of a face in the mirrored frame."""
+    """Return the face to expect in the mirrored frame."""
     flip_camera, flip_face = np.diag([-1, 1, 1, 1]), np.diag([1, -1, 1, 1])
     return replace(face, camera_from_face=(flip_camera @ face.camera_from_face
                                            @ flip_face).astype(np.float32),
@@ -31,7 +31,7 @@ def mirror_face(face: Face, model: FaceModel) -> Face:
 
 
 def roll_face(face: Face, angle: float) -> Face:
-    """What must be found of a face in the rolled frame."""
+    """Return the face to expect in the rolled frame."""
     turn = np.eye(4, dtype=np.float32)
     turn[:2, :2] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
     return replace(face, camera_from_face=turn @ face.camera_from_face,
@@ -39,7 +39,7 @@ def roll_face(face: Face, angle: float) -> Face:
 
 
 def disagreement(one: Face, other: Face) -> tuple[float, float]:
-    """Degrees between the rotations and mean millimetres between the vertices of two faces."""
+    """Return degrees between the rotations and mean millimetres between the vertices of two faces."""
     cosine = (np.trace(one.camera_from_face[:3, :3].T @ other.camera_from_face[:3, :3]) - 1) / 2
     return (math.degrees(math.acos(np.clip(cosine, -1, 1))),
             1000 * float(np.linalg.norm(one.vertices - other.vertices, axis=1).mean()))
@@ -47,9 +47,9 @@ def disagreement(one: Face, other: Face) -> tuple[float, float]:
 
 def equivariance(estimator: FaceEstimator, frame: Frame,
                  faces: list[Face]) -> dict[str, list[tuple[float, float]]]:
-    """Disagreements (degrees, mm) of faces with those in a mirrored and in a rolled frame.
+    """Return disagreements (degrees, mm) of faces with those in a mirrored and in a rolled frame.
 
-    A face that is not found again leaves no entry.
+    A face that is not detected again has no entry.
     """
     model = estimator.face_model
     found: dict[str, list[tuple[float, float]]] = {}
@@ -66,7 +66,7 @@ def equivariance(estimator: FaceEstimator, frame: Frame,
 
 def mesh_to_points(depth: np.ndarray, intrinsics: Intrinsics, faces: list[Face],
                    model: FaceModel) -> np.ndarray:
-    """Median distance (N,) in mm between each face's mesh and the points measured of it."""
+    """Return the median distance (N,) in mm between each mesh and its measured points."""
     depth_m = torch.from_numpy(depth_in_metres(depth)).expand(len(faces), *depth.shape)
     gaps = surface_gaps(depth_m, intrinsics,
                         torch.from_numpy(np.stack([face.vertices for face in faces])),
@@ -75,7 +75,7 @@ def mesh_to_points(depth: np.ndarray, intrinsics: Intrinsics, faces: list[Face],
 
 
 def label_free_figures(estimator: FaceEstimator, frames: Iterable[Frame]) -> dict[str, float]:
-    """Medians and means over all faces that are found; nothing here needs a label."""
+    """Return medians and means over all detected faces; no label is needed."""
     count, distances, confidences = 0, [], []
     moved: dict[str, list[tuple[float, float]]] = {'mirror': [], 'roll': []}
     for frame in frames:
@@ -88,10 +88,10 @@ def label_free_figures(estimator: FaceEstimator, frames: Iterable[Frame]) -> dic
         confidences += [face.confidence for face in faces]
         for name, values in equivariance(estimator, frame, faces).items():
             moved[name] += values
-    far = float(np.nanpercentile(distances, 90)) if distances else math.nan
+    p90 = float(np.nanpercentile(distances, 90)) if distances else math.nan
     figures = {'frames': count, 'faces': len(confidences),
                'confidence_median': _median(confidences),
-               'mesh_to_points_mm_median': _median(distances), 'mesh_to_points_mm_p90': far}
+               'mesh_to_points_mm_median': _median(distances), 'mesh_to_points_mm_p90': p90}
     for name, values in moved.items():
         figures |= {f'{name}_found_again': len(values),
                     f'{name}_deg_median': _median([deg for deg, _ in values]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces of a target: windows cut from unlabelled depth images, with predicted poses."""
+"""Faces of the target domain: windows of unlabelled depth images, with predicted poses."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ VIEWS = 2  # of every face in a batch
 
 
 def find_faces(frames: Iterable[Frame], estimator: FaceEstimator) -> Observation:
-    """Windows around the faces that the estimator finds in rectified frames, with its poses.
+    """Return windows around the faces of rectified frames, with their estimated poses.
 
     :raises ValueError: there is no face at all.
     """
@@ -38,7 +38,7 @@ def find_faces(frames: Iterable[Frame], estimator: FaceEstimator) -> Observation
 
 def observation(depth_m: np.ndarray, cameras: np.ndarray,
                 camera_from_face: np.ndarray) -> Observation:
-    """Windows (N, H, W) without labels; cameras (N, 4) fx, fy, cx, cy; poses (N, 4, 4)."""
+    """Return unlabelled windows (N, H, W) with cameras (N, 4) fx, fy, cx, cy and poses (N, 4, 4)."""
     count = len(depth_m)
     return Observation(torch.from_numpy(depth_m), camera_of(torch.from_numpy(cameras)),
                        torch.from_numpy(camera_from_face).float(), torch.zeros(count, 0, 3),
@@ -46,26 +46,26 @@ def observation(depth_m: np.ndarray, cameras: np.ndarray,
 
 
 def take(seen: Observation, index: Tensor) -> Observation:
-    """Some of the windows."""
+    """Select windows by index."""
     columns = ('depth_m', 'camera_from_face', 'offsets', 'expression', 'is_face')
     return replace(seen, intrinsics=camera_of(numbers_of(seen.intrinsics)[index]),
                    **{name: getattr(seen, name)[index] for name in columns})
 
 
 def camera_of(numbers: Tensor) -> Intrinsics:
-    """The cameras of a batch: (B, 4) fx, fy, cx, cy to fields (B, 1, 1)."""
+    """Return the cameras of a batch: (B, 4) fx, fy, cx, cy to fields (B, 1, 1)."""
     return Intrinsics(*numbers[:, :, None, None].unbind(1))
 
 
 def numbers_of(camera: Intrinsics) -> Tensor:
-    """The inverse of :func:`camera_of`."""
+    """Invert :func:`camera_of`."""
     return torch.cat([field[:, :, 0] for field in (camera.fx, camera.fy, camera.cx, camera.cy)], 1)
 
 
 def view_batch(seen: Observation, generator: torch.Generator) -> dict[str, Tensor]:
-    """VIEWS crops of every window, from poses that err otherwise; so their motion is known.
+    """Return VIEWS crops of every window, at different pose errors, so their relative motion is known.
 
-    :returns: what :func:`shape_batch` gives; the `pose` (VIEWS B, 4, 4) that each crop was taken
+    :returns: the entries of :func:`shape_batch`; the `pose` (VIEWS B, 4, 4) that each crop was taken
         with; and once for each window its `depth` and `camera` (B, 4).
     """
     batch = several(shape_batch, seen, generator, VIEWS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build `depthface_ros/models/face_basis.npz`: the modes by which faces differ, for alignment."""
+"""Build `depthface_ros/models/face_basis.npz`: the principal modes of faces, for the alignment."""
 from __future__ import annotations
 
 import argparse
@@ -36,9 +36,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def principal_modes(offsets: np.ndarray, count: int) -> tuple[np.ndarray, float]:
-    """The modes (count, V, 3) m of offsets (N, V, 3), one sigma each, and their share of variance.
+    """Return the modes (count, V, 3) m of offsets (N, V, 3), one sigma each, and their explained variance.
 
-    Found from the small matrix of inner products between samples (Turk and Pentland 1991).
+    Computed from the small matrix of inner products between samples (Turk and Pentland 1991).
     """
     flat = offsets.reshape(len(offsets), -1).astype(np.float64)
     flat -= flat.mean(axis=0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic people who sit still, turn their heads and talk, as smooth functions of time."""
+"""Animate synthetic people who sit, turn their heads and talk, as smooth functions of time."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PERIOD = 5.0  # s; every motion repeats after it, so a recording of this length 
 
 @dataclass(frozen=True)
 class Actor:
-    """One person and how they move: amplitudes in radians and metres, phase in turns."""
+    """One person and their motion: amplitudes in radians and metres, phase in turns."""
 
     people: AnnyPeople
     identity: int
@@ -37,7 +37,7 @@ class Actor:
 
     @classmethod
     def cast(cls, hair_folder: Path | None) -> tuple[Actor, Actor]:
-        """The two people of the sample recording."""
+        """Return the two people of the sample recording."""
         people = AnnyPeople.open('validation', CACHE)
         styles = [HairStyle.load(Path(hair_folder) / f'{name}.mhclo') if hair_folder else None
                   for name in ('short02', 'ponytail01')]
@@ -47,7 +47,7 @@ class Actor:
                     sway=0.04, phase=0.35))
 
     def at(self, seconds: float) -> Head:
-        """The person at a time."""
+        """Return the person at a time."""
         facing = facing_pose(self.seat, 0, 0, 0)[:3, :3]
         sway = self.sway * self._waves(seconds, (1, 2), 3)
         neck = self.seat + sway * [1, 0.3, 0.8]
@@ -78,7 +78,7 @@ class Actor:
                       expression=expression, generator='anny', identity=self.identity)
 
     def _expression(self, seconds):
-        """Speech in two phrases with a smile between them, and two blinks: (52,) float32."""
+        """Return coefficients (52,) float32: two phrases of speech, a smile between, and two blinks."""
         turns = (seconds / PERIOD + self.phase) % 1
         talking = _bump(turns, 0.27, 0.24) + _bump(turns, 0.77, 0.18)
         syllables = self._waves(seconds, (9, 13, 17), 4) * 0.5 + 0.5
@@ -99,15 +99,15 @@ class Actor:
         return expression
 
     def _waves(self, seconds, harmonics, count):
-        """`count` periodic functions of time within -1..1, each person's own: (count,)."""
+        """Return `count` periodic functions of time within -1..1, different for each person: (count,)."""
         rng = np.random.default_rng([self.identity, *harmonics])
         phase = rng.uniform(0, 2 * np.pi, (count, len(harmonics)))
-        share = rng.dirichlet(np.full(len(harmonics), 4), count)
+        amplitude = rng.dirichlet(np.full(len(harmonics), 4), count)
         angle = 2 * np.pi * np.array(harmonics) * seconds / PERIOD
-        return (share * np.sin(angle + phase)).sum(1)
+        return (amplitude * np.sin(angle + phase)).sum(1)
 
 
 def _bump(turns, middle, width):
-    """1 at a moment of the period and 0 beyond a width around it, smooth; both in turns."""
+    """Return a smooth bump: 1 at a moment of the period, 0 beyond a width around it; both in turns."""
     away = (turns - middle + 0.5) % 1 - 0.5
     return 0.5 + 0.5 * np.cos(np.pi * np.clip(away / width, -1, 1))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render the recording that the demo and the tests play: two people who talk and look about.
+"""Render the synthetic recording of the demo and the tests: two people who talk and look about.
 
-Nobody is filmed: both people are synthetic, and training never sees them. One seed gives one
-recording; the truth about every face lies in it under /ground_truth.
+Both people are synthetic and not in the training data. One seed gives one recording. The true pose
+of every face is in it under /ground_truth.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.synthesis.scene.views import measure, render_frame
 RATE = 15.0  # Hz
 FIRST_STAMP = 1_700_000_000 * 10 ** 9  # ns
 MESH_EVERY = 5  # frames
-# A good Kinect v1, without what would flicker where a real camera's error stays the same.
+# A good Kinect v1, without noise that would flicker where the error of a real camera is constant.
 CAMERA = VALIDATION_CAMERAS[0]
 CAMERA = CAMERA._replace(sensor=CAMERA.sensor._replace(
     noise_base=0.0008, noise_quadratic=0.0013, correlation=5, smoothing=0.4, hole=0, bias=0,
@@ -46,19 +46,19 @@ def run(options: argparse.Namespace) -> None:
         for number in range(round(options.seconds * RATE)):
             stamp_ns = FIRST_STAMP + round(number / RATE * 1e9)
             heads = [actor.at(number / RATE) for actor in actors]
-            depth_m = photograph(build_scene(CAMERA, heads, furniture()), generator)
+            depth_m = measured_depth(build_scene(CAMERA, heads, furniture()), generator)
             bag.write_frame(stamp_ns, np.round(depth_m * 1000).astype(np.uint16))
             bag.write_truth(stamp_ns, heads, with_meshes=number % MESH_EVERY == 0)
     print(f'{options.out}: {options.out.stat().st_size / 1e6:.2f} MB')
 
 
-def photograph(scene: Scene, generator: torch.Generator):
-    """A scene through the camera's sensor: (H, W) float32 metres, 0 invalid."""
+def measured_depth(scene: Scene, generator: torch.Generator):
+    """Return a scene as the sensor measures it: (H, W) float32 metres, 0 invalid."""
     return measure([render_frame(scene)], [scene.camera.sensor], generator)[0].numpy()
 
 
 def furniture():
-    """A shelf and a lamp; the wall behind them is out of the camera's range."""
+    """Return a shelf and a lamp; the wall behind them is out of range."""
     shelf = [box((0.5, 0.03, 0.3)) + [0.85, y, 2.0] for y in (-0.6, -0.2, 0.2)]
     shelf += [box((0.03, 1.4, 0.3)) + [x, 0, 2.0] for x in (0.6, 1.1)]
     things = [box((0.2, 0.25, 0.15)) + [0.8, -0.34, 1.95], cylinder(0.06, 0.2) + [0.75, 0.1, 1.95]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write depth images and the truth about faces as a ROS 2 bag (mcap), without ROS."""
+"""Write depth images and true faces as a ROS 2 bag (mcap), without ROS."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,15 +21,15 @@ MESH_STEP = 2.0 ** -16  # m; finer digits of a vertex are noise that does not co
 
 
 class SampleBag(BagWriter):
-    """A bag of one camera's depth images and the truth about faces; a context manager."""
+    """A bag with the depth images of one camera and the true faces; a context manager."""
 
     def __init__(self, file: Path, camera: Camera):
-        # Written once and fetched often: compressed as well as zstd can.
+        # Written once and fetched often, so compressed at the highest level of zstd.
         super().__init__(file, TOPICS, level=19)
         self._camera = camera
 
     def write_frame(self, stamp_ns: int, depth_mm) -> None:
-        """A 16UC1 image (H, W) uint16 and its camera_info."""
+        """Write a 16UC1 image (H, W) uint16 and its camera_info."""
         header = self.header(stamp_ns, FRAME)
         height, width = depth_mm.shape
         self.write_message('/camera/depth/image_raw', stamp_ns, header=header, height=height,
@@ -45,7 +45,7 @@ class SampleBag(BagWriter):
                            binning_y=0, roi=roi)
 
     def write_truth(self, stamp_ns: int, heads, with_meshes: bool) -> None:
-        """Poses camera -> truth_K of all heads; and, on request, their meshes in frame truth_K."""
+        """Write the poses camera -> truth_K of all heads and, on request, their meshes in frame truth_K."""
         self.write_message('/ground_truth/tf', stamp_ns, transforms=[
             self.transform(stamp_ns, FRAME, f'truth_{k}',
                            *translation_and_quaternion(head.camera_from_face))

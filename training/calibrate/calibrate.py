@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Set right what the networks say of their own errors, and agree on what is a face.
+"""Calibrate the confidence of faces, the error prior of the alignment, and the sigmas of poses.
 
-New frames of the people and cameras of training are looked at, so that an evaluation stays one of
-strangers. First for what is a face, and for what the alignment has to expect of the networks; then,
-with both, for how much the whole pipeline errs where the refiner says that it does.
+The frames are new ones of the people and cameras of training, so that those of an evaluation stay
+unseen. The first pass fits the confidence and the error prior to the networks alone. The second
+pass, with both, fits the sigmas to the errors of the whole pipeline.
 """
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ from training.evaluation.frames import SyntheticFrames, Trial
 from training.evaluation.groups import column
 from training.synthesis.scene.random_scene import Head
 
-DOUBTFUL_TOO = EstimatorConfig(max_rotation_std=np.inf)
-EVERYWHERE_UNALIGNED = replace(DOUBTFUL_TOO, min_confidence=0.0, sure_confidence=1.0,
+NO_SIGMA_LIMIT = EstimatorConfig(max_rotation_std=np.inf)
+ALL_CANDIDATES_UNALIGNED = replace(NO_SIGMA_LIMIT, min_confidence=0.0, sure_confidence=1.0,
                                alignment=AlignmentConfig(steps=0))
-LEAST = EstimatorConfig().min_confidence  # of what the pipeline takes for a face
-HIDDEN = 0.1  # share of a face in view up to which it is none; up to VISIBLE_FACE nobody can say
-FEWEST_FACES, FEWEST_OTHERS = 40, 5  # to fit to; good networks take little else for a face
-# Errors of faces of one sigma are no normal distribution: the tails of this one are as heavy.
+MIN_CONFIDENCE = EstimatorConfig().min_confidence
+HIDDEN = 0.1  # visible fraction up to which a place is no face; up to VISIBLE_FACE it is ambiguous
+MIN_FACES, MIN_OTHERS = 40, 5  # samples of a fit; good networks have few false candidates
+# Errors of one predicted sigma have heavy tails, as Student's t of so many degrees of freedom.
 DEGREES_OF_FREEDOM = 4
-NORMAL = {1: 0.6827, 2: 0.9545}  # share of normal errors within so many sigma
-SLOPES = (0.5, 2.0)  # of the log of true sigmas over the log of those that are told
+NORMAL = {1: 0.6827, 2: 0.9545}  # fraction of normal errors within so many sigma
+POWERS = (0.5, 2.0)  # bounds of the power of a predicted sigma
 
 
 def fit_confidence(places: list[Record]) -> Calibration:
-    """Fit to all places that were found, of which networks spoke for themselves.
+    """Fit the confidence to all candidates of the networks alone.
 
     :raises ValueError: there are too few faces, or places without one.
     """
     faces, others = (list(filter(kind, places)) for kind in (is_face, is_none))
-    if len(faces) < FEWEST_FACES or len(others) < FEWEST_OTHERS:
+    if len(faces) < MIN_FACES or len(others) < MIN_OTHERS:
         raise ValueError(f'{len(faces)} faces and {len(others)} other places were found: expected '
-                         f'{FEWEST_FACES} and {FEWEST_OTHERS}; take more --frames, or train the networks')
-    return fit_agreement(*said(faces + others), np.arange(len(faces + others)) < len(faces))
+                         f'{MIN_FACES} and {MIN_OTHERS}; take more --frames, or train the networks')
+    return fit_logistic(*predicted(faces + others), np.arange(len(faces + others)) < len(faces))
 
 
 def fit_stds(faces: list[Record], calibration: Calibration) -> Calibration:
-    """The same calibration with sigmas fitted to faces of the whole pipeline, as the refiner told them.
+    """Return the calibration with sigmas fitted to faces of the whole pipeline.
 
     :raises ValueError: there are too few.
     """
-    if len(faces) < FEWEST_FACES:
-        raise ValueError(f'the whole pipeline took {len(faces)} faces for some: expected {FEWEST_FACES}; '
+    if len(faces) < MIN_FACES:
+        raise ValueError(f'the whole pipeline found {len(faces)} faces: expected {MIN_FACES}; '
                          'take more --frames, or train the networks')
     rotation = fit_std(np.radians(column(faces, 'rotation_std_deg')),
                        np.radians([column(faces, f'turn_{axis}_deg') for axis in AXES]).T)
@@ -73,13 +73,13 @@ def fit_stds(faces: list[Record], calibration: Calibration) -> Calibration:
 
 
 def accepted(places: list[Record], calibration: Calibration) -> list[Record]:
-    """The places that the pipeline takes for faces."""
-    sure = calibration.confidence(*said(places)) >= LEAST
-    return [place for place, good in zip(places, sure) if good]
+    """Return the candidates that the pipeline accepts as faces."""
+    confident = calibration.confidence(*predicted(places)) >= MIN_CONFIDENCE
+    return [place for place, good in zip(places, confident) if good]
 
 
-def said(records: list[Record]) -> tuple[np.ndarray, ...]:
-    """What the networks said of places: heat, confidence, and sigma of rotation in rad, (N,) each."""
+def predicted(records: list[Record]) -> tuple[np.ndarray, ...]:
+    """Return detector score, confidence, and rotation sigma in rad of candidates, (N,) each."""
     return (column(records, 'detector_score'), column(records, 'confidence'),
             np.radians(column(records, 'rotation_std_deg')))
 
@@ -92,13 +92,13 @@ def is_none(record: Record) -> bool:
     return not record['real'] or record['in_view'] < HIDDEN
 
 
-def fit_agreement(heat: np.ndarray, confidence: np.ndarray, rotation_std: np.ndarray,
+def fit_logistic(detector_score: np.ndarray, confidence: np.ndarray, rotation_std: np.ndarray,
                   is_face: np.ndarray) -> Calibration:
-    """Logistic regression of whether places (N,) are faces: bias, and weights >= 0."""
-    inputs = np.stack([np.ones(len(heat)), log_odds(heat), log_odds(confidence),
+    """Fit a logistic regression of whether candidates (N,) are faces: bias, and weights >= 0."""
+    inputs = np.stack([np.ones(len(detector_score)), log_odds(detector_score), log_odds(confidence),
                        -np.log(rotation_std)], axis=1)
     sign = np.where(is_face, -1, 1)
-    # a little weight decay, so that what is perfectly told apart gets finite weights
+    # a small weight decay keeps the weights of separable data finite
     fitted = minimize(lambda weights: np.logaddexp(0, sign * (inputs @ weights)).sum()
                       + 0.05 * (weights ** 2).sum(),
                       np.array([0, 0.5, 0.5, 0]), bounds=[(None, None)] + 3 * [(0, None)])
@@ -106,28 +106,27 @@ def fit_agreement(heat: np.ndarray, confidence: np.ndarray, rotation_std: np.nda
     return Calibration(**dict(zip(names, fitted.x.tolist())))
 
 
-def fit_std(told: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Scale and power that make sigmas (N,) those of errors (N, 3): scale * told ** power.
+def fit_std(predicted_std: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Fit scale and power of sigmas (N,) to errors (N, 3): sigma = scale * predicted ** power.
 
-    The power is the likeliest. The scale lies in the middle, by ratio, of the two that let one and
-    two sigma hold as many errors as they do of a normal distribution: with heavy tails no scale
-    does both.
+    The power maximises the likelihood. The scale is the geometric mean of two: one sigma, or two
+    sigma, contain as many errors as of a normal distribution. With heavy tails no scale does both.
     """
-    log_told = np.log(told)[:, None]
+    log_predicted = np.log(predicted_std)[:, None]
 
-    def surprise(line: np.ndarray) -> float:
-        log_sigma = line[0] + line[1] * log_told
+    def negative_log_likelihood(line: np.ndarray) -> float:
+        log_sigma = line[0] + line[1] * log_predicted
         likelihood = student_t.logpdf(errors * np.exp(-log_sigma), DEGREES_OF_FREEDOM) - log_sigma
         return -likelihood.mean()
 
-    power = float(minimize(surprise, np.array([0.0, 1.0]), bounds=[(None, None), SLOPES]).x[1])
-    ratio = np.abs(errors) / told[:, None] ** power
-    scales = [np.quantile(ratio, share) / k for k, share in NORMAL.items()]
+    power = float(minimize(negative_log_likelihood, np.array([0.0, 1.0]), bounds=[(None, None), POWERS]).x[1])
+    ratio = np.abs(errors) / predicted_std[:, None] ** power
+    scales = [np.quantile(ratio, fraction) / k for k, fraction in NORMAL.items()]
     return float(np.sqrt(np.prod(scales))), power
 
 
-def told_anew(record: Record, calibration: Calibration) -> Record:
-    """The record of a face with calibrated sigmas."""
+def calibrated(record: Record, calibration: Calibration) -> Record:
+    """Return the record of a face with calibrated sigmas."""
     rotation, position = calibration.std(np.radians(record['rotation_std_deg']),
                                          record['position_std_mm'] / 1000)
     return record | {'rotation_std_deg': np.degrees(rotation), 'position_std_mm': 1000 * position}
@@ -149,13 +148,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
-    (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # of earlier networks
-    trial = Trial(frames, options.models, EVERYWHERE_UNALIGNED, Calibration(), networks_alone)
+    (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # that of earlier networks
+    trial = Trial(frames, options.models, ALL_CANDIDATES_UNALIGNED, Calibration(), networks_alone)
     places = [place for place in trial.records(options.frames, options.workers) if place['found']]
     confidence = fit_confidence(places)
     fit_error_prior(accepted(list(filter(is_face, places)), confidence)).save(options.models)
 
-    trial = Trial(frames, options.models, DOUBTFUL_TOO, confidence, pose_only)
+    trial = Trial(frames, options.models, NO_SIGMA_LIMIT, confidence, pose_only)
     faces = [record for record in trial.records(options.frames, options.workers)
              if record['found'] and is_face(record)]
     calibration = fit_stds(faces, confidence)
@@ -166,15 +165,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def print_gain(places: list[Record], faces: list[Record], calibration: Calibration) -> None:
-    """What was fitted, and what it changes in the frames it was fitted to."""
+    """Print the fit and its effect on the frames it was fitted to."""
     print(calibration)
     for title, confidence in (('before', Calibration()), ('after', calibration)):
         taken = accepted(places, confidence)
         print(f'{title}: {sum(map(is_face, taken))} of {sum(map(is_face, places))} faces and '
               f'{sum(map(is_none, taken))} of {sum(map(is_none, places))} other places have a '
-              f'confidence of {LEAST:.2g} or more')
-    for title, told in (('before', faces), ('after', [told_anew(face, calibration) for face in faces])):
-        shares = np.array([[share[0] for share in row.values()]
-                           for row in within_sigma(told).values()])
-        print(f'{title}: of {len(faces)} faces, errors within one sigma {shares[:, 0].mean():.1f} %, '
-              f'within two {shares[:, 1].mean():.1f} %')
+              f'confidence of {MIN_CONFIDENCE:.2g} or more')
+    for title, records in (('before', faces), ('after', [calibrated(face, calibration) for face in faces])):
+        fractions = np.array([[fraction[0] for fraction in row.values()]
+                           for row in within_sigma(records).values()])
+        print(f'{title}: of {len(faces)} faces, errors within one sigma {fractions[:, 0].mean():.1f} %, '
+              f'within two {fractions[:, 1].mean():.1f} %')

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From clean rendered windows to what a camera would have seen: mirror, sensor, roll, jitter.
+"""Augment clean rendered windows: mirror, sensor noise, roll, jitter.
 
-Windows are rendered once and seen many times. Mirroring and rolling a window are exact, the
-sensor's noise is drawn anew each time, so a window is never seen twice alike.
+Mirroring and rolling a window are exact, and the noise of the sensor is drawn each time, so no
+two batches show a window alike.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from depthface_ros.geometry.rotations import homogeneous
 from training.data.rendered_dataset import FaceWindows
 from training.synthesis.sensors import simulate
 
-# What makes crops of windows, and how many of each window.
+# Functions that make crops of windows, and their numbers of crops for each window.
 Makers = list[tuple[Callable[..., dict[str, Tensor]], int]]
 
 
@@ -33,14 +33,14 @@ class Observation:
     camera_from_face: Tensor  # (B, 4, 4)
     offsets: Tensor  # (B, V, 3), face frame
     expression: Tensor  # (B, 52)
-    is_face: Tensor  # (B,) 1 where enough of a face is in view to tell its pose
+    is_face: Tensor  # (B,) 1 if enough of a face is in view to predict its pose
 
 
 def observe(windows: FaceWindows, index: Tensor, generator: torch.Generator,
             other_sensors: bool = True) -> Observation:
-    """Mirror half of the windows `index` (B,) and look at them through sensors of their families.
+    """Mirror half of the windows `index` (B,) and add noise of sensors of their families.
 
-    Windows, index and generator are on one device, and so is all that comes of them.
+    Windows, index and generator are on one device, as is the result.
     """
     mirrored = uniform(len(index), generator) < 0.5
     depth = windows.depth(index)
@@ -70,18 +70,18 @@ def observe(windows: FaceWindows, index: Tensor, generator: torch.Generator,
 
 def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 0.010,
                roll_rad: float = 0.5, any_roll: float = 0.15) -> dict[str, Tensor]:
-    """What the pose network gets from a finder that errs by `jitter_m` (one sigma per axis).
+    """Return crops and labels of the pose network, at detections that err by `jitter_m` (sigma per axis).
 
-    :param any_roll: share of crops that are rolled by any angle, the others by up to `roll_rad`.
+    :param any_roll: fraction of crops that are rolled by any angle, the others by up to `roll_rad`.
     """
     count = len(seen.is_face)
     centre_face = seen.camera_from_face.new_tensor(HEAD_CENTRE_FACE)
     centre = transform(seen.camera_from_face, centre_face.expand(count, 1, 3))[:, 0]
-    # heavy tails: most finder errors are small, one in six is not, as before an occluder
+    # heavy tails: most errors of the detector are small; one in six, as at occluders, is not
     scale = jitter_m * torch.exp(0.5 * normal((count, 1), generator))
     scale = scale * torch.where(uniform((count, 1), generator) < 0.16, 4.0, 1.0)
     centre = centre + scale * normal((count, 3), generator)
-    # some are on their side or their head, however few cameras are
+    # some crops are at any roll, which few cameras are
     limit = torch.where(uniform(count, generator) < any_roll, torch.pi, roll_rad)
     roll = limit * (2 * uniform(count, generator) - 1)
     crops, camera_from_crop = pose_crop(seen.depth_m, seen.intrinsics, centre, roll)
@@ -91,30 +91,29 @@ def pose_batch(seen: Observation, generator: torch.Generator, jitter_m: float = 
 
 
 def crop_from_face(rotation: Tensor, sellion: Tensor) -> Tensor:
-    """Poses (B, 4, 4) in pose crops, m, of rotations (B, 3, 3) and sellions (B, 3) in half crops."""
+    """Return poses (B, 4, 4) in pose crops, m, of rotations (B, 3, 3) and sellions (B, 3) in half crops."""
     return homogeneous(rotation, sellion * (POSE_CROP_SIZE / 2))
 
 
 def shape_batch(seen: Observation, generator: torch.Generator, rotation_rad: float = 0.05,
                 translation_m: float = 0.005) -> dict[str, Tensor]:
-    """What the shape network gets after a pose that errs by about this much (one sigma per axis).
+    """Return crops and labels of the shape network, at poses that err by about this much (sigma per axis).
 
-    As widely as the pose network does: a network that has only seen small errors takes large ones for
-    small, and leaves much of them.
+    The spread is that of the pose network. A network trained on small errors under-corrects large ones.
     """
     return placed_shape_batch(seen, drawn_residual(len(seen.is_face), generator, rotation_rad, translation_m))
 
 
 def drawn_residual(count: int, generator: torch.Generator, rotation_rad: float = 0.05,
                    translation_m: float = 0.005) -> Tensor:
-    """Errors of poses (B, 6), rotation vector and translation, by chance and with heavy tails."""
+    """Draw errors of poses (B, 6), rotation vector and translation, with heavy tails."""
     scale = torch.exp(0.8 * normal((count, 1), generator))
     noise = normal((count, 6), generator) * scale
     return torch.cat([noise[:, :3] * rotation_rad, noise[:, 3:] * translation_m], dim=1)
 
 
 def placed_shape_batch(seen: Observation, residual: Tensor) -> dict[str, Tensor]:
-    """What the shape network gets after poses that `residual` (B, 6) would set right."""
+    """Return crops and labels of the shape network, at poses that `residual` (B, 6) would correct."""
     camera_from_predicted = seen.camera_from_face @ rigid_inverse(rigid(residual))
     return {'crop': shape_crop(seen.depth_m, seen.intrinsics, camera_from_predicted),
             'offsets': seen.offsets, 'expression': seen.expression, 'residual': residual}
@@ -122,50 +121,50 @@ def placed_shape_batch(seen: Observation, residual: Tensor) -> dict[str, Tensor]
 
 def fresh_batch(windows: FaceWindows, among: Tensor, makers: Makers, crops: int, generator: torch.Generator,
                 other_sensors: bool = True) -> dict[str, Tensor]:
-    """A batch of `crops` that was never seen before, of random ones of the windows `among`."""
+    """Return a new batch of `crops`, from random windows `among`."""
     index = windows.draw(among, crops // sum(count for _, count in makers), generator)
     return crops_of(windows, index, makers, generator, other_sensors)
 
 
 def crops_of(windows: FaceWindows, index: Tensor, makers: Makers, generator: torch.Generator,
              other_sensors: bool = True) -> dict[str, Tensor]:
-    """As :func:`fresh_batch`, of the windows `index` (B,)."""
+    """Return a batch as :func:`fresh_batch`, of the windows `index` (B,)."""
     seen = observe(windows, index, generator, other_sensors)
     return joined([several(make, seen, generator, count) for make, count in makers])
 
 
 def several(make_batch: Callable[..., dict[str, Tensor]], seen: Observation, generator: torch.Generator,
             crops: int) -> dict[str, Tensor]:
-    """A batch with `crops` different crops of every window: noise costs more to draw than a crop."""
+    """Return `crops` different crops of every window: noise costs more than a crop."""
     return joined([make_batch(seen, generator) for _ in range(crops)])
 
 
 def joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """One batch of several."""
+    """Concatenate batches."""
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random numbers in 0..1, where the generator is."""
+    """Return random numbers in 0..1, on the device of the generator."""
     return torch.rand(shape, generator=generator, device=generator.device)
 
 
 def normal(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Unit normal random numbers, where the generator is."""
+    """Return unit normal random numbers, on the device of the generator."""
     return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def rigid(twist: Tensor) -> Tensor:
-    """Rotation vector (rad) and translation (m), (B, 6), to homogeneous (B, 4, 4)."""
+    """Return rigid motions (B, 4, 4) of rotation vectors (rad) and translations (m), (B, 6)."""
     return homogeneous(rotvec_to_rotmat(twist[:, :3]), twist[:, 3:])
 
 
 def rigid_inverse(a_from_b: Tensor) -> Tensor:
-    """b_from_a of rigid motions (B, 4, 4)."""
+    """Return b_from_a of rigid motions (B, 4, 4)."""
     inverse = a_from_b[:, :3, :3].mT
     return homogeneous(inverse, (-inverse @ a_from_b[:, :3, 3:])[:, :, 0])
 
 
 def transform(a_from_b: Tensor, points_b: Tensor) -> Tensor:
-    """Points (B, N, 3) of frame b in frame a."""
+    """Return points (B, N, 3) of frame b in frame a."""
     return points_b @ a_from_b[:, :3, :3].mT + a_from_b[:, None, :3, 3]

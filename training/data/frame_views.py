@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth frames rectified, mirrored, rolled and cut to windows; depth is never interpolated."""
+"""Rectify, mirror, roll and cut depth frames; depth is never interpolated."""
 from __future__ import annotations
 
 import math
@@ -14,8 +14,8 @@ from training.data.rendered_dataset import WINDOW_PIXELS
 from training.synthesis.scene.views import WINDOW_WIDTH
 
 
-def look_along(depth: np.ndarray, camera: Intrinsics, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """What a depth image (H, W) holds in directions (x, y, 1), arrays of one shape; 0 outside."""
+def sample_along(depth: np.ndarray, camera: Intrinsics, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the depth of an image (H, W) in directions (x, y, 1), arrays of one shape; 0 outside."""
     u, v = (np.round(pixel).astype(int) for pixel in np.broadcast_arrays(*camera.project(x, y)))
     inside = (u >= 0) & (u < depth.shape[1]) & (v >= 0) & (v < depth.shape[0])
     return np.where(inside, depth[np.where(inside, v, 0), np.where(inside, u, 0)],
@@ -23,32 +23,32 @@ def look_along(depth: np.ndarray, camera: Intrinsics, x: np.ndarray, y: np.ndarr
 
 
 def rectified(frame: Frame) -> Frame:
-    """The frame without lens distortion, by the same focal lengths."""
+    """Return the frame without lens distortion, at the same focal lengths."""
     if not frame.intrinsics.distortion:
         return frame
     pinhole = replace(frame.intrinsics, distortion=())
     return replace(frame, intrinsics=pinhole,
-                   depth=look_along(frame.depth, frame.intrinsics, *_rays(frame, pinhole)))
+                   depth=sample_along(frame.depth, frame.intrinsics, *_rays(frame, pinhole)))
 
 
 def mirrored(frame: Frame) -> Frame:
-    """A rectified frame as a mirror shows it; exact."""
+    """Return the exact mirror image of a rectified frame."""
     return replace(frame, depth=np.ascontiguousarray(frame.depth[:, ::-1]), intrinsics=replace(
         frame.intrinsics, cx=frame.depth.shape[1] - 1 - frame.intrinsics.cx))
 
 
 def rolled(frame: Frame, angle: float) -> Frame:
-    """A rectified frame by a camera turned about its axis: all turns clockwise, by radians."""
+    """Return a rectified frame whose content is rotated clockwise by `angle` radians."""
     x, y = _rays(frame, frame.intrinsics)
     c, s = math.cos(angle), math.sin(angle)
-    return replace(frame, depth=look_along(frame.depth, frame.intrinsics, c * x + s * y,
+    return replace(frame, depth=sample_along(frame.depth, frame.intrinsics, c * x + s * y,
                                            c * y - s * x))
 
 
 def cut_window(frame: Frame, centre_camera: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Every so many pixels around a head: depth (160, 160) float32 m, and fx, fy, cx, cy.
+    """Return a window around a head: depth (160, 160) float32 m, and fx, fy, cx, cy.
 
-    The window shows at least WINDOW_WIDTH metres, as those that are rendered for training do.
+    The window subsamples pixels and spans at least WINDOW_WIDTH metres, as rendered ones do.
 
     :param frame: rectified.
     :param centre_camera: (3,) metres.
@@ -62,12 +62,12 @@ def cut_window(frame: Frame, centre_camera: np.ndarray) -> tuple[np.ndarray, tup
     window = Intrinsics(camera.fx / stride, camera.fy / stride, (camera.cx - first_u) / stride,
                         (camera.cy - first_v) / stride)
     pixels = np.arange(WINDOW_PIXELS)
-    depth = look_along(depth_in_metres(frame.depth), camera,
+    depth = sample_along(depth_in_metres(frame.depth), camera,
                        *window.unproject(pixels[None, :], pixels[:, None]))
     return depth, (window.fx, window.fy, window.cx, window.cy)
 
 
 def _rays(frame: Frame, camera: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
-    """Directions (x, y, 1) of the frame's pixels, as broadcastable x and y."""
+    """Return directions (x, y, 1) of the frame's pixels, as broadcastable x and y."""
     height, width = frame.depth.shape
     return camera.unproject(np.arange(width)[None, :], np.arange(height)[:, None])

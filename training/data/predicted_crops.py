@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shape network learns from crops that a trained pose network places: from its very mistakes.
+"""Place the crops of the shape network by a trained pose network, so that it learns from real errors.
 
-A network that is shown poses off by chance learns that the truth lies around them. Those of the pose
-network are off together with what they show: who is taken to look up has a face that looks so.
+Random errors of poses are independent of the image. Those of the pose network are not: a face that
+is taken to be pitched up resembles one that is.
 """
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ from training.train.fit import CHECKPOINT, load_average
 from training.train.pose import rotation_from_6d
 
 CROPS = 4  # of every window in a batch
-CASCADED = 2  # of them, where there is a pose network to place them
-# The pipeline looks again where a head is not in the middle of its crop, or tilted in it.
+PREDICTED = 2  # of them, if there is a pose network to place them
+# The pipeline crops again if a head is off the middle of its crop or tilted, so errors are small.
 JITTER_M, ROLL_RAD = 0.004, 0.1
-LARGEST_RAD, LARGEST_M = 0.5, 0.05  # of an error; a pose that is further off is no face to it
-SECOND_LOOKS = 0.5  # share of crops that are as the network sees a face again, its pose corrected
-LEFT = 0.6  # of an error, most that is then left
+LARGEST_RAD, LARGEST_M = 0.5, 0.05  # of an error; a larger one counts as another face
+SECOND_PASSES = 0.5  # fraction of crops as in the second pass, after a correction
+RESIDUAL = 0.6  # largest fraction of the error that remains then
 
 
 def pose_network(runs: Path, device: torch.device) -> HeadPoseNet | None:
-    """The pose network that was trained in a folder of runs, if one was."""
+    """Return the pose network of a folder of runs, or None."""
     if not (runs / 'pose' / CHECKPOINT).exists():
         return None
     return load_average(new_network('head_pose'), runs / 'pose').to(device)
 
 
-def shape_makers(before: HeadPoseNet | None) -> Makers:
-    """What makes crops to learn shapes from."""
-    if before is None:
+def shape_makers(pose_network: HeadPoseNet | None) -> Makers:
+    """Return the functions that make crops for the shape network, with their counts."""
+    if pose_network is None:
         return [(shape_batch, CROPS)]
-    return [(shape_batch, CROPS - CASCADED), (partial(cascaded_shape_batch, network=before), CASCADED)]
+    return [(shape_batch, CROPS - PREDICTED), (partial(predicted_shape_batch, network=pose_network), PREDICTED)]
 
 
-def cascaded_shape_batch(seen: Observation, generator: torch.Generator, network: HeadPoseNet) -> dict[str, Tensor]:
-    """As :func:`training.data.augment.shape_batch`, with the poses that a pose network finds."""
+def predicted_shape_batch(seen: Observation, generator: torch.Generator, network: HeadPoseNet) -> dict[str, Tensor]:
+    """Return a batch as :func:`training.data.augment.shape_batch`, at the poses that a network predicts."""
     residual = predicted_residual(network, pose_batch(seen, generator, JITTER_M, ROLL_RAD, any_roll=0.))
-    refused = (residual[:, :3].norm(dim=1) > LARGEST_RAD) | (residual[:, 3:].norm(dim=1) > LARGEST_M)
+    rejected = (residual[:, :3].norm(dim=1) > LARGEST_RAD) | (residual[:, 3:].norm(dim=1) > LARGEST_M)
     draw = uniform((2, len(residual), 1), generator)
-    left = torch.where(draw[0] < SECOND_LOOKS, LEFT * draw[1], 1.)
+    remaining = torch.where(draw[0] < SECOND_PASSES, RESIDUAL * draw[1], 1.)
     return placed_shape_batch(
-        seen, torch.where(refused[:, None], drawn_residual(len(residual), generator), left * residual))
+        seen, torch.where(rejected[:, None], drawn_residual(len(residual), generator), remaining * residual))
 
 
 @torch.no_grad()
 def predicted_residual(network: HeadPoseNet, batch: dict[str, Tensor]) -> Tensor:
-    """What is left to correct (B, 6) after the pose network: rotation vector and metres, in its frame."""
+    """Return the residual (B, 6) of the predicted pose: rotation vector and metres, in its frame."""
     six, sellion, *_ = network(batch['crop'])
     predicted = crop_from_face(rotation_from_6d(six), sellion)
-    left = rigid_inverse(predicted) @ crop_from_face(batch['rotation'], batch['sellion'])
-    return torch.cat([rotmat_to_rotvec(left[:, :3, :3]), left[:, :3, 3]], dim=1)
+    residual = rigid_inverse(predicted) @ crop_from_face(batch['rotation'], batch['sellion'])
+    return torch.cat([rotmat_to_rotvec(residual[:, :3, :3]), residual[:, :3, 3]], dim=1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools of rendered scenes on disk: windows around heads, and coarse whole frames.
+"""Render data sets to disk: windows around heads, and coarse whole frames.
 
-Rendering is dearer than training, so scenes are rendered once, without noise, into shards that
-training reads many times through fresh mirrors, rolls and sensor noise. A shard depends on the
-split, the seed and its own number alone; a shard that exists is not rendered again.
+Rendering costs more than training. So scenes are rendered once, without noise, into shards.
+Training reads a shard many times, with new mirror images, rolls and sensor noise. A shard depends
+on the split, the seed and its own number alone; an existing shard is not rendered again.
 """
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ SCENES_PER_SHARD = 128
 WINDOW_PIXELS = 160
 SENSORS_PER_FAMILY = 4096
 NEGATIVES = 0.25  # windows without a head, per scene
-FALSE_HEADS = 2  # windows of a scene, at most, where the finder sees a head that is none
-FACES = 0.6  # share of faces among the windows that are drawn, where there are others
-FAR, OF_FAR = 1.5, 0.5  # m; windows beyond are drawn that many times as often as near ones
-DEPTH_STEP = 1e-4  # m; clean depth is stored as uint16 of this, so beyond 6.5 m is nothing
+FALSE_HEADS = 2  # windows of a scene, at most, at false detections of the head detector
+FACES = 0.6  # fraction of faces among the windows that are drawn, if there are others
+FAR, FAR_WEIGHT = 1.5, 0.5  # m; relative frequency of windows beyond
+DEPTH_STEP = 1e-4  # m; clean depth is stored as uint16 multiples, so it ends at 6.5 m
 MAX_HEADS = 4  # labelled in a frame
-VISIBLE_FACE = 0.35  # share of a face's pixels that must be in view for a pose to be fair to ask
+VISIBLE_FACE = 0.35  # fraction of a face's pixels that must be in view to label a pose
 FACING = 0.0  # cosine between the face's x axis and the ray back to the camera: 90 degrees
 
 
 @dataclass(frozen=True)
 class RenderedDataset:
-    """Rendered depth with what it takes to add noise; first dimension: the sample."""
+    """Rendered depth and the data that sensor noise depends on; first dimension: the sample."""
 
     depth_steps: Tensor  # (N, H, W) uint16 of DEPTH_STEP, 0 nothing
     hair_mask: Tensor  # (N, H, W) bool
@@ -61,7 +61,7 @@ class RenderedDataset:
     def load(cls, folder: Path, shards: slice = slice(None)):
         """Read all shards of a folder, or some.
 
-        :raises FileNotFoundError: no shard is there; says which command renders them.
+        :raises FileNotFoundError: there is no shard; the text names the command that renders them.
         """
         paths = sorted(folder.glob('shard_*.npz'))[shards]
         if not paths:
@@ -74,24 +74,24 @@ class RenderedDataset:
         return cls(**{name: torch.cat(parts) for name, parts in columns.items()})
 
     def to(self, device: torch.device):
-        """The same pool there; batches are drawn where it is, `index` and generator too."""
+        """Return the data set on a device. Batches are drawn there, so indices and generators must be there."""
         return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def __len__(self) -> int:
         return len(self.fx_native)
 
     def depth(self, index: Tensor) -> Tensor:
-        """Clean depth (B, H, W) float32 metres, 0 where nothing is."""
-        steps = self.depth_steps.view(torch.int16)[index]  # CUDA indexes no unsigned ones
+        """Return clean depth (B, H, W) float32 metres, 0 where nothing is."""
+        steps = self.depth_steps.view(torch.int16)[index]  # CUDA cannot index unsigned integers
         return (steps.int() & 0xffff) * DEPTH_STEP
 
     def hair(self, index: Tensor) -> Tensor:
         return self.hair_mask[index]
 
     def sensors(self, index: Tensor, generator: torch.Generator | None) -> SensorBatch:
-        """The sensors that samples `index` came with; with a generator, new ones of their families.
+        """Return the sensors of samples `index`; with a generator, new ones of the same families.
 
-        The range stays a sample's own: its distance was chosen to lie within.
+        The range stays that of the sample, whose distance lies within.
         """
         own = self.sensor[index]
         if generator is None:
@@ -105,7 +105,7 @@ class RenderedDataset:
 
 @cache
 def sensor_bank(device: torch.device) -> Tensor:
-    """Random sensors (families, SENSORS_PER_FAMILY, settings) to look at training samples with."""
+    """Return random sensors (families, SENSORS_PER_FAMILY, settings) for training samples."""
     rng = np.random.default_rng(0)
     return torch.tensor([[tuple(sample_sensor(rng, family)) for _ in range(SENSORS_PER_FAMILY)]
                          for family in FAMILIES], dtype=torch.float32, device=device)
@@ -113,20 +113,19 @@ def sensor_bank(device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class FaceWindows(RenderedDataset):
-    """Square windows around heads and around other things, with the labels of one face each."""
+    """Square windows around heads and other objects, each with the labels of one face."""
 
     camera_from_face: Tensor  # (N, 4, 4) float32
     offsets: Tensor  # (N, V, 3) float16 metres from the template, face frame
     expression: Tensor  # (N, 52) float16 in 0..1
-    is_face: Tensor  # (N,) bool: enough of the face shows
-
+    is_face: Tensor  # (N,) bool: enough of the face is in view
 
     def draw(self, among: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Random ones of the samples `among`: FACES of them faces, and near heads more often than those beyond FAR.
+        """Draw from the samples `among`: FACES of them faces, and fewer from beyond FAR.
 
-        From there on sensors show little of a face: such samples teach little, and slowly.
+        Sensors show little of a face there, so such samples teach little.
         """
-        weight = torch.where(self.camera_from_face[among, 2, 3] < FAR, 1., OF_FAR)
+        weight = torch.where(self.camera_from_face[among, 2, 3] < FAR, 1., FAR_WEIGHT)
         face = self.is_face[among]
         weight = torch.where(face, FACES / (weight * face).sum(), (1 - FACES) / (weight * ~face).sum()) * weight
         return among[torch.multinomial(weight, count, True, generator=generator)]
@@ -134,14 +133,14 @@ class FaceWindows(RenderedDataset):
 
 @dataclass(frozen=True)
 class CoarseFrames(RenderedDataset):
-    """Whole frames, sampled as coarsely as the head finder sees them, and where the heads are."""
+    """Whole frames at the resolution of the head detector, with head centres."""
 
     head_centres: Tensor  # (N, MAX_HEADS, 3) float32 metres, camera frame; NaN where there is none
-    head_visible: Tensor  # (N, MAX_HEADS) float32, share of the head in view
+    head_visible: Tensor  # (N, MAX_HEADS) float32, visible fraction of the head
 
 
 def render_shard(task: tuple) -> str:
-    """Render one shard of scenes: a coarse frame of each, and windows around what is in it."""
+    """Render one shard of scenes: a coarse frame of each, and windows around heads and other objects."""
     options, split, number = task
     kinds = ('windows',) if options.faces_only else ('windows', 'frames')
     folders = {kind: options.pools / f'{kind}-{split}' for kind in kinds}
@@ -182,7 +181,7 @@ def people_factory(split: str, options: argparse.Namespace) -> PeopleFactory:
     return _people_factory(split, options.ict, options.hair)
 
 
-@cache  # a worker renders many shards of the same people
+@cache  # a worker renders many shards with the same people
 def _people_factory(split: str, ict: Path | None, hair: Path | None) -> PeopleFactory:
     return PeopleFactory(split, ict_folder=ict, hair_folder=hair)
 
@@ -208,7 +207,7 @@ def _frame_sample(scene: Scene, view: View) -> dict[str, np.ndarray]:
 
 def _head_window(rng: np.random.Generator, scene: Scene, k: int, template: np.ndarray) -> dict[str, np.ndarray]:
     head = scene.heads[k]
-    jitter = rng.normal(0, 0.005, 3)  # so that the middle pixel means nothing
+    jitter = rng.normal(0, 0.005, 3)  # so that the middle pixel carries no information
     view = render_window(scene, head.centre_camera + jitter, WINDOW_PIXELS)
     return _view_sample(scene, view) | {
         'camera_from_face': head.camera_from_face.astype(np.float32),
@@ -224,7 +223,7 @@ def _faces_the_camera(head: Head) -> bool:
 
 
 def _face_windows(rng: np.random.Generator, scene: Scene, template: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Windows around the faces of a scene; around heads that can be none, nothing is rendered."""
+    """Return windows around the faces of a scene. Heads that cannot be faces are not rendered."""
     windows = [_head_window(rng, scene, k, template) for k, head in enumerate(scene.heads)
                if _faces_the_camera(head) and _is_in_image(head, scene.camera)]
     return [window for window in windows if window['is_face']]
@@ -237,7 +236,7 @@ def _is_in_image(head: Head, camera: Camera) -> bool:
 
 
 def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dict[str, np.ndarray]:
-    """A window with no head in its middle; its pose is a place to crop, and no label."""
+    """Return a window without a head in its middle. Its pose places the crop and is no label."""
     return _view_sample(scene, render_window(scene, centre, WINDOW_PIXELS)) | {
         'camera_from_face': facing_pose(centre, 0, 0, 0),
         'offsets': np.zeros(template.shape, np.float16), 'expression': np.zeros(52, np.float16),
@@ -245,7 +244,7 @@ def _empty_window(scene: Scene, centre: np.ndarray, template: np.ndarray) -> dic
 
 
 def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) -> list[np.ndarray]:
-    """A visible point (3,), metres, camera frame, that no head is near; or none."""
+    """Return a visible point (3,), metres, camera frame, away from all heads; or nothing."""
     v, u = np.nonzero((frame.depth > 0.3).numpy() & (frame.depth < 4).numpy())
     for pick in rng.permutation(len(u))[:20]:
         z = float(frame.depth[v[pick], u[pick]])
@@ -256,7 +255,7 @@ def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) 
 
 
 def false_heads(scene: Scene, frame: View, finder: Engine, seed: int) -> list[np.ndarray]:
-    """Where a trained head finder sees heads that are none: what the pose network must refuse."""
+    """Return false detections of a trained head detector, which the pose network must reject."""
     noisy = measure([frame], [scene.camera.sensor], torch.Generator().manual_seed(seed))
     points = finder_input(noisy[0].numpy(), Intrinsics(frame.fx, frame.fy, frame.cx, frame.cy))
     found = finder.run('head_finder', points[None])
@@ -283,12 +282,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--pools', type=Path, default=Path('training_data'))
     parser.add_argument('--train-scenes', type=int, default=16_384)
     parser.add_argument('--validation-scenes', type=int, default=512)
-    parser.add_argument('--first-shard', type=int, default=0, help='go on from there: another machine did the rest')
+    parser.add_argument('--first-shard', type=int, default=0, help='number of the first shard, to split the work between machines')
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument('--finder', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
-                        'windows where it errs are rendered, too, for the pose network to learn from')
+                        'render windows at its false detections, too, as negatives of the pose network')
     extent.add_argument('--faces-only', action='store_true',
-                        help='windows of faces and nothing else, in half of the time: all that the refiner needs')
+                        help='render windows of faces only, in half of the time; enough for the refiner')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
 
@@ -299,7 +298,7 @@ def run(options: argparse.Namespace) -> None:
              for number in range(options.first_shard, -(-scenes // SCENES_PER_SHARD))]
     note_people(options.pools, options)
     for split in counts:
-        people_factory(split, options)  # bakes what it caches once, before the workers need it
+        people_factory(split, options)  # fills the cache before the workers read it
     with multiprocessing.get_context('spawn').Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for _ in track(pool.imap_unordered(render_shard, tasks), 'rendering shards', total=len(tasks)):
             pass

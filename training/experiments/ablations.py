@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which choices of the networks pay: each trained anew with one of them made otherwise.
+"""Ablate the choices of the networks: train each variant with one choice changed.
 
 All variants of a network start from nothing, take as many steps through the same batches, and are
-judged on the same validation windows. Short trainings rank choices; they do not tell what long ones
-reach.
+judged on the same validation windows. Short trainings rank choices; they do not predict the
+result of long ones.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from training.data.augment import (
 )
 from training.data.predicted_crops import CROPS
 from training.data.rendered_dataset import FaceWindows
-from training.experiments.studies import keep, result_name, results_of
+from training.experiments.studies import compute_once, result_name, results_of
 from training.models.networks import WIDTHS, CropEncoder, FaceShapeNet, HeadPoseNet
 from training.train.fit import FitSettings, fit
 from training.train.pose import pose_figures, pose_loss
@@ -47,7 +47,7 @@ FIGURES = {'shape': ('shape_mm', 'posed_mm', 'deg_median', 'expression'),
 
 @dataclass(frozen=True)
 class Variant:
-    """A network with one choice made otherwise."""
+    """A network with one choice changed."""
 
     change: Callable[[nn.Module], object] = lambda network: None  # before training
     make_batch: Callable[..., dict[str, Tensor]] | None = None
@@ -59,7 +59,7 @@ class Variant:
 
 
 def _blind(layer: nn.Conv2d, channels: slice) -> None:
-    """Let a convolution not see some of its channels, now and while it is trained."""
+    """Hide some channels from a convolution, now and during training."""
     seen = torch.ones_like(layer.weight)
     seen[:, channels] = 0
     with torch.no_grad():
@@ -80,13 +80,13 @@ def _without_validity(network: nn.Module) -> None:
 
 
 def _coarse(network: nn.Module) -> None:
-    """Every second pixel of a crop, twice each way."""
+    """Subsample a crop by two and repeat its pixels."""
     network.encoder.register_forward_pre_hook(lambda encoder, inputs: (
         inputs[0][:, :, ::2, ::2].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3),))
 
 
 def _one_cell(network: nn.Module) -> None:
-    """Features averaged over the crop, as in classification: where they were seen is lost."""
+    """Average features over the crop, as in classification; their position is lost."""
     network.encoder.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                                          nn.Linear(64, 256), nn.ReLU())
 
@@ -96,11 +96,11 @@ def _widths(factor: float, network: nn.Module) -> None:
 
 
 def _towards_camera(seen: Observation, generator: torch.Generator) -> dict[str, Tensor]:
-    """Crops across the viewing ray, in its frame, where :func:`shape_batch` has them in the face's."""
+    """Return crops across the viewing ray, instead of in the face frame as :func:`shape_batch`."""
     batch = shape_batch(seen, generator)
     face_centre = torch.tensor(FACE_CENTRE_FACE).expand(len(seen.is_face), 1, 3)
     centre = transform(seen.camera_from_face, face_centre)[:, 0] + batch['residual'][:, 3:]
-    # a correction of a pose that the crop does not show cannot be asked for
+    # the crop does not show the pose, so it cannot be corrected
     return batch | {'crop': pose_crop(seen.depth_m, seen.intrinsics, centre)[0],
                     'residual': torch.zeros_like(batch['residual'])}
 
@@ -131,7 +131,7 @@ VARIANTS = {
 def train_variant(kind: str, variant: Variant, training: FaceWindows, held_out: dict[str, Tensor],
                   settings: FitSettings, batch: int, folder: Path,
                   device: torch.device) -> dict[str, dict[str, float]]:
-    """Train one variant and return its figures: those of averaged weights, and of the last ones."""
+    """Train one variant; return figures of its averaged and of its last weights."""
     template = torch.tensor(FaceModel.load().template)
     candidates = _candidates(kind, training)
     makers = [(variant.make_batch or MAKE_BATCH[kind], CROPS)]
@@ -194,17 +194,17 @@ def run(options: argparse.Namespace) -> None:
                 return train_variant(kind, variant, training, held_out, settings, options.batch,
                                      out / 'runs' / result_name(name, seed),
                                      torch.device(options.device))
-            keep(out / f'{result_name(name, seed)}.json', outcome)
+            compute_once(out / f'{result_name(name, seed)}.json', outcome)
     print_table(kind, out)
 
 
 def _candidates(kind: str, windows: FaceWindows) -> Tensor:
-    """Windows that a network learns from: shape from faces alone."""
+    """Return the windows that a network is trained on: shape on faces alone."""
     return torch.nonzero(windows.is_face)[:, 0] if kind == 'shape' else torch.arange(len(windows))
 
 
 def print_table(kind: str, out: Path) -> None:
-    """Means and half ranges over seeds."""
+    """Return means and half ranges over seeds."""
     table = Table(title=f'{kind} network, trained briefly with one choice made otherwise')
     for name in ('', *FIGURES[kind]):
         table.add_column(name.replace('_', ' '), justify='right' if name else 'left')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adapt to real people and judge on others: label-free figures, each person left out once."""
+"""Adapt to real people and evaluate on others: label-free figures, each person left out once."""
 from __future__ import annotations
 
 import argparse
@@ -17,14 +17,14 @@ from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.io.frame import Frame
 from training.adapt.adapt import add_training_arguments, source_windows
-from training.adapt.adapted_models import first_networks, settings, write_models
+from training.adapt.adapted_models import first_networks, fit_settings, write_models
 from training.adapt.datasets import open_dataset
 from training.adapt.self_consistency import label_free_figures
 from training.adapt.shape_adaptation import adapt_shape
 from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
 from training.experiments.adapt_study import ROWS
-from training.experiments.studies import keep, mean_and_spread, result_name, results_of
+from training.experiments.studies import compute_once, mean_and_spread, result_name, results_of
 
 LABEL_FREE_ROWS = [row for row in ROWS if row not in ('oracle', 'target statistics')]
 BEFORE = 'before'  # without adaptation
@@ -59,28 +59,28 @@ def run(options: argparse.Namespace) -> None:
                           for out in (True, False))
         folder = options.out / f'fold-{fold}'
         folder.mkdir(parents=True, exist_ok=True)
-        keep(folder / f'{result_name(BEFORE, 0)}.json', lambda judged=judged: figures(options.models, judged))
+        compute_once(folder / f'{result_name(BEFORE, 0)}.json', lambda judged=judged: figures(options.models, judged))
         faces = find_faces(learnt, before)
         for seed, row in itertools.product(options.seeds, options.rows):
             def outcome(seed=seed, row=row, folder=folder, faces=faces, judged=judged) -> dict:
                 run = folder / result_name(row, seed)
-                network = adapt_shape(copy.deepcopy(start), ROWS[row], source, faces, settings(options, seed),
+                network = adapt_shape(copy.deepcopy(start), ROWS[row], source, faces, fit_settings(options, seed),
                                       run, torch.device(options.device), options.batch, pose_network)
                 write_models(options.models, run, 'face_shape', network,
                              {'adapted': {'methods': ROWS[row]}})
                 return figures(run, judged)
-            keep(folder / f'{result_name(row, seed)}.json', outcome)
+            compute_once(folder / f'{result_name(row, seed)}.json', outcome)
     print_table(options.out)
 
 
 def figures(models: Path, frames: list[Frame]) -> dict[str, dict[str, float]]:
-    """Label-free figures of the networks alone and of the whole pipeline."""
+    """Return label-free figures of the networks alone and of the whole pipeline."""
     return {stage: label_free_figures(FaceEstimator('cpu', config, models_folder=models), frames)
             for stage, config in STAGES.items()}
 
 
 def print_table(out: Path) -> None:
-    """Means over folds, weighted by the faces found in each, and how they spread over seeds."""
+    """Print means over folds, weighted by detected faces, and their spread over seeds."""
     names = ('mesh_to_points_mm_median', 'mirror_deg_median', 'mirror_mm_median',
              'roll_deg_median', 'roll_mm_median')
     for stage in STAGES:

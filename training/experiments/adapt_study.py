@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which adaptation helps: on a simulated camera unlike any in training, with several seeds.
+"""Compare adaptation methods on a simulated camera unlike any in training, with several seeds.
 
-The target are faces of new people through a sensor beyond all that training draws. Its labels are
-hidden from all but the oracle; they tell the true errors of everybody, on the same frames of still
-other people.
+The target domain is faces of new people, measured by a sensor outside of the training distribution.
+Only the oracle uses its labels. All rows are evaluated on the same frames of further people.
 """
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ from torch import Tensor
 
 from depthface_ros.face_model.mesh import FaceModel
 from training.adapt.adapt import add_training_arguments, source_windows
-from training.adapt.adapted_models import first_networks, settings
-from training.adapt.adversarial import settle
+from training.adapt.adapted_models import first_networks, fit_settings
+from training.adapt.adversarial import set_batch_statistics
 from training.adapt.shape_adaptation import adapt_shape, crops_as_predicted
 from training.adapt.target_domain import camera_of, take
 from training.data.augment import (
@@ -35,7 +34,7 @@ from training.data.augment import (
     transform,
 )
 from training.data.rendered_dataset import FaceWindows
-from training.experiments.studies import keep, mean_and_spread, result_name, results_of
+from training.experiments.studies import compute_once, mean_and_spread, result_name, results_of
 from training.models.networks import FaceShapeNet, HeadPoseNet
 from training.synthesis.scene.cameras import VALIDATION_CAMERAS
 from training.synthesis.sensors import Sensor, SensorBatch, simulate
@@ -43,13 +42,12 @@ from training.train.pose import rotation_from_6d
 from training.train.shape import vertex_distance
 
 NEAR, FAR = 0.4, 1.5  # m, of the target's faces
-# A weak illuminator: what is tilted by more than 46 degrees sends nothing back, and no edge is
-# measured. Training draws limits of 75 to 85 degrees.
+# A weak illuminator: surfaces tilted by more than 46 degrees and edges are not measured. Training draws limits of 75 to 85 degrees.
 UNSEEN = Sensor(noise_base=0.0015, noise_incidence=1e-4, correlation=3, lateral=0.4,
                 incidence_limit=0.8,
                 edge_drop=1.0, speckle=0.002, hole=0.01, hair_hole=0.2, bias=0.001)
 TARGETS = {'unseen': UNSEEN} | {camera.name: camera.sensor for camera in VALIDATION_CAMERAS}
-# What is compared: name -> methods, as in training.adapt.adversarial.METHODS.
+# Compared rows: name -> methods, as in training.adapt.adversarial.METHODS.
 ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial',),
         'rigid-motion consistency': ('consistency',),
         'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
@@ -57,8 +55,8 @@ ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial
         'oracle': ('labels',)}
 
 
-def through(windows: FaceWindows, sensor: Sensor, generator: torch.Generator) -> Observation:
-    """The faces of a pool, NEAR to FAR away, as one sensor sees them; one draw of noise each."""
+def observe_faces(windows: FaceWindows, sensor: Sensor, generator: torch.Generator) -> Observation:
+    """Return the faces of a data set at NEAR to FAR, through one sensor; one draw of noise each."""
     distance = windows.camera_from_face[:, 2, 3]
     index = torch.nonzero(windows.is_face & (distance > NEAR) & (distance < FAR))[:, 0]
     depth = torch.cat([
@@ -74,7 +72,7 @@ def through(windows: FaceWindows, sensor: Sensor, generator: torch.Generator) ->
 @torch.no_grad()
 def predicted_poses(network: HeadPoseNet, seen: Observation,
                     generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Poses (N, 4, 4) of the pose network, and which (N,) of them it takes for those of faces."""
+    """Return predicted poses (N, 4, 4), and which (N,) of them are accepted as faces."""
     batch = pose_batch(seen, generator, roll_rad=0.)
     six, sellion, log_variance, logit = (torch.cat(parts) for parts in zip(*(
         network(part) for part in batch['crop'].split(64))))
@@ -86,7 +84,7 @@ def predicted_poses(network: HeadPoseNet, seen: Observation,
 
 @torch.no_grad()
 def true_errors(network: FaceShapeNet, seen: Observation, predicted: Tensor) -> dict[str, float]:
-    """Millimetres between predicted and true vertices, of the shape and in the camera frame."""
+    """Return millimetres between predicted and true vertices, of the shape and in the camera frame."""
     template = torch.from_numpy(FaceModel.load().template.copy())
     crops = crops_as_predicted(replace(seen, camera_from_face=predicted))
     offsets, _, residual = (torch.cat(parts)
@@ -115,7 +113,7 @@ def run(options: argparse.Namespace) -> None:
     source = source_windows(options)
     generator = torch.Generator().manual_seed(0)
     sensor = TARGETS[options.target]
-    adapt_on, judge_on = (through(FaceWindows.load(pools / 'windows-validation'), sensor, generator)
+    adapt_on, judge_on = (observe_faces(FaceWindows.load(pools / 'windows-validation'), sensor, generator)
                           for pools in (options.target_pools, options.pools))
     pose_network, start = first_networks(options.models, source)
     target, truth = _as_found(adapt_on, pose_network, generator)
@@ -124,26 +122,26 @@ def run(options: argparse.Namespace) -> None:
 
     results = options.out / options.target.lower().replace(' ', '_')
     results.mkdir(parents=True, exist_ok=True)
-    keep(results / 'before.json', lambda: true_errors(start, judged_truth, judged.camera_from_face)
+    compute_once(results / 'before.json', lambda: true_errors(start, judged_truth, judged.camera_from_face)
           | {'target_faces': len(target.is_face), 'judged_faces': len(judged.is_face)})
     for seed in options.seeds:
         for row in options.rows:
             def outcome(row=row, seed=seed) -> dict[str, float]:
                 methods = ROWS[row]
                 faces = replace(target, camera_from_face=truth) if row == 'oracle' else target
-                network = adapt_shape(copy.deepcopy(start), methods, source, faces, settings(options, seed),
+                network = adapt_shape(copy.deepcopy(start), methods, source, faces, fit_settings(options, seed),
                                       results / 'runs' / f'{"+".join(methods) or "source"}-{seed}',
                                       torch.device(options.device), options.batch, pose_network)
                 if row == 'target statistics':
-                    settle(network, crops_as_predicted(target))
+                    set_batch_statistics(network, crops_as_predicted(target))
                 return true_errors(network, judged_truth, judged.camera_from_face)
-            keep(results / f'{result_name(row, seed)}.json', outcome)
+            compute_once(results / f'{result_name(row, seed)}.json', outcome)
     print_study(results)
 
 
 def _as_found(seen: Observation, network: HeadPoseNet,
               generator: torch.Generator) -> tuple[Observation, Tensor]:
-    """What the pose network takes for faces, with its poses; and their true poses."""
+    """Return the accepted faces with their predicted poses, and their true poses."""
     predicted, found = predicted_poses(network, seen, generator)
     index = torch.nonzero(found)[:, 0]
     kept = take(seen, index)
@@ -151,7 +149,7 @@ def _as_found(seen: Observation, network: HeadPoseNet,
 
 
 def print_study(results: Path) -> None:
-    """Means and spread over seeds, and how much of the gap to the oracle each row closes."""
+    """Print means and spread over seeds, and the fraction of the gap to the oracle that each row closes."""
     rows = {row: list(values.values()) for row in ROWS if (values := results_of(results, row))}
     before = json.loads((results / 'before.json').read_text())
     table = Table(title=f'{results.name}: before {before}')

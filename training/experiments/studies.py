@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of studies that train many networks: a file for each row and seed, so that one goes on when stopped."""
+"""Results of studies that train many networks: a file for each row and seed, so a study can resume."""
 from __future__ import annotations
 
 import json
@@ -10,24 +10,24 @@ import numpy as np
 
 
 def result_name(row: str, seed: int | str) -> str:
-    """What files and folders of a row are called."""
+    """Return the name of the files of a row."""
     return f'{row.replace(",", "").replace(" ", "-")}-{seed}'
 
 
-def keep(path: Path, compute: Callable[[], dict]) -> None:
-    """Compute figures once: a study that was stopped goes on, and its table can be made again."""
+def compute_once(path: Path, compute: Callable[[], dict]) -> None:
+    """Compute figures unless their file exists, so a study can resume and its table be printed again."""
     if not path.exists():
         path.write_text(json.dumps(compute(), indent=1) + '\n')
         print(path.stem, path.read_text().replace('\n', ''), flush=True)
 
 
 def results_of(folder: Path, row: str) -> dict[str, dict]:
-    """The figures of a row by name, one for each seed that is done."""
+    """Return the figures of a row by name, one for each finished seed."""
     return {path.stem: json.loads(path.read_text())
             for path in sorted(folder.glob(f'{result_name(row, "[0-9]*")}.json'))}
 
 
 def mean_and_spread(figures: np.ndarray) -> str:
-    """Of a figure (S,) for S seeds; a single one has no spread."""
+    """Format mean and standard deviation of a figure (S,) of S seeds."""
     spread = f' ± {figures.std(ddof=1):.2f}' if len(figures) > 1 else ''
     return f'{figures.mean():.2f}{spread}'

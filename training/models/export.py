@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the trained networks as ONNX files that onnxruntime and TensorRT 8.6 to 11 can run."""
+"""Export the trained networks as ONNX files for onnxruntime and TensorRT 8.6 to 11."""
 from __future__ import annotations
 
 import argparse
@@ -22,13 +22,13 @@ from training.models.provenance import noted
 from training.train.fit import CHECKPOINT, load_average
 
 OPSET = 17  # the newest that TensorRT 8.6 parses; 18 and up are silently misread there
-# the outputs that are logits in training and probabilities on the robot
+# outputs that are logits in training and probabilities in the exported file
 PROBABILITIES = {'heatmap', 'confidence', 'expression'}
 RUNS = {'head_finder': 'finder', 'head_pose': 'pose', 'face_shape': 'shape', 'face_refiner': 'refiner'}
 
 
 class Deployed(nn.Module):
-    """A network with probabilities where training has logits."""
+    """A network whose logits are turned into probabilities."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -40,21 +40,21 @@ class Deployed(nn.Module):
 
 
 def new_network(name: str) -> nn.Module:
-    """An untrained network by the name of its ONNX file."""
+    """Return an untrained network by the name of its ONNX file."""
     if name == 'face_shape':
         return FaceShapeNet(len(FaceModel.load().template))
     return {'head_finder': HeadFinderNet, 'head_pose': HeadPoseNet, 'face_refiner': FaceRefinerNet}[name]()
 
 
 def export(network: nn.Module, name: str, path: Path) -> None:
-    """Write one network: opset 17, weights in half precision, nothing outside the file.
+    """Export one network: opset 17, weights in half precision, no external data.
 
-    Dynamic are the batch and what the network's contract leaves open.
+    The batch and the sizes that the contract leaves open are dynamic.
     """
     contract = NETWORKS[name]
     example = torch.zeros(1, *contract.input_shapes[0])
     shapes = {contract.input_name: contract.input_shape}
-    if None in contract.input_shape:  # else None stands for the number of vertices, which is fixed
+    if None in contract.input_shape:  # otherwise None is the number of vertices, which is fixed
         shapes |= contract.outputs
     axes = {each: {0: 'batch'} | {i: f'{each}_{i}' for i, size in enumerate(shapes.get(each, ()), 1) if size is None}
             for each in (contract.input_name, *network.outputs)}
@@ -71,7 +71,7 @@ def export(network: nn.Module, name: str, path: Path) -> None:
 
 
 def write_card(name: str, path: Path, run: Path | None, notes: dict) -> None:
-    """A model card beside the ONNX file: what it is, what trained it, what it reached."""
+    """Write a model card beside the ONNX file: contents, training, validation figures."""
     model = onnx.load(str(path))
     weights = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
     card = {'network': name, 'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -89,8 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--runs', type=Path, default=Path('training_runs'))
     parser.add_argument('--out', type=Path, default=MODELS_FOLDER)
     parser.add_argument('--networks', nargs='+', choices=list(RUNS), default=list(RUNS))
-    parser.add_argument('--notes', type=Path, help='JSON whose entries go into every model card')
-    parser.add_argument('--untrained', action='store_true', help='random weights, to try the plumbing')
+    parser.add_argument('--notes', type=Path, help='JSON file whose entries are added to every model card')
+    parser.add_argument('--untrained', action='store_true', help='export random weights, to test the tool chain')
 
 
 def run(options: argparse.Namespace) -> None:

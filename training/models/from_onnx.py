@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trainable networks out of shipped ONNX files: who adapts them needs no checkpoint."""
+"""Turn shipped ONNX files back into trainable networks: adaptation needs no checkpoint."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from training.models.export import new_network
 
 
 def first_weights(name: str, models: Path | None, typical: Callable[[], Tensor]) -> nn.Module:
-    """The network `name` to train: that of a folder of ONNX files, or a new one without a folder.
+    """Return the network `name` to train, from a folder of ONNX files or, without one, new.
 
     :param typical: makes the input (B, ...) that :func:`load_onnx` needs.
     """
@@ -22,11 +22,11 @@ def first_weights(name: str, models: Path | None, typical: Callable[[], Tensor])
 
 
 def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
-    """The network `name` with the weights of an ONNX file that :mod:`training.models.export` wrote.
+    """Return the network `name` with the weights of a file that :mod:`training.models.export` wrote.
 
-    Export folds batch normalisation into convolutions. Here each gets back the mean and the
-    variance that these crops give it, and a scale and shift that undo them: the network computes
-    what the file does, and its layers can be trained.
+    Export folds batch normalisation into convolutions. Here each normalisation gets the mean and
+    variance of these crops, and the scale and shift that undo them. So the network computes the
+    same function as the file, and its layers can be trained.
 
     :param crops: (B, 4, ...), typical input.
     :raises ValueError: the file is not of this architecture.
@@ -36,17 +36,17 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     arrays = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
               for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == 'Identity' and node.input[0] in arrays:  # equal weights are kept once
+        if node.op_type == 'Identity' and node.input[0] in arrays:  # equal weights are stored once
             arrays[node.output[0]] = arrays[node.input[0]]
     named = dict(network.named_modules())
     convolutions = [module for name, module in named.items()
                     if isinstance(module, nn.Conv2d) and f'network.{name}.weight' not in arrays]
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    # what no normalisation follows is in the file as it was trained, by its name
+    # layers without normalisation are in the file under their names
     plain = {f'{name}.{part}': tensor.shape for name, module in named.items()
              if isinstance(module, (nn.Linear, nn.Conv2d)) and module not in convolutions
              for part, tensor in module.named_parameters()}
-    # a convolution that is not trained has no bias
+    # fixed convolutions have no bias
     folded = [[arrays[part] for part in node.input[1:]] for node in graph.node
               if node.op_type == 'Conv' and len(node.input) == 3
               and node.input[1].removeprefix('network.') not in plain]
@@ -61,7 +61,7 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     with torch.no_grad():
         for (weight, _), module in zip(folded, convolutions):
             module.weight.copy_(weight)
-    handles = [norm.register_forward_hook(_undone(bias)) for (_, bias), norm in zip(folded, norms)]
+    handles = [norm.register_forward_hook(_set_statistics(bias)) for (_, bias), norm in zip(folded, norms)]
     with torch.no_grad():
         network.eval()(crops)
     for handle in handles:
@@ -69,8 +69,8 @@ def load_onnx(name: str, path: Path, crops: Tensor) -> nn.Module:
     return network
 
 
-def _undone(bias: Tensor):
-    """A hook: a normalisation takes the statistics of its input, and only adds `bias`."""
+def _set_statistics(bias: Tensor):
+    """Return a hook that sets a normalisation to the statistics of its input, and to add `bias` only."""
     def hook(norm: nn.BatchNorm2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         mean, variance = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3))
         norm.running_mean.copy_(mean)

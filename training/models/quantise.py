@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the networks in 8 bits, for processors that multiply bytes faster than floats.
+"""Quantise the networks to 8 bits, for processors with fast integer products.
 
-What the networks see in synthetic frames of the training split sets the range of each tensor.
+The inputs of the networks on synthetic frames of the training split set the range of each tensor.
 """
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from depthface_ros.engines.onnx_file import (
 from training.data.rendered_dataset import add_people_arguments
 from training.evaluation.frames import SyntheticFrames, intrinsics_of
 
-# Convolutions with fewer see points or make the answer: they need more than 8 bits, and cost little.
-LEAST_CHANNELS = 16
+# Convolutions with fewer channels read points or write outputs: they need more than 8 bits and cost little.
+MIN_CHANNELS = 16
 
 
-class Witness:
-    """An engine that remembers what the networks were asked."""
+class RecordingEngine:
+    """An engine that records the inputs of its networks."""
 
     def __init__(self, engine: Engine):
         self.name, self._engine = engine.name, engine
-        self.seen: dict[str, list[np.ndarray]] = {network: [] for network in NETWORKS}
+        self.inputs: dict[str, list[np.ndarray]] = {network: [] for network in NETWORKS}
 
     def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
-        self.seen[network] += np.split(array, len(array))
+        self.inputs[network] += np.split(array, len(array))
         return self._engine.run(network, array)
 
 
-class Inputs(CalibrationDataReader):
-    """Inputs of one network, one at a time."""
+class InputReader(CalibrationDataReader):
+    """Read the inputs of one network, one at a time."""
 
     def __init__(self, name: str, arrays: list[np.ndarray]):
         self._inputs = iter([{name: array} for array in arrays])
@@ -52,30 +52,30 @@ class Inputs(CalibrationDataReader):
         return next(self._inputs, None)
 
 
-def inputs_seen(frames: SyntheticFrames, count: int, models: Path) -> dict[str, list[np.ndarray]]:
-    """What each network is asked, (1, ...) each, in the first `count` frames."""
-    witness = Witness(open_engine('cpu_fp32', models)[0])
-    estimator = FaceEstimator(witness)
-    for number in track(range(count), 'looking'):
+def network_inputs(frames: SyntheticFrames, count: int, models: Path) -> dict[str, list[np.ndarray]]:
+    """Return the inputs (1, ...) of each network on the first `count` frames."""
+    engine = RecordingEngine(open_engine('cpu_fp32', models)[0])
+    estimator = FaceEstimator(engine)
+    for number in track(range(count), 'recording inputs'):
         scene, _, depth = frames[number]
         estimator(depth, intrinsics_of(scene))
-    return witness.seen
+    return engine.inputs
 
 
 def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) -> None:
-    """Write an ONNX file with its convolutions in 8 bits, calibrated on inputs (1, ...) each.
+    """Write an ONNX file with convolutions in 8 bits, calibrated on inputs (1, ...) each.
 
-    Weights get 7 bits of them: the sums of processors without VNNI would overflow. What a ReLU cuts off
-    gets none: it is one with the convolution before it. Linear layers compute in floats, but the large
-    ones have their weights in bytes.
+    Weights use 7 bits: the sums of processors without VNNI would overflow otherwise. A ReLU is fused
+    into its convolution, so its negative range costs no bits. Linear layers compute in floats; large
+    ones store their weights in bytes.
     """
     model = read_onnx(source)
     graph = model.graph
     weights = {tensor.name: tensor.dims for tensor in graph.initializer}
-    # kernels that are no weights are not learnt: they differentiate
+    # constant kernels differentiate: they stay exact
     exact = [node.name for node in graph.node if node.op_type == 'Conv' and (
-        node.input[1] not in weights or min(weights[node.input[1]][:2]) < LEAST_CHANNELS)]
-    quantize_static(model, target, Inputs(name, inputs), quant_format=QuantFormat.QDQ,
+        node.input[1] not in weights or min(weights[node.input[1]][:2]) < MIN_CHANNELS)]
+    quantize_static(model, target, InputReader(name, inputs), quant_format=QuantFormat.QDQ,
                     op_types_to_quantize=['Conv', 'Relu'], nodes_to_exclude=exact, per_channel=True,
                     reduce_range=True, activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8)
@@ -84,7 +84,7 @@ def quantise(source: Path, target: Path, name: str, inputs: list[np.ndarray]) ->
         model, {MADE_FROM: hashlib.sha256(source.read_bytes()).hexdigest()})
     store_linear_weights_in_bytes(model)
     store_weights_in_half(model)
-    del model.graph.value_info[:]  # shapes of what lies between, which whoever loads it works out
+    del model.graph.value_info[:]  # inferred shapes of intermediate tensors
     onnx.save(model, target)
 
 
@@ -98,9 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
-    for network, inputs in inputs_seen(frames, options.frames, options.models).items():
+    for network, inputs in network_inputs(frames, options.frames, options.models).items():
         source, target = float_file(options.models, network), int8_file(options.models, network)
         if all(node.op_type != 'Conv' for node in read_onnx(source).graph.node):
-            continue  # a thousand numbers of a face take no time in floats
+            continue  # perceptrons of a thousand inputs are fast in floats
         quantise(source, target, NETWORKS[network].input_name, inputs)
         print(f'{target}: {target.stat().st_size / 1e6:.2f} MB, from {len(inputs)} inputs')

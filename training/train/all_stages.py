@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From nothing to the shipped weights with one command; run it again after a kill and it goes on."""
+"""Run all stages, from nothing to the shipped weights; a second run resumes a killed one."""
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-# What each stage gets, by the machine: `cpu` is two cores for about 90 minutes in all. `started` is what pose
-# and shape network get besides if they begin as those of --start, so that small batches make them forget nothing.
+# Options of each stage, by machine: `cpu` is two cores for about 90 minutes in all. `started` are further options
+# of pose and shape network with --start, so that small batches do not destroy what is learnt.
 PRESETS = {
     'cpu': {'scenes': 20_480, 'finder': ['--steps', '6000', '--batch', '32'],
             'pose': ['--steps', '10000', '--batch', '64'],
@@ -19,7 +19,7 @@ PRESETS = {
             'refiner': ['--steps', '10000'], 'started': []},
 }
 TRAINED = ('finder', 'pose', 'shape', 'refiner')
-MORE_SCENES = 0.1  # share of scenes rendered once there is a finder, with what it takes for heads
+MORE_SCENES = 0.1  # fraction of scenes with false detections of the trained detector, as negatives
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +46,14 @@ def run(options: argparse.Namespace) -> None:
     started = preset['started'] if options.start else []
 
     def stage(command: str, *arguments: str) -> None:
-        """Training is for all processes of a torchrun, anything else for the first; then all go on."""
+        """Run a stage: training in all processes of a torchrun, anything else in the first one."""
         if command in TRAINED or parallel.rank() == 0:
             main([command, *arguments])
         parallel.wait()
 
     stage('render', *people, *shared, '--train-scenes', str(preset['scenes']))
     stage('finder', *trained, *preset['finder'])
-    # The pose network has to refuse what the finder takes for a head: let the finder show it.
+    # The pose network must reject false detections: render them with the trained detector.
     drafts = options.runs / 'drafts'
     stage('export', '--untrained', '--out', str(drafts))
     stage('export', *runs, '--networks', 'head_finder', '--out', str(drafts))
@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> None:
     stage('shape', *trained, *preset['shape'], *started)
     stage('export', *runs, '--networks', 'head_finder', 'head_pose', 'face_shape')
     stage('quantise', *people, '--seed', str(options.seed))
-    # The refiner learns from faces as they are aligned, so after it is known how to; then errors are
-    # smaller, and are measured again.
+    # The refiner learns from aligned faces, so it follows the calibration. Errors are smaller then, and
+    # are measured again.
     stage('calibrate', *people, '--seed', str(options.seed))
     stage('refiner', *trained, *preset['refiner'])
     stage('export', *runs, '--networks', 'face_refiner')

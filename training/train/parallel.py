@@ -15,26 +15,26 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-PATIENCE = timedelta(hours=12)  # of processes that wait while the first one renders or validates
+TIMEOUT = timedelta(hours=12)  # of processes that wait while the first one renders or validates
 
 
 def count() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return int(os.environ.get('WORLD_SIZE', 1))
 
 
 def rank() -> int:
-    """Which of them this is; the first one, 0, reports and saves."""
+    """Return the number of this process; the first one, 0, reports and saves."""
     return int(os.environ.get('RANK', 0))
 
 
 def join(device: torch.device) -> torch.device:
-    """Meet the other processes; the device that this one should use."""
+    """Join the other processes; return the device of this one."""
     if count() == 1:
         return device
     if not torch.distributed.is_initialized():
         backend = 'cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo'
-        torch.distributed.init_process_group(backend, timeout=PATIENCE)
+        torch.distributed.init_process_group(backend, timeout=TIMEOUT)
     if device.type == 'cuda':
         device = torch.device('cuda', int(os.environ['LOCAL_RANK']))
         torch.cuda.set_device(device)
@@ -42,7 +42,7 @@ def join(device: torch.device) -> torch.device:
 
 
 def wait() -> None:
-    """Until all processes are here."""
+    """Wait until all processes have arrived."""
     if count() > 1:
         join(torch.device('cpu'))
         torch.distributed.all_reduce(torch.zeros(1))
@@ -68,7 +68,7 @@ def copy_from_first_(tensors: Iterable[Tensor]) -> None:
 
 
 def leave(code: int) -> None:
-    """End a process that met others, with an exit status, and at once.
+    """End a process that has joined others at once, with an exit status.
 
     Threads of PyTorch's gloo now and then abort one that ends as usual (`terminate called without an
     active exception`, 2.13), long after its work is done; torchrun would call the training failed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of heads, labelled or not, each behind the same few words."""
+"""Readers of head recordings, labelled or not, behind one protocol."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from depthface_ros.io.recordings import open_recording
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A frame, who is in it, and the pose of the head if the data set tells."""
+    """A frame, its person, and the pose of the head if the data set has it."""
 
     frame: Frame
     person: str
@@ -24,7 +24,7 @@ class Labelled:
 
 
 class Dataset(Protocol):
-    """Frames by recording; `people` are who is in them, for splits that leave people out."""
+    """Frames by recording, with their people, for splits by person."""
 
     people: tuple[str, ...]
 
@@ -32,7 +32,7 @@ class Dataset(Protocol):
 
 
 class Unlabelled:
-    """What :func:`open_recording` opens: bags, 16-bit PNGs with intrinsics, .npz files."""
+    """Recordings that :func:`open_recording` opens: bags, 16-bit PNGs with intrinsics, .npz files."""
 
     def __init__(self, path: Path, intrinsics: tuple[float, ...] | None = None,
                  topic: str | None = None):
@@ -61,7 +61,7 @@ def open_dataset(kind: str, path: Path) -> Dataset:
 
 
 def pose_from_parts(rotation: np.ndarray, position_m: np.ndarray, origin: str) -> np.ndarray:
-    """(4, 4) of a rotation (3, 3) and a position (3,).
+    """Return the pose (4, 4) of a rotation (3, 3) and a position (3,).
 
     :raises ValueError: that is no rotation, or not finite; `origin` says where it came from.
     """

@@ -29,7 +29,7 @@ from depthface_ros import Intrinsics
 from depthface_ros.io.frame import Frame
 from training.adapt.datasets import Labelled, pose_from_parts
 
-# Four people were recorded twice: splits that leave people out have to know.
+# Four people were recorded twice, which splits by person must respect.
 PEOPLE = ['F01', 'F02', 'F03', 'F04', 'F05', 'F06', 'M01', 'M02', 'M03', 'M04', 'M05', 'M06', 'M07', 'M08', 'F03', 'M09', 'M10', 'F05', 'M11', 'M12', 'F02', 'M01', 'M13', 'M14']
 MOST_PIXELS = 4096 * 4096
 STEP_NS = 33_333_333
@@ -60,13 +60,13 @@ class Biwi:
 
 
 def person_of(sequence: str) -> str:
-    """F03 for sequence 15; a folder that is not of the database is a person of its own."""
+    """Return the person of a sequence, as F03 for 15; an unknown folder is a person of its own."""
     known = sequence.isdigit() and 1 <= int(sequence) <= len(PEOPLE)
     return PEOPLE[int(sequence) - 1] if known else sequence
 
 
 def read_depth(file: Path) -> np.ndarray:
-    """A run-length coded depth image: (H, W) uint16 millimetres, 0 invalid.
+    """Decode a run-length coded depth image: (H, W) uint16 millimetres, 0 invalid.
 
     :raises ValueError: sizes that cannot be, runs beyond the image, a file that ends early.
     """
@@ -96,7 +96,7 @@ def read_depth(file: Path) -> np.ndarray:
 
 
 def read_calibration(file: Path) -> Intrinsics:
-    """The camera of a sequence: the file starts with its 3x3 matrix."""
+    """Read the camera of a sequence; the file starts with its 3x3 matrix."""
     numbers = _numbers(file)
     if len(numbers) < 9 or numbers[0] <= 0 or numbers[4] <= 0 or numbers[8] != 1:
         raise ValueError(f'{file}: expected a 3x3 camera matrix in the first three lines')
@@ -104,7 +104,7 @@ def read_calibration(file: Path) -> Intrinsics:
 
 
 def find_pose(folder: Path, frame: str) -> np.ndarray | None:
-    """camera_from_head (4, 4) m of one frame, from either file; None if it has none.
+    """Return camera_from_head (4, 4) m of one frame, from either file, or None.
 
     :raises ValueError: the two files disagree.
     """
@@ -125,7 +125,7 @@ def find_pose(folder: Path, frame: str) -> np.ndarray | None:
 
 
 def read_pose_text(file: Path) -> np.ndarray:
-    """Three rows of the rotation, an empty line, the head centre in mm."""
+    """Parse three rows of the rotation, an empty line, the head centre in mm."""
     numbers = _numbers(file)
     if len(numbers) != 12:
         raise ValueError(f'{file} holds {len(numbers)} numbers: expected nine of a rotation and '
@@ -135,7 +135,7 @@ def read_pose_text(file: Path) -> np.ndarray:
 
 
 def read_pose_binary(file: Path) -> np.ndarray:
-    """Six float32: the head centre in mm, then degrees about x, y and z."""
+    """Parse six float32: the head centre in mm, then degrees about x, y and z."""
     content = file.read_bytes()
     if len(content) != 24:
         raise ValueError(f'{file} holds {len(content)} bytes: expected six float32')

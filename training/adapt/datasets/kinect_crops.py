@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces by a Kinect v2 in one .npz: `depth_mm` (N, H, W), `size_hw` (N, 2), who in `session`."""
+"""Kinect v2 face crops in one .npz: `depth_mm` (N, H, W), `size_hw` (N, 2), person in `session`."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -10,14 +10,17 @@ import numpy as np
 from depthface_ros.io.recordings import open_recording
 from training.adapt.datasets import Labelled
 
-FOCAL = 365.0  # px; where the crops lay in the image is not known: taken for its middle
+FOCAL = 365.0  # px; the place of a crop in its image is unknown: its centre is the principal point
 
 
 class KinectCrops:
-    """Unlabelled crops with the people they show."""
+    """Unlabelled crops, by person."""
 
     def __init__(self, path: Path):
-        """:raises ValueError: the file is not one of these."""
+        """Open the file.
+
+        :raises ValueError: the file has other contents.
+        """
         file = path / 'frames.npz' if path.is_dir() else path
         self._recording = open_recording(file, (FOCAL, FOCAL))
         with np.load(file) as arrays:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders as of Pandora (Borghi et al., CVPR 2017): sequences of 16-bit PNGs and head poses.
+"""Read folders as of Pandora (Borghi et al., CVPR 2017): 16-bit PNGs and head poses.
 
 Expected here, since the data set asks for a licence and could not be looked at: a folder per
 sequence, in which images end in `_DEPTH.png` (or stand in `DEPTH/`), millimetres, and a table
@@ -66,12 +66,12 @@ class Pandora:
 
 
 def person_of(folder: Path) -> str:
-    """What the folder's name starts with, up to the first underscore."""
+    """Return the person of a folder: its name up to the first underscore."""
     return folder.name.split('_')[0]
 
 
 def read_table(file: Path) -> dict[int, np.ndarray]:
-    """Poses (4, 4) by the number of the frame.
+    """Return poses (4, 4) by the number of the frame.
 
     :raises ValueError: a line that is neither a head line nor four or seven finite numbers.
     """
