@@ -55,7 +55,7 @@ NETWORKS = {
     'head_finder': Contract('point_map', tuple((4, FINDER_HEIGHT, w) for w in FINDER_WIDTHS),
                             {'heatmap': (FINDER_HEIGHT // FINDER_CELL, None),
                              'offset': (3, FINDER_HEIGHT // FINDER_CELL, None)}),
-    # rotation: first two columns of crop_from_face; sellion: crop frame, half crop sizes;
+    # rotation: first two columns of crop_from_head; sellion: crop frame, half crop sizes;
     # log_variance: of the rotation per axis (rad^2) and of the position per axis (m^2)
     'head_pose': Contract('crop', _CROPS, {'rotation': (6,), 'sellion': (3,),
                                           'log_variance': (2,), 'confidence': (1,)}),

@@ -29,11 +29,12 @@ from depthface_ros.geometry.crop import (
     FACE_CENTRE_FACE,
     POSE_CROP_SIZE,
     crop_in_frame,
+    face_rotation,
     points_camera,
     pose_frame,
     rounded,
 )
-from depthface_ros.geometry.rotations import compose, rotation_from_6d
+from depthface_ros.geometry.rotations import compose
 from depthface_ros.settings import setting
 
 # Crops are placed at multiples of these, so that engines whose outputs differ in the last digits
@@ -184,7 +185,7 @@ class FaceEstimator:
         measured = xp.mean(xp.astype(crops[:, 3] > 0, xp.float32), axis=(1, 2))
         stage_done('pose crop')
         predicted = self.engine.run('head_pose', crops)
-        camera_from_face = compose(camera_from_crop, rotation_from_6d(predicted['rotation']),
+        camera_from_face = compose(camera_from_crop, face_rotation(predicted['rotation']),
                                    predicted['sellion'] * (POSE_CROP_SIZE / 2))
         stage_done('pose network')
         return camera_from_face, measured, predicted['confidence'][:, 0], predicted['log_variance']

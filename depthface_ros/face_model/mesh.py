@@ -51,8 +51,8 @@ class FaceModel:
     """Topology and average shape of the face mesh, in the face frame.
 
     The face frame (REP-155) has its origin at the sellion, x out of the face, y to the person's
-    left and z to the scalp. Its horizontal is that of the upright generator head, within a few
-    degrees of the Frankfurt plane.
+    left and z to the scalp. x is the line of sight of eyes that look straight ahead, as in
+    ICT-FaceKit's heads.
 
     template:          (V, 3) float32, metres, an average adult; template[sellion] is the origin
     triangles:         (T, 3) int32, counter-clockwise seen from outside; eyes and lips are

@@ -7,20 +7,27 @@ depths: the networks see geometry in units that do not depend on the camera.
 """
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
 
 from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics, measured_points
-from depthface_ros.geometry.rotations import cross, homogeneous, unit
+from depthface_ros.geometry.rotations import cross, homogeneous, rotation_from_6d, unit
 
 CROP_PIXELS = 96
 POSE_CROP_SIZE = 0.30  # m
 SHAPE_CROP_SIZE = 0.26  # m
+# Crops stand upright in head axes, and the pose network predicts their x and y. They share origin
+# and y with the face frame, whose x is the line of sight; the x of head axes points 5.5 degrees
+# above it. Rows in the face frame, columns in head axes.
+HEAD_PITCH = math.radians(5.5)
+FACE_FROM_HEAD = ((math.cos(HEAD_PITCH), 0.0, -math.sin(HEAD_PITCH)), (0.0, 1.0, 0.0),
+                  (math.sin(HEAD_PITCH), 0.0, math.cos(HEAD_PITCH)))
 # In the face frame, m. The head centre lies between the ears: it stays put when the head turns.
-HEAD_CENTRE_FACE = (-0.08, 0.0, -0.01)
-FACE_CENTRE_FACE = (-0.04, 0.0, -0.025)
+HEAD_CENTRE_FACE = (-0.0787, 0.0, -0.0176)
+FACE_CENTRE_FACE = (-0.0374, 0.0, -0.0287)
 # Points further than this from the crop's plane, in units of half its size, are not of the head.
 DEPTH_LIMIT = 1.25
 # To multiples of these goes where the shape network looks, much less than its pixels: engines whose
@@ -75,9 +82,20 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     centre = sellion + xp.matmul(rotation, _face_centre(xp, device))[..., 0]
     centre = rounded(centre, FACE_STEP)
-    camera_from_grid = _look_at(centre, rounded(rotation[:, :, 2], UP_STEP))
+    up = xp.matmul(rotation, _head_axes(xp, device)[:, 2:])[..., 0]
+    camera_from_grid = _look_at(centre, rounded(up, UP_STEP))
     return _crop(depth, intrinsics, camera_from_grid, centre, camera_from_face,
                  SHAPE_CROP_SIZE / 2)
+
+
+def face_rotation(columns):
+    """Return rotations crop_from_face (N, 3, 3) of the pose network's six numbers (N, 6).
+
+    These are the first two columns of crop_from_head, the head axes in the crop frame.
+    """
+    xp = namespace(columns)
+    head_from_face = xp.matrix_transpose(_head_axes(xp, device_of(columns)))
+    return xp.matmul(rotation_from_6d(columns), head_from_face)
 
 
 def rounded(values, step: float):
@@ -94,7 +112,7 @@ def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
 def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
     x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
-    a, b, c = camera_from_face[:, :3, 2].T  # to the scalp
+    a, b, c = (camera_from_face[:, :3, :3] @ np.float32(FACE_FROM_HEAD)[:, 2]).T  # to the scalp
     # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
     # its pitch
     right, down = a * z - c * x, b * (x * x + z * z) - y * (a * x + c * z)
@@ -125,6 +143,12 @@ def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_s
     crops[:, :3] *= near
     crops[:, 3:] = 2 * near - xp.astype(measured, xp.float32)
     return xp.reshape(crops, (-1, 4, CROP_PIXELS, CROP_PIXELS))
+
+
+@lru_cache(maxsize=8)
+def _head_axes(xp, device):
+    """FACE_FROM_HEAD (3, 3) float32."""
+    return xp.asarray(FACE_FROM_HEAD, dtype=xp.float32, device=device)
 
 
 @lru_cache(maxsize=8)

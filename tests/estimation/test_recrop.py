@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import CAMERA, FRONTAL, estimator_of, head_centre, head_pose
+from oracle import CAMERA, FRONTAL, estimator_of, head_centre, head_pose, six_numbers
 
 from depthface_ros.estimation.estimator import CENTRE_STEP
 from depthface_ros.estimation.types import HeadCandidates
@@ -31,7 +31,7 @@ def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
     def head_pose_network(crops):
         answer = answer_in_the_middle(crops)
         if estimator.engine.ran.count('head_pose') == 1:
-            answer['rotation'] = FRONTAL[:, :2].T.reshape(1, 6)
+            answer['rotation'] = six_numbers(FRONTAL[None])
             answer['sellion'] = (centre_crop[:3] - FRONTAL @ HEAD_CENTRE_FACE)[None] / 0.15
             answer['log_variance'] += 1
         return answer
@@ -60,7 +60,7 @@ def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, fou
         seen = pose.astype(np.float64)
         seen[:3, 3] -= way * left / max(np.linalg.norm(way), 1e-9)
         crop_from_face = np.linalg.inv(camera_from_crop) @ seen
-        return {'rotation': crop_from_face[:3, :2].T.reshape(1, 6).astype(np.float32),
+        return {'rotation': six_numbers(crop_from_face[None, :3, :3]),
                 'sellion': (crop_from_face[None, :3, 3] / (POSE_CROP_SIZE / 2)).astype(np.float32),
                 'log_variance': np.full((1, 2), 2 * np.log(0.02 + left), np.float32),
                 'confidence': np.array([[confidence if left > 0.01 else 0.99]], np.float32)}

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import CAMERA, UNALIGNED, draw_heads, estimator_of, head_centre, head_pose
+from oracle import (
+    CAMERA,
+    UNALIGNED,
+    draw_heads,
+    estimator_of,
+    head_centre,
+    head_pose,
+    six_numbers,
+)
 
 from depthface_ros.estimation.poses import Poses, averaged
 from depthface_ros.estimation.recrop import TTA_VIEWS
 from depthface_ros.estimation.types import HeadCandidates
-from depthface_ros.geometry.crop import POSE_CROP_SIZE, crop_in_frame, pose_frame
+from depthface_ros.geometry.crop import POSE_CROP_SIZE, crop_in_frame, pose_frame, tilt
 from depthface_ros.geometry.rotations import rotation_from_vector
 
 POSE = head_pose(0.05, 0.02, 1, yaw=0.6)
@@ -33,7 +41,7 @@ class SeesPoses:
             seen = seen @ MIRROR
         crop_from_face = np.linalg.inv(camera_from_crop) @ seen
         assert np.linalg.det(crop_from_face[:3, :3]) > 0  # networks tell rotations, and nothing else
-        return {'rotation': crop_from_face[:3, :2].T.reshape(1, 6).astype(np.float32),
+        return {'rotation': six_numbers(crop_from_face[None, :3, :3]),
                 'sellion': (crop_from_face[None, :3, 3] / (POSE_CROP_SIZE / 2)).astype(np.float32),
                 'log_variance': np.full((1, 2), 2 * np.log(self.stds[look]), np.float32),
                 'confidence': np.full((1, 1), self.confidences[look], np.float32)}
@@ -52,7 +60,9 @@ def test_looks_that_are_rolled_or_mirrored_tell_the_same_pose(monkeypatch):
     handed = [np.linalg.det(frame[0]) for frame in network.frames]
     np.testing.assert_allclose(handed, [1, *(-1 if mirrored else 1 for _, mirrored in TTA_VIEWS)], atol=1e-5)
     rolled = [network.frames[0][0, :3, 1] @ frame[0, :3, 1] for frame in network.frames[1:]]
-    np.testing.assert_allclose(rolled, np.cos(0.25), atol=0.005)
+    upright = tilt(POSE[None], head_centre(POSE)[None])
+    expected = [np.cos(upright + turn)[0] for turn, _ in TTA_VIEWS]
+    np.testing.assert_allclose(rolled, expected, atol=0.005)
 
 
 def test_errors_that_differ_average_out_and_so_does_the_confidence(monkeypatch):

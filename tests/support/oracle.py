@@ -10,7 +10,13 @@ from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.estimation.estimator import CENTRE_STEP, EstimatorConfig
 from depthface_ros.estimation.refinement import MODES, TRIANGLES
-from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, pose_crop, rounded
+from depthface_ros.geometry.crop import (
+    FACE_FROM_HEAD,
+    HEAD_CENTRE_FACE,
+    POSE_CROP_SIZE,
+    pose_crop,
+    rounded,
+)
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
 # of a pose network's errors, what is left where nothing is aligned: spheres are no faces
@@ -27,6 +33,12 @@ def head_pose(x, y, z, yaw=0.0):
     pose = np.eye(4, dtype=np.float32)
     pose[:3, :3], pose[:3, 3] = rotation_about_y(yaw) @ FRONTAL, (x, y, z)
     return pose
+
+
+def six_numbers(crop_from_face):
+    """Return what the pose network predicts (N, 6) for rotations (N, 3, 3)."""
+    columns = (crop_from_face @ np.array(FACE_FROM_HEAD))[:, :, :2]
+    return columns.transpose(0, 2, 1).reshape(-1, 6).astype(np.float32)
 
 
 def head_centre(pose):
@@ -71,7 +83,7 @@ class Oracle:
     def head_pose(self, crops):
         poses = np.array([self._nearest(crop) for crop in crops])
         count = len(crops)
-        columns = 2.5 * poses[:, :3, :2].transpose(0, 2, 1).reshape(count, 6)  # networks do not normalise
+        columns = 2.5 * six_numbers(poses[:, :3, :3])  # networks do not normalise
         return {'rotation': columns.astype(np.float32),
                 'sellion': (poses[:, :3, 3] / (POSE_CROP_SIZE / 2)).astype(np.float32),
                 'log_variance': np.full((count, 2), (2 * np.log(0.05), 2 * np.log(0.004)), np.float32),

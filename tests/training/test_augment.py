@@ -11,7 +11,12 @@ torch = pytest.importorskip('torch')
 from scipy.spatial import cKDTree
 
 from depthface_ros.face_model.mesh import FaceModel
-from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, POSE_CROP_SIZE, SHAPE_CROP_SIZE
+from depthface_ros.geometry.crop import (
+    FACE_FROM_HEAD,
+    HEAD_CENTRE_FACE,
+    POSE_CROP_SIZE,
+    SHAPE_CROP_SIZE,
+)
 from training.data import predicted_crops
 from training.data.augment import observe, pose_batch, rigid, rigid_inverse, shape_batch, transform
 from training.data.rendered_dataset import DEPTH_STEP, FaceWindows
@@ -117,7 +122,7 @@ class Mistaken(torch.nn.Module):
     def forward(self, crop):
         told = self.truth @ rigid_inverse(self.pose_from_truth)
         half = POSE_CROP_SIZE / 2
-        six = told[:, :3, :2].mT.reshape(-1, 6)
+        six = (told[:, :3, :3] @ torch.tensor(FACE_FROM_HEAD))[:, :, :2].mT.reshape(-1, 6)
         return six, told[:, :3, 3] / half, torch.zeros(len(crop), 2), torch.zeros(len(crop), 1)
 
 

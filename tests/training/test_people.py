@@ -175,8 +175,8 @@ def test_beards_and_cloth_lie_outside_the_labelled_skin(factory):
     moved = np.linalg.norm(grown - vertices, axis=1)
     label = factory.anny.face(vertices)
     skin = closest_points(label, grown, triangles)
-    out = ((skin.on(grown) - label) * vertex_normals(label, factory.face_model.triangles)).sum(1)
-    landmarks = factory.face_model.landmarks(label)
+    out = ((skin.on(grown) - label) * vertex_normals(label, factory.head_model.triangles)).sum(1)
+    landmarks = factory.head_model.landmarks(label)
     chin, eyes = landmarks[8], landmarks[68:]
     assert np.median(moved[np.linalg.norm(vertices - chin, axis=1) < 0.015]) > 0.005
     assert np.median(out[np.linalg.norm(label - chin, axis=1) < 0.015]) > 0.003

@@ -13,6 +13,7 @@ from depthface_ros.face_model.mesh import LANDMARK_MIRROR
 from training.assets.correspondence import openings
 from training.assets.face_topology import FaceTopology, face_topology
 from training.synthesis.people.anny_model import AnnyModel
+from training.synthesis.people.head_axes import in_face_frame
 from training.synthesis.people.ict_model import IctModel, face_on_ict
 from training.synthesis.surface_points import closest_points
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def landmarks_from_ict(face: FaceTopology, ict: IctModel) -> np.ndarray:
-    """The 68 landmarks of ICT on the average face, made symmetric: (68, 3) m in the face frame."""
+    """Return the 68 landmarks of ICT on the average face, made symmetric: (68, 3) m, head axes."""
     bent, _ = face_on_ict(ict, face.vertices, face.triangles, face.sellion)
     found = closest_points(ict.mean[ict.landmarks].astype(np.float64), bent, face.triangles)
     points = found.on(face.vertices)
@@ -51,7 +52,7 @@ def landmarks_from_ict(face: FaceTopology, ict: IctModel) -> np.ndarray:
 
 
 def face_model_arrays(face: FaceTopology, landmarks: np.ndarray) -> dict[str, np.ndarray]:
-    """Everything the npz holds; landmarks (68, 3) m on the average face."""
+    """Return all arrays of the npz; landmarks (68, 3) m on the average face, head axes."""
     corners, weights = symmetric_landmarks(face, landmarks)
     points = (face.vertices[corners] * weights[..., None]).sum(1)
     regions = face_regions(face, points)
@@ -62,7 +63,7 @@ def face_model_arrays(face: FaceTopology, landmarks: np.ndarray) -> dict[str, np
                     stable=np.flatnonzero(stable), sellion=face.sellion,
                     anny_vertices=face.anny_vertices,
                     **{f'region_{name}': indices for name, indices in regions.items()})
-    floats = dict(template=face.vertices, landmark_weights=weights, anny_weights=face.anny_weights)
+    floats = dict(template=in_face_frame(face.vertices), landmark_weights=weights, anny_weights=face.anny_weights)
     return ({name: np.asarray(value, np.int32) for name, value in integers.items()}
             | {name: value.astype(np.float32) for name, value in floats.items()})
 

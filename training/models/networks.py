@@ -29,7 +29,7 @@ from depthface_ros.geometry.crop import CROP_PIXELS
 
 WIDTHS = (32, 64, 96, 160)
 BLOCKS = (1, 2, 4, 1)
-# crop_from_face of a face that looks straight into the camera: the start of pose regression
+# crop_from_head of a head turned straight to the camera: the start of pose regression
 FRONTAL_6D = (0., 0., -1., 1., 0., 0.)
 
 
@@ -132,7 +132,7 @@ class HeadPoseNet(nn.Module):
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return rotation 6D (B, 6), sellion (B, 3) in half crops, log variances (B, 2), logit (B, 1).
 
-        The 6D rotation is the first two columns of crop_from_face (Zhou et al. 2019).
+        The 6D rotation is the first two columns of crop_from_head (Zhou et al. 2019).
         """
         features = self.encoder(crop).float()
         with full_precision(features):

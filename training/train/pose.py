@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from roma import rotmat_geodesic_distance, special_gramschmidt
 from torch import Tensor
 
-from depthface_ros.geometry.crop import POSE_CROP_SIZE
+from depthface_ros.geometry.crop import FACE_FROM_HEAD, POSE_CROP_SIZE
 from training.data.augment import fresh_batch, observe, pose_batch
 from training.data.rendered_dataset import FaceWindows
 from training.models.from_onnx import first_weights
@@ -25,8 +25,9 @@ HALF_CROP_MM = 1000 * POSE_CROP_SIZE / 2
 
 
 def rotation_from_6d(six: Tensor) -> Tensor:
-    """Return rotation matrices (B, 3, 3) whose first two columns are (B, 6), orthonormalised."""
-    return special_gramschmidt(six.float().reshape(-1, 2, 3).mT)
+    """Return rotations crop_from_face (B, 3, 3) of the first two columns (B, 6) of crop_from_head."""
+    crop_from_head = special_gramschmidt(six.float().reshape(-1, 2, 3).mT)
+    return crop_from_head @ six.new_tensor(FACE_FROM_HEAD, dtype=torch.float32).mT
 
 
 def pose_loss(model: HeadPoseNet, batch: dict[str, Tensor],

@@ -16,6 +16,7 @@ from training.assets.correspondence import similarity
 from training.assets.face_topology import mean_adult
 from training.synthesis.meshes import triangulate
 from training.synthesis.people.anny_model import EYEBALLS, SKIN, TONGUE, AnnyModel, adult_phenotypes
+from training.synthesis.people.head_axes import head_model
 from training.synthesis.people.torso import neck_blend
 from training.synthesis.random_rotations import axis_rotation
 
@@ -35,7 +36,7 @@ HEAD_AXES = ('forehead', 'head-', 'neck')
 class AnnyPeople:
     """Baked identities of one split.
 
-    vertices:       (identities, N, 3) int16 in units of STEP, each in its own face frame, neutral
+    vertices:       (identities, N, 3) int16 in units of STEP, each in its own head axes, neutral
     size:           (identities,) size of the face relative to the template
     actions:        (52, N, 3) float32 m for a face of the template's size
     place:          (19158,) where a base-mesh vertex lies among the N, or -1
@@ -65,7 +66,7 @@ class AnnyPeople:
             return cls(np.load(folder / f'{split}.npy', mmap_mode='r'), **file)
 
     def neutral(self, identity: int) -> np.ndarray:
-        """Neutral vertices (N, 3) float32 m in the identity's face frame."""
+        """Return neutral vertices (N, 3) float32 m in head axes."""
         return self.vertices[identity] * np.float32(STEP)
 
     def with_expression(self, identity: int, expression: np.ndarray) -> np.ndarray:
@@ -80,8 +81,10 @@ class AnnyPeople:
 
 
 def face_frame(neutral_face: np.ndarray, model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (3, 3) and translation (3,) into the face frame of a person with this neutral face
-    (V, 3) m.
+    """Return rotation (3, 3) and translation (3,) into the frame of a model's template.
+
+    neutral_face: (V, 3) m of a person, in any frame; model: the shipped one for the face frame,
+    :func:`head_model` for head axes.
 
     Rigid Procrustes of the stable vertices onto the template; then the person's own sellion is the
     origin.
@@ -125,7 +128,7 @@ def bake(split: str, folder: Path) -> None:
     """Write the identities of a split: vertices in `SPLIT.npy`, what they share in `SPLIT.npz`."""
     from rich.progress import track
 
-    anny, model = AnnyModel.load(), FaceModel.load()
+    anny, model = AnnyModel.load(), head_model()
     parts = body_parts(anny, mean_adult(anny))
     used, place = parts.pop('used'), parts['place']
     with np.load(FACE_MODEL) as file:

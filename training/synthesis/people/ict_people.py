@@ -14,6 +14,7 @@ from training.assets.face_topology import SELLION_IN_ANNY, mean_adult, outer_qua
 from training.synthesis import meshes
 from training.synthesis.people.anny_model import AnnyModel
 from training.synthesis.people.anny_people import FACE_MODEL, face_frame
+from training.synthesis.people.head_axes import head_model
 from training.synthesis.people.ict_model import IctModel, face_on_ict
 from training.synthesis.people.torso import neck_blend
 
@@ -71,7 +72,7 @@ class IctPeople:
                           for name, array in arrays.items()})
 
     def neutral(self, identity: int, model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
-        """Neutral vertices (N, 3) m in the face frame, and its rotation (3, 3) from ICT's axes."""
+        """Return neutral vertices (N, 3) m in the frame of a model, and its rotation from ICT's axes."""
         modes = np.random.default_rng(identity).normal(0, 1, len(self.identity))
         modes = modes.clip(-MODE_LIMIT, MODE_LIMIT)
         vertices = self.mean + np.tensordot(modes.astype(np.float32), self.identity, 1)
@@ -95,7 +96,7 @@ class IctPeople:
 
 def prepare(ict: IctModel) -> dict[str, np.ndarray]:
     """Everything of IctPeople, from the full model."""
-    model = FaceModel.load()
+    model = head_model()
     print('preparing ICT-FaceKit: correspondence and a lighter mesh')
     _, face = face_on_ict(ict, model.template.astype(np.float64), model.triangles, model.sellion)
     roots, points = roots_on_ict(ict)

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES
 from training.synthesis.people import anny_people, ict_people
 from training.synthesis.people.anny_people import AnnyPeople, face_frame, face_size
 from training.synthesis.people.expressions import random_expression
 from training.synthesis.people.grooming import Regions, groom, head_regions
 from training.synthesis.people.hair import HairStyle, load_styles
+from training.synthesis.people.head_axes import head_model, in_face_frame
 from training.synthesis.people.ict_people import IctPeople
 from training.synthesis.people.torso import (
     NECK_PIVOT,
@@ -55,11 +56,16 @@ class Person(NamedTuple):
     generator: str
     identity: int
 
+    def in_face_frame(self) -> Person:
+        """Turn a person whose vertices are in head axes to the face frame."""
+        names = 'head_vertices', 'body_vertices', 'face_vertices'
+        return self._replace(**{name: in_face_frame(getattr(self, name)) for name in names})
+
 
 class Bare(NamedTuple):
-    """A person before neck, hair and clothes are dealt with; vertices (N, 3) m, face frame.
+    """A person before neck, hair and clothes are added; vertices (N, 3) m, head axes.
 
-    vertices, blend (N,), triangles: the head; with blend 1 it stays in the face frame, with 0 it
+    vertices, blend (N,), triangles: the head; with blend 1 it stays in head axes, with 0 it
     turns with the torso
     body: vertices of Anny's body with that head's size; hair: (M, 3) or None
     """
@@ -88,14 +94,14 @@ class PeopleFactory:
     def __init__(self, split: str = 'train', ict_folder: str | Path | None = None,
                  hair_folder: str | Path | None = None, cache: str | Path = CACHE) -> None:
         self.split = split
-        self.face_model = FaceModel.load()
+        self.head_model = head_model()
         self.anny = AnnyPeople.open(split, Path(cache))
         self.ict = None if ict_folder is None else IctPeople.open(ict_folder, Path(cache))
         mean = self.anny.neutral(slice(0, 100)).mean(0)
         wigs = [Wig(style, mean, self.anny, self.ict) for style in load_styles(hair_folder)]
         self.anny_regions = head_regions(mean, self.anny.head_triangles)
         if self.ict is not None:
-            rotation, translation = face_frame(self.ict.face(self.ict.mean), self.face_model)
+            rotation, translation = face_frame(self.ict.face(self.ict.mean), self.head_model)
             mean = self.ict.mean @ rotation.T + translation
             self.ict_regions = head_regions(mean, self.ict.triangles)
         self.hats = [wig for wig in wigs if 'fedora' in wig.style.name]
@@ -110,7 +116,7 @@ class PeopleFactory:
             bare = self._bare_ict(rng, wig, expression)
         else:
             bare = self._bare_anny(rng, wig, expression)
-        return self._complete(rng, bare, wig, expression)
+        return self._complete(rng, bare, wig, expression).in_face_frame()
 
     def _random_wig(self, rng: np.random.Generator) -> Wig | None:
         kind = rng.random()
@@ -131,9 +137,9 @@ class PeopleFactory:
     def _bare_ict(self, rng: np.random.Generator, wig: Wig | None, expression) -> Bare:
         ict, anny = self.ict, self.anny
         identity = int(rng.integers(*ict_people.IDENTITIES[self.split]))
-        neutral, rotation = ict.neutral(identity, self.face_model)
+        neutral, rotation = ict.neutral(identity, self.head_model)
         vertices = neutral + ict.displacement(expression) @ rotation.T
-        size = face_size(ict.face(neutral)) / face_size(self.face_model.template)
+        size = face_size(ict.face(neutral)) / face_size(self.head_model.template)
         number = int(rng.integers(len(anny.size)))
         body = anny.neutral(number) * np.float32(size / anny.size[number])
         roots = anny.place[ict.roots]
@@ -153,7 +159,7 @@ class PeopleFactory:
                                 wig is None, rng)
         soup = [np.zeros((0, 3, 3))]
         if rng.random() < GLASSES_SHARE:
-            glasses = sample_glasses(rng, self.face_model.landmarks(bare.face))
+            glasses = sample_glasses(rng, self.head_model.landmarks(bare.face))
             soup.append(glasses.frame)
             hairy |= glasses.glare & (bare.regions.lenses > 0)[bare.triangles].all(1)
             if len(glasses.lenses):

@@ -12,6 +12,7 @@ from training.synthesis.random_rotations import axis_rotation, random_rotation
 from training.synthesis.scene.solids import box, cylinder, ellipsoid
 
 CELL = 0.010  # m at the nearest head: what the range image that keeps things clear resolves
+SAMPLES = 2000  # points on a thing that are held against this range image
 
 
 def sample_occluder(rng: np.random.Generator, target, heads_points):
@@ -56,7 +57,7 @@ def _overlap(rng, thing, heads_points):
     """
     a, b, c = thing.transpose(1, 0, 2)
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    chosen = rng.choice(len(thing), 600, p=area / area.sum())
+    chosen = rng.choice(len(thing), SAMPLES, p=area / area.sum())
     weights = rng.dirichlet(np.ones(3), len(chosen))
     samples = np.concatenate([(thing[chosen] * weights[..., None]).sum(1), thing.reshape(-1, 3)])
     samples, heads_points = (points[points[:, 2] > 0.05] for points in (samples, heads_points))
