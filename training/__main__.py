@@ -22,6 +22,7 @@ COMMANDS = {
     'calibrate': ('training.calibrate.calibrate', 'calibrate confidences and uncertainties'),
     'refiner': ('training.train.refiner', 'train the refiner, after calibration'),
     'evaluate': ('training.evaluation.evaluate', 'measure the whole pipeline on unseen people and cameras'),
+    'face-frame': ('training.evaluation.face_frame', 'hold the face frame against the axes of ICT-FaceKit'),
     'adapt': ('training.adapt.adapt', 'adapt the networks to a recording of your own camera'),
     'all': ('training.train.all_stages', 'run all stages, from nothing to the shipped weights'),
 }

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +151,23 @@ def test_stable_vertices_leave_out_what_moves(model):
 def test_the_model_cannot_be_changed_by_accident(model):
     with pytest.raises(ValueError):
         model.template[0] = 0
+
+
+def test_the_frankfurt_plane_is_level_by_the_soft_tissue_profile(model):
+    """The line from sellion to pogonion is 91 +- 7 degrees from the horizontal (Holdaway 1983)."""
+    chin = model.template[model.regions['chin']]
+    chin = chin[chin[:, 2] < model.landmarks(model.template)[8, 2] + 0.02]
+    pogonion = chin[chin[:, 0].argmax()]
+    assert abs(np.degrees(np.arctan2(pogonion[0], -pogonion[2])) + 90 - 91) < 7
+    subnasale, upper_lip = model.landmarks(model.template)[[33, 51]]
+    assert upper_lip[0] > subnasale[0], 'lips stand before the base of the nose'
+
+
+def test_the_line_of_sight_of_icts_heads_is_the_x_axis():
+    """The figures that `python -m training face-frame` wrote for the mesh that ships."""
+    figures = json.loads((Path(__file__).parents[2] / 'docs/face_frame.json').read_text())
+    for name in ('sight_pitch_deg_of_labels', 'sight_pitch_deg_of_estimates'):
+        assert figures[name]['count'] >= 200
+        assert abs(figures[name]['mean']) < 1
+    mesh = (files('depthface_ros') / 'models/face_model.npz').read_bytes()
+    assert figures['face_model_sha256'] == hashlib.sha256(mesh).hexdigest()
