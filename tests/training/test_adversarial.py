@@ -89,7 +89,7 @@ def test_resampled_source_poses_are_spread_as_the_targets():
     rng = np.random.default_rng(0)
     source = poses_at(rng.uniform(-70, 70, 3000), rng.uniform(0.4, 2.0, 3000))
     target = poses_at(rng.normal(20, 12, 800), rng.uniform(0.6, 0.9, 800))
-    chances = resampling_weights(source, target, everything_else=0.)
+    chances = resampling_weights(source, target, uniform_fraction=0.)
     assert float(chances.sum()) == pytest.approx(1, abs=1e-5)
     drawn = source[torch.multinomial(chances, 20_000, True,
                                      generator=torch.Generator().manual_seed(0))]
