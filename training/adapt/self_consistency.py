@@ -76,20 +76,21 @@ def mesh_to_points(depth: np.ndarray, intrinsics: Intrinsics, faces: list[Face],
 
 def label_free_figures(estimator: FaceEstimator, frames: Iterable[Frame]) -> dict[str, float]:
     """Return medians and means over all detected faces; no label is needed."""
-    count, distances, confidences = 0, [], []
+    count, shown, distances, confidences = 0, 0, [], []
     moved: dict[str, list[tuple[float, float]]] = {'mirror': [], 'roll': []}
     for frame in frames:
         count += 1
         faces = estimator(frame.depth, frame.intrinsics)
         if not faces:
             continue
+        shown += 1
         distances += mesh_to_points(frame.depth, frame.intrinsics, faces,
                                     estimator.face_model).tolist()
         confidences += [face.confidence for face in faces]
         for name, values in equivariance(estimator, frame, faces).items():
             moved[name] += values
     p90 = float(np.nanpercentile(distances, 90)) if distances else math.nan
-    figures = {'frames': count, 'faces': len(confidences),
+    figures = {'frames': count, 'frames_with_faces': shown, 'faces': len(confidences),
                'confidence_median': _median(confidences),
                'mesh_to_points_mm_median': _median(distances), 'mesh_to_points_mm_p90': p90}
     for name, values in moved.items():

@@ -54,9 +54,11 @@ def figures(tree: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[
 
 
 def badness(name: str, value: float) -> float:
-    """Larger is worse: an error as it stands, a correlation the other way, a share by its aim."""
+    """Return a number that is larger for worse figures: slopes should be 1, shares near their aim."""
     if name.endswith('correlation'):
         return -value
+    if name.endswith('slope'):
+        return abs(value - 1)
     for k, percent in WITHIN.items():
         if name.endswith(f'within_{k}_sigma'):
             return abs(value - percent)

@@ -24,6 +24,7 @@ from training.evaluation.comparison import changes
 from training.evaluation.errors import Record
 from training.evaluation.figures import all_figures
 from training.evaluation.frames import SyntheticFrames, Trial
+from training.evaluation.landmarks import landmark_figures, landmark_records, landmark_table
 from training.evaluation.real import (
     real_figures,
     real_records,
@@ -37,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_people_arguments(parser)
     parser.add_argument('--frames', type=int, help='by default 2000, or all of a data set')
     parser.add_argument('--dataset', metavar='KIND', help='real people instead: biwi, pandora, '
-                        'kinect2-crops, or frames for a bag or a folder of depth images')
+                        'kinect2-crops, frames for a bag or a folder of depth images, or '
+                        'one-person for such frames that show one face each')
     parser.add_argument('--folder', type=Path, help='where the data set is')
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
@@ -100,13 +102,20 @@ def look_at_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
     first = next(dataset, None)
     if first is None:
         raise ValueError(f'{options.folder}: there is no frame in this data set')
-    frames = chain([first], dataset)
-    if first.camera_from_head is None:
-        records, figures = [], unlabelled_figures(frames, estimator, options.dataset)
-    else:
+    frames, kind = chain([first], dataset), options.dataset
+    if first.camera_from_head is not None:
         records = real_records(frames, estimator)
-        figures = real_figures(records, options.dataset)
-    Console(width=WIDTH).print(real_table(figures))
+        figures = real_figures(records, kind)
+    elif first.landmarks is not None:
+        frames = list(frames)
+        records, marked = landmark_records(frames, estimator)
+        figures = landmark_figures(records, marked, kind)
+        without_labels = unlabelled_figures(frames, estimator, kind)['groups']['range']['all']
+        figures['groups']['range']['all'] = without_labels | figures['groups']['range']['all']
+    else:
+        records, figures = [], unlabelled_figures(frames, estimator, kind)
+    table = real_table if first.landmarks is None else landmark_table
+    Console(width=WIDTH).print(table(figures))
     return records, figures
 
 

@@ -7,7 +7,7 @@ head frame for the whole data set have been removed.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from rich import box
@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from depthface_ros import FaceEstimator
 from depthface_ros.estimation.types import Face
+from depthface_ros.io.frame import Frame
 from training.adapt.datasets import Labelled
 from training.adapt.self_consistency import label_free_figures, mesh_to_points
 from training.data.frame_views import rectified
@@ -127,9 +128,22 @@ def _summary(records: list[Record]) -> dict:
 
 
 def unlabelled_figures(frames: Iterable[Labelled], estimator: FaceEstimator, kind: str) -> dict:
-    """What needs no label: does the mesh lie on the points, do faces move as frames do."""
-    figures = label_free_figures(estimator, (
-        rectified(each.frame) for each in track(frames, 'evaluating', total=None)))
+    """Return figures that need no label: distance of mesh and points, consistency under motion.
+
+    Where a data set tells that each image shows one face, misses and surplus faces are counted.
+    """
+    known: list[int | None] = []
+
+    def rectified_frames() -> Iterator[Frame]:
+        for each in track(frames, 'evaluating', total=None):
+            known.append(each.faces)
+            yield rectified(each.frame)
+
+    figures = label_free_figures(estimator, rectified_frames())
+    if known and all(count == 1 for count in known):
+        found = figures['frames_with_faces']
+        figures |= {'missed_percent': share(len(known) - found, len(known)),
+                    'surplus_faces': figures['faces'] - found}
     return {'dataset': kind, 'frames': figures['frames'], 'within_sigma': {}, 'groups': {
         'range': {'all': figures}}}
 
@@ -141,7 +155,8 @@ def real_table(tree: dict) -> Table:
         table = Table('figure', 'value', title=f'{tree["dataset"]}, without labels',
                       box=box.SIMPLE_HEAD)
         for name, value in groups['range']['all'].items():
-            table.add_row(name.replace('_', ' '), f'{value:.4g}')
+            figure = value[0] if isinstance(value, list) else value
+            table.add_row(name.replace('_', ' '), f'{figure:.4g}')
         return table
     table = Table(title=f'{tree["dataset"]}: {tree["frames"]} labelled frames; raw / after one '
                   'offset for all is removed', box=box.SIMPLE_HEAD)

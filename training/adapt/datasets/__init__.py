@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,8 @@ class Labelled:
     person: str
     # (4, 4) float64 metres; the head frame is the data set's own
     camera_from_head: np.ndarray | None = None
+    landmarks: dict[str, np.ndarray] | None = None  # name -> (2,) pixels, marked by people
+    faces: int | None = None  # in the image, if the data set tells
 
 
 class Dataset(Protocol):
@@ -35,24 +38,30 @@ class Unlabelled:
     """Recordings that :func:`open_recording` opens: bags, 16-bit PNGs with intrinsics, .npz files."""
 
     def __init__(self, path: Path, intrinsics: tuple[float, ...] | None = None,
-                 topic: str | None = None):
+                 topic: str | None = None, faces: int | None = None):
+        """:param faces: in each image, if it is known."""
         self._recording = open_recording(path, intrinsics, topic)
+        self._faces = faces
         self.people = (Path(path).stem,)
 
     def __iter__(self) -> Iterator[Labelled]:
         for frame in self._recording:
-            yield Labelled(frame, self.people[0])
+            yield Labelled(frame, self.people[0], faces=self._faces)
 
 
 def open_dataset(kind: str, path: Path) -> Dataset:
-    """Open a data set: 'biwi', 'pandora', 'kinect2-crops', or 'frames' for any recording.
+    """Open a data set.
+
+    :param kind: 'biwi', 'pandora', 'kinect2-crops', 'frames' for any recording, or 'one-person' for
+        a recording in which each image shows one face, so that misses can be counted.
 
     :raises ValueError, OSError: there is no such kind, or the files are not what it expects.
     """
     from training.adapt.datasets.biwi import Biwi
     from training.adapt.datasets.kinect_crops import KinectCrops
     from training.adapt.datasets.pandora import Pandora
-    kinds = {'biwi': Biwi, 'pandora': Pandora, 'kinect2-crops': KinectCrops, 'frames': Unlabelled}
+    kinds = {'biwi': Biwi, 'pandora': Pandora, 'kinect2-crops': KinectCrops, 'frames': Unlabelled,
+             'one-person': partial(Unlabelled, faces=1)}
     if kind not in kinds:
         raise ValueError(f'data set {kind!r}: expected one of {", ".join(kinds)}')
     if not Path(path).exists():

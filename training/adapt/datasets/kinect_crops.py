@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kinect v2 face crops in one .npz: `depth_mm` (N, H, W), `size_hw` (N, 2), person in `session`."""
+"""Crops of faces by a Kinect v2, and points that people marked in them.
+
+`frames.npz` holds `depth_mm` (N, H, W), `size_hw` (N, 2), and in `session` who is shown.
+`landmarks.npz`, if it lies beside, holds `landmarks_xy` (N, P, 2) pixels and `names` (P,).
+"""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ FOCAL = 365.0  # px; the place of a crop in its image is unknown: its centre is 
 
 
 class KinectCrops:
-    """Unlabelled crops, by person."""
+    """Crops with the people they show, and with landmarks where there are any."""
 
     def __init__(self, path: Path):
         """Open the file.
@@ -29,7 +33,23 @@ class KinectCrops:
                                  'as long as `depth_mm`')
             self._session = arrays['session'].astype(str).tolist()
         self.people = tuple(sorted(set(self._session)))
+        self._landmarks = read_landmarks(file.with_name('landmarks.npz'), len(self._session))
 
     def __iter__(self) -> Iterator[Labelled]:
-        for frame, person in zip(self._recording, self._session):
-            yield Labelled(frame, person)
+        for frame, person, landmarks in zip(self._recording, self._session, self._landmarks):
+            yield Labelled(frame, person, landmarks=landmarks, faces=1)
+
+
+def read_landmarks(file: Path, count: int) -> list[dict[str, np.ndarray] | None]:
+    """Return the points that were marked in each of so many images, None without a file.
+
+    :raises ValueError: the file holds other arrays, or for another number of images.
+    """
+    if not file.exists():
+        return [None] * count
+    with np.load(file) as arrays:
+        xy, names = arrays.get('landmarks_xy'), arrays.get('names')
+    if xy is None or names is None or xy.shape != (count, len(names), 2):
+        raise ValueError(f'{file}: expected `names` (P,) and `landmarks_xy` ({count}, P, 2), found '
+                         f'{None if xy is None else xy.shape}')
+    return [dict(zip(names.tolist(), points)) for points in xy.astype(float)]
