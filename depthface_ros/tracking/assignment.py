@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who goes with whom at the least total cost."""
+"""Assignment of rows to columns at the least total cost."""
 from __future__ import annotations
 
 import numpy as np
 
 
-def pairs(distance: np.ndarray, reach: np.ndarray) -> dict[int, int]:
-    """Row -> column of the pairs that cost the least, where to stay alone costs a row its reach.
+def match_pairs(distance: np.ndarray, reach: np.ndarray) -> dict[int, int]:
+    """Return a map from rows to columns of least cost; a row without a column costs its reach.
 
-    So no pair is further apart than its row's reach, and nobody is pushed out of a good pair to
-    help another to a bad one.
+    So no pair is further apart than the reach of its row, and no good pair is broken up for a bad
+    one.
 
     :param distance: (N, M) from N rows to M columns.
     :param reach: (N,)
@@ -21,18 +21,18 @@ def pairs(distance: np.ndarray, reach: np.ndarray) -> dict[int, int]:
 
 
 def assign(cost: np.ndarray) -> np.ndarray:
-    """The column (N,) of each row, all different, with the least sum of costs.
+    """Return the column (N,) of each row, all different, with the least sum of costs.
 
-    Rows come one by one: the shortest path of swaps to a free column is found with costs less
-    prices, which stay >= 0 (Jonker and Volgenant 1987, 'A shortest augmenting path algorithm for
-    dense and sparse linear assignment problems').
+    Rows are added one by one along the shortest augmenting path to a free column; reduced costs
+    stay >= 0 (Jonker and Volgenant 1987, 'A shortest augmenting path algorithm for dense and
+    sparse linear assignment problems').
 
-    :param cost: (N, M) with N <= M; inf where a row must not have a column. Each row needs at
-        least one column that it can have whatever the others take.
+    :param cost: (N, M) with N <= M; inf where a row must not have a column. Each row needs a
+        finite column that no other row can take.
     """
     nearest = cost.argmin(axis=1) if cost.size else np.zeros(0, int)
     if len(set(nearest.tolist())) == len(cost):
-        return nearest  # nobody contends
+        return nearest  # no conflict
     rows, columns = cost.shape
     row_of = np.full(columns, -1)
     row_price, column_price = np.zeros(rows), np.zeros(columns)

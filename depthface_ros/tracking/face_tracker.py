@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of one depth camera in, tracked faces out: what the node and `depthface run` share."""
+"""Tracks faces through the images of one depth camera; the node and `depthface run` share it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -12,78 +12,108 @@ from depthface_ros.estimation.head_detector import FinderConfig
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.tracking.smoothing import FaceSmoother
+from depthface_ros.tracking.stamps import Change, ImageTime, StampMonitor
 from depthface_ros.tracking.tracks import Track, Tracker, TrackerConfig
 
-# m; a head that was found this near to where a tracked one was expected is no news of where it is:
-# the finder errs by 0.02
+# m; a detection closer than this to a predicted head keeps the predicted place: the detector's own
+# error is 0.02
 SAME_PLACE = 0.05
 
 
 class FaceTracker:
-    """Follows faces through the images of one camera. The same images give the same tracks."""
+    """Tracks faces through the images of one camera; the same images give the same tracks.
+
+    `stamps` gives the images their times. Callers that know more of an image than its stamp, such
+    as the time of its arrival, check it there and call :meth:`track`.
+    """
 
     def __init__(self, estimator: FaceEstimator, config: TrackerConfig = TrackerConfig(),
                  numbers: Iterator[int] | None = None):
         """Start without faces; for the numbers see :class:`depthface_ros.tracking.tracks.Tracker`."""
         self.estimator = estimator
+        self.stamps = StampMonitor(config.time_jump_s)
         self._tracker = Tracker(config, numbers)
         self.reset()
 
     @property
     def config(self) -> TrackerConfig:
-        """May be set at any time."""
+        """The configuration, which may be set at any time."""
         return self._tracker.config
 
     @config.setter
     def config(self, config: TrackerConfig) -> None:
         self._tracker.config = config
-        self._smoothers = {}  # they start again, as the new configuration says
+        self.stamps.jump_s = config.time_jump_s
+        self._smoothers = {}  # they start again with the new configuration
 
     def reset(self) -> None:
-        """Forget all faces; later ones get new ids."""
-        self._tracker.reset()
+        """Drop all faces; later ones get new ids."""
+        self.stamps.reset()
+        self._tracker.tracks = []
+        self._aside: list[Track] = []  # the tracks before the last jump in time
         self._smoothers: dict[str, FaceSmoother] = {}
         self._tracks: list[Track] = []
-        self._newest_ns = self._searched_ns = None
+        self._searched_ns: int | None = None
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics, stamp_ns: int,
                  stage_done: Callable[[str], None] = lambda stage: None) -> list[Track]:
-        """The faces that are public after this image, oldest first; those in it bear its stamp.
+        """Return the tracks that are public after this image, oldest first.
 
-        An image a little older than the newest one changes nothing; a jump further back in time,
-        as of a bag that starts again, makes a new start. For the rest see
+        Those that the image shows have `seen` set. An image that comes late changes nothing. A
+        jump back in time, as of a recording that starts again, ends all tracks. For the errors see
         :class:`depthface_ros.estimation.estimator.FaceEstimator`.
+
+        :param stamp_ns: of the image; where stamps stand still, missed images end a track.
         """
-        if self._newest_ns is not None and stamp_ns < self._newest_ns:
-            if self._newest_ns - stamp_ns <= self.config.time_jump_s * 1e9:
-                return self._tracks
-            self.reset()
-        # What is not finite would stay in filters and in what is expected for ever.
-        faces = [face for face in self._faces(depth, intrinsics, stamp_ns, stage_done)
-                 if finite(face)]
-        self._newest_ns = stamp_ns
-        self._tracks = self._smoothed(self._tracker.update(faces, stamp_ns))
+        return self.track(depth, intrinsics, self.stamps.check(stamp_ns), stage_done)
+
+    def track(self, depth: np.ndarray, intrinsics: Intrinsics, time: ImageTime,
+              stage_done: Callable[[str], None] = lambda stage: None) -> list[Track]:
+        """Return the tracks that are public after an image with a time of :attr:`stamps`."""
+        if time.fault:
+            return self._tracks
+        self._follow_jump(time.change)
+        # Numbers that are not finite would stay in filters and predictions for ever.
+        faces = [face for face in self._faces(depth, intrinsics, time, stage_done) if is_finite(face)]
+        tracks = self._smoothed(self._tracker.update(faces, time.stamp_ns, time.timed))
+        if time.change is Change.RESTART and not tracks:
+            # If this one stamp is wrong, the next image resumes the tracks before it.
+            tracks = [replace(track, misses=track.misses + 1) for track in self._tracks]
+        self._tracks = tracks
         stage_done('tracking')
         return self._tracks
 
-    def _faces(self, depth, intrinsics, stamp_ns, stage_done):
-        """Faces where tracked heads should be, and, now and then, in the rest of the image."""
-        known = self._tracker.heads(stamp_ns)
-        if self._tracker.settled and self._newest_ns < stamp_ns < self._search_ns:
+    def _follow_jump(self, change: Change) -> None:
+        if change is Change.NONE:
+            return
+        current = self._tracker.tracks
+        if change is Change.RESTART:
+            self._tracker.tracks = []
+        elif change is Change.RESUME:
+            self._tracker.tracks = self._aside
+        self._aside = current
+        if change is not Change.JUMP:
+            self._smoothers = {}
+            self._searched_ns = None
+
+    def _faces(self, depth, intrinsics, time: ImageTime, stage_done) -> list[Face]:
+        """Estimate faces at predicted heads and, now and then, in the rest of the image."""
+        known = self._tracker.head_candidates(time.stamp_ns)
+        if self._tracker.settled and time.timed and not self._search_is_due(time.stamp_ns):
             faces = self.estimator(depth, intrinsics, heads=known, stage_done=stage_done)
             if len(faces) >= len(known.centres):
                 return faces
-            # One is lost: perhaps it moved, so the rest of this image is searched as well.
+            # One is missing: perhaps it moved, so the rest of this image is searched as well.
         found = self.estimator.find_heads(depth, intrinsics)
         stage_done('find heads')
-        self._searched_ns = stamp_ns
-        heads = joined(known, found, self.estimator.config.finder)
+        self._searched_ns = time.stamp_ns
+        heads = merge_candidates(known, found, self.estimator.config.finder)
         return self.estimator(depth, intrinsics, heads=heads, stage_done=stage_done)
 
-    @property
-    def _search_ns(self) -> int:
-        """When to search the whole image again."""
-        return self._searched_ns + round(self.config.search_s * 1e9)
+    def _search_is_due(self, stamp_ns: int) -> bool:
+        """Whether to search the whole image again."""
+        return (self._searched_ns is None
+                or stamp_ns >= self._searched_ns + round(self.config.search_s * 1e9))
 
     def _smoothed(self, tracks: list[Track]) -> list[Track]:
         if not self.config.smoothing.enabled:
@@ -100,24 +130,25 @@ class FaceTracker:
         return smoothed
 
 
-def finite(face: Face) -> bool:
-    """Whether all numbers of a face are."""
+def is_finite(face: Face) -> bool:
+    """Whether all numbers of a face are finite."""
     return all(np.isfinite(part).all()
                for part in (face.camera_from_face, face.vertices, face.expression))
 
 
-def joined(known: HeadCandidates, found: HeadCandidates, config: FinderConfig) -> HeadCandidates:
-    """Known heads with news of them, then the other heads that were found."""
+def merge_candidates(known: HeadCandidates, found: HeadCandidates,
+                     config: FinderConfig) -> HeadCandidates:
+    """Return the known heads, updated by detections of them, then the other detections."""
     if not len(found.centres):
         return known._replace(detector_score=np.minimum(known.detector_score, config.threshold))
-    apart = np.linalg.norm(known.centres[:, None] - found.centres, axis=-1)  # (known, found)
-    nearest, distance = apart.argmin(axis=1), apart.min(axis=1)
-    again = distance < config.separation
-    moved = (again & (distance > SAME_PLACE))[:, None]
+    distances = np.linalg.norm(known.centres[:, None] - found.centres, axis=-1)  # (known, found)
+    nearest, distance = distances.argmin(axis=1), distances.min(axis=1)
+    detected = distance < config.separation
+    moved = (detected & (distance > SAME_PLACE))[:, None]
     centres = np.where(moved, found.centres[nearest], known.centres)
-    score = np.where(again, found.detector_score[nearest],
+    score = np.where(detected, found.detector_score[nearest],
                      np.minimum(known.detector_score, config.threshold))
-    new = (apart >= config.separation).all(axis=0)
+    new = (distances >= config.separation).all(axis=0)
     return HeadCandidates(np.concatenate([centres, found.centres[new]]),
-                 np.concatenate([score, found.detector_score[new]]),
-                 np.arange(len(centres) + new.sum()) < len(centres))
+                          np.concatenate([score, found.detector_score[new]]),
+                          np.arange(len(centres) + new.sum()) < len(centres))

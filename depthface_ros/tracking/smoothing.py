@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces without jitter: One Euro filters on position, rotation, shape and expression.
+"""Smoothing of faces: One Euro filters on position, rotation, shape and expression.
 
 Casiez, Roussel and Vogel 2012, '1 euro filter: a simple speed-based low-pass filter for noisy
-input in interactive systems': a first-order low-pass whose cutoff frequency rises with speed. At
-rest it takes the jitter away; in motion, where nobody sees jitter, it hardly lags. What moves at a
-steady speed lags by at most 1 / (2 pi gain) of its unit, whatever the speed.
+input in interactive systems': a first-order low-pass whose cutoff frequency rises with speed. It
+removes jitter at rest and lags little in motion. At a steady speed the lag is at most
+1 / (2 pi gain) of the unit, whatever the speed.
 """
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from depthface_ros.settings import setting
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """How much jitter is traded for lag: less at a higher cutoff or gain."""
+    """The trade of jitter against lag; a higher cutoff or gain means less lag."""
 
-    enabled: bool = setting(True, 'Smooth faces over time; false gives each as its image shows '
-                            'it.')
-    cutoff: float = setting(0.5, 'Hz; changes at rest that are quicker are taken for noise.',
+    enabled: bool = setting(True, 'Smooth faces over time; false publishes each as its image '
+                            'shows it.')
+    cutoff: float = setting(0.5, 'Hz; at rest, quicker changes are filtered out as noise.',
                             0.01, 100.0)
     speed_cutoff: float = setting(0.7, 'Hz; the same for changes of speed.', 0.01, 100.0)
     position_gain: float = setting(800.0, 'Hz by which the cutoff rises per metre per second of '
@@ -37,30 +37,30 @@ class SmoothingConfig:
 
 
 class OneEuro:
-    """How far a filtered value goes towards each new measurement."""
+    """The filter of one value: its step towards each new measurement."""
 
     def __init__(self, cutoff: float, gain: float, speed_cutoff: float):
-        """Cutoffs in Hz, the gain in Hz per unit of value and second."""
+        """Set the cutoffs in Hz and the gain in Hz per unit of value and second."""
         self._cutoff, self._gain, self._speed_cutoff = cutoff, gain, speed_cutoff
         self._velocity = 0.0
 
     def step(self, innovation: np.ndarray, seconds: float) -> np.ndarray:
-        """What to add to the filtered value.
+        """Return what to add to the filtered value, (..., D).
 
-        :param innovation: (..., D) measured less filtered; each row has a speed, and so a cutoff,
-            of its own.
+        :param innovation: (..., D) measured less filtered value; each row has its own speed and
+            cutoff.
         :param seconds: since the measurement before; > 0.
         """
-        self._velocity = self._velocity + _share(self._speed_cutoff, seconds) * (
+        self._velocity = self._velocity + _filter_gain(self._speed_cutoff, seconds) * (
             innovation / seconds - self._velocity)
         speed = np.sqrt(np.einsum('...i,...i->...', self._velocity, self._velocity))[..., None]
-        return _share(self._cutoff + self._gain * speed, seconds) * innovation
+        return _filter_gain(self._cutoff + self._gain * speed, seconds) * innovation
 
 
-def _share(cutoff, seconds: float):
-    """The weight of a new value in an exponential filter with this cutoff, Hz."""
-    turn = 2 * pi * cutoff * seconds
-    return turn / (turn + 1)
+def _filter_gain(cutoff, seconds: float):
+    """Return the weight of a new value in an exponential filter with this cutoff, Hz."""
+    phase = 2 * pi * cutoff * seconds
+    return phase / (phase + 1)
 
 
 class FaceSmoother:
@@ -75,12 +75,13 @@ class FaceSmoother:
         self._shape_face = in_frame(face.vertices, face.camera_from_face)
 
     def update(self, face: Face, stamp_ns: int) -> Face:
-        """The face of the next image, smoothed; stamps count, not when this is called."""
+        """Return the smoothed face of the next image; only stamps measure time."""
         seconds = (stamp_ns - self._stamp_ns) * 1e-9
         if seconds <= 0:
-            return face  # stamps that do not move say nothing of time
+            self.face = face  # no speed can be measured
+            return face
         before, pose = self.face.camera_from_face, face.camera_from_face.copy()
-        # in the tangent space at the filtered rotation: no sign to flip, no angle to wrap
+        # in the tangent space at the filtered rotation, which has no signs to flip or angles to wrap
         turn = vector_from_rotation(before[:3, :3].T @ pose[:3, :3])
         turned = before[:3, :3] @ rotation_from_vector(self._rotation.step(turn, seconds))
         # A Newton step to the nearest rotation: without it, rounding would add up for hours.
@@ -89,8 +90,8 @@ class FaceSmoother:
         # The shape in the face's own frame: in the smoothed pose, it cannot disagree with it.
         self._shape_face = self._shape_face + self._shape.step(
             in_frame(face.vertices, face.camera_from_face) - self._shape_face, seconds)
-        off = (face.expression - self.face.expression)[:, None]
-        expression = self.face.expression + self._expression.step(off, seconds)[:, 0]
+        innovation = (face.expression - self.face.expression)[:, None]
+        expression = self.face.expression + self._expression.step(innovation, seconds)[:, 0]
         vertices = self._shape_face @ pose[:3, :3].T + pose[:3, 3]
         self._stamp_ns = stamp_ns
         self.face = replace(face, camera_from_face=pose, vertices=vertices, expression=expression)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which face is which: ids that stay with a person from image to image, in message time."""
+"""Tracks of faces: ids that stay with a person from image to image, in message time."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ import numpy as np
 
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.settings import setting
-from depthface_ros.tracking.assignment import pairs
+from depthface_ros.tracking.assignment import match_pairs
 from depthface_ros.tracking.smoothing import SmoothingConfig
 
-VELOCITY_S = 0.15  # s; a measured velocity counts for that long: one from two images is noisy
-MOMENTUM_S = 0.5  # s; a head that is out of sight is expected to slow down with this time constant
+VELOCITY_S = 0.15  # s; time constant of the filter of velocities: that of two images is noisy
+MOMENTUM_S = 0.5  # s; time constant with which the predicted velocity of an unseen head decays
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """How faces are followed: when they get ids and when they lose them."""
+    """When faces get ids, when they lose them, and how far they may move between images."""
 
     search_s: float = setting(0.2, 'Seconds between searches of the whole image while faces are '
                               'tracked, so a new face is noticed at most this much later; 0 '
@@ -30,94 +30,96 @@ class TrackerConfig:
     # place, and at 30 Hz the second image costs 33 ms. Every id that comes or goes makes all its
     # readers subscribe or unsubscribe, so it must be rare.
     sightings: int = setting(2, 'Images that must show a face before it gets an id.', 1, 100)
-    keep_s: float = setting(0.3, 'Seconds for which an id outlives the last sight of its face.',
+    keep_s: float = setting(0.3, 'Seconds for which an id outlives the last image of its face.',
                             0.0, 60.0)
-    keep_images: int = setting(2, 'Images for which it does, at least: for slow cameras.', 0, 100)
+    keep_images: int = setting(2, 'Missed images for which it does, at least; if stamps stand '
+                               'still, they alone count.', 0, 100)
     # A head closer than this to where one is expected is that one: errors of poses, and a person
     # who starts to walk.
     reach: float = setting(0.10, 'Metres a head may be from where it is expected.', 0.0, 1.0)
     speed: float = setting(2.0, 'Metres per second by which its velocity may change besides.',
                            0.0, 10.0)
     max_reach: float = setting(0.40, 'Metres of both together, at most.', 0.0, 2.0)
-    time_jump_s: float = setting(1.0, 'Seconds back in time that mean a bag starts again; an '
-                                 'image older than the newest by less came late.', 0.0, 60.0)
+    time_jump_s: float = setting(1.0, 'Seconds back in time that mean a recording starts again; '
+                                 'an image older than the newest one by less came late.', 0.0,
+                                 60.0)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A face with its id. It was last seen at `stamp_ns`, which may be before the newest image."""
+    """A face with its id, as the image at `stamp_ns` showed it last."""
 
     id: str  # 'f00001' and so on, never used twice; '' until the track is public
     face: Face
     stamp_ns: int
     sightings: int
-    misses: int = 0  # images since then
+    misses: int = 0  # images since then, none of which shows the face
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s, of the head centre
 
     @property
     def seen(self) -> bool:
-        """Whether the newest image shows it."""
+        """Whether the newest image shows the face."""
         return self.misses == 0
 
-    def expected(self, stamp_ns: int) -> np.ndarray:
-        """(3,) metres, camera frame: where the head centre should be at that time."""
+    def predicted_centre(self, stamp_ns: int) -> np.ndarray:
+        """Predict the head centre (3,) at a time, metres, camera frame."""
         age_s = (stamp_ns - self.stamp_ns) * 1e-9
         return self.face.head_centre - self.velocity * MOMENTUM_S * np.expm1(-age_s / MOMENTUM_S)
 
 
 def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:
-    """The tracks that an image with this stamp shows; none if it came late."""
-    return [track for track in tracks if track.stamp_ns == stamp_ns]
+    """Return the tracks that the newest image shows, or none if its stamp is another one."""
+    return [track for track in tracks if track.seen and track.stamp_ns == stamp_ns]
 
 
 class Tracker:
-    """Gives faces ids. The same faces give the same ids; nothing depends on the wall clock."""
+    """Gives faces ids. The same faces give the same ids; the wall clock is not used."""
 
     def __init__(self, config: TrackerConfig = TrackerConfig(),
                  numbers: Iterator[int] | None = None):
-        """Start without faces; the numbers, all different, become ids: 1 becomes f00001."""
+        """Start without faces.
+
+        :param numbers: of the ids, all different: 1 becomes f00001.
+        """
         self.config = config
         self._numbers = count(1) if numbers is None else numbers
-        self._tracks: list[Track] = []  # oldest first
+        self.tracks: list[Track] = []  # oldest first, public or not
 
     @property
     def settled(self) -> bool:
-        """Whether there are faces, all of them public and in the newest image."""
-        return bool(self._tracks) and all(track.id and track.seen for track in self._tracks)
+        """Whether there are tracks, all of them public and seen."""
+        return bool(self.tracks) and all(track.id and track.seen for track in self.tracks)
 
-    def heads(self, stamp_ns: int) -> HeadCandidates:
-        """The heads of the public tracks, where they should be at that time."""
+    def head_candidates(self, stamp_ns: int) -> HeadCandidates:
+        """Predict the heads of the public tracks at a time."""
         tracks = self._public()
-        centres = np.array([track.expected(stamp_ns) for track in tracks]).reshape(-1, 3)
+        centres = np.array([track.predicted_centre(stamp_ns) for track in tracks]).reshape(-1, 3)
         scores = np.array([track.face.detector_score for track in tracks])
         return HeadCandidates(centres, scores, tracked=True)
 
-    def update(self, faces: list[Face], stamp_ns: int) -> list[Track]:
-        """Match the faces of one image to the tracks; returns the public tracks, oldest first.
+    def update(self, faces: list[Face], stamp_ns: int, timed: bool = True) -> list[Track]:
+        """Match the faces of one image to the tracks; return the public tracks, oldest first.
 
         A public track that this image does not show is kept for a moment: see `Track.seen`.
 
         :param stamp_ns: not before that of the image before.
+        :param timed: whether stamps measure time; if not, missed images alone end a track.
         """
         matches = self._match(faces, stamp_ns)
         tracks = []
-        for i, track in enumerate(self._tracks):
+        for i, track in enumerate(self.tracks):
             if i in matches:
                 tracks.append(self._sighted(faces[matches[i]], stamp_ns, track))
             else:
                 tracks.append(replace(track, misses=track.misses + 1))
         tracks += [self._sighted(face, stamp_ns) for j, face in enumerate(faces)
                    if j not in matches.values()]
-        self._tracks = [track for track in tracks if not self._lost(track, stamp_ns)]
+        self.tracks = [track for track in tracks if not self._is_lost(track, stamp_ns, timed)]
         return self._public()
 
-    def reset(self) -> None:
-        """Forget all tracks; later faces get new ids."""
-        self._tracks = []
-
     def _public(self) -> list[Track]:
-        return [track for track in self._tracks if track.id]
+        return [track for track in self.tracks if track.id]
 
     def _sighted(self, face: Face, stamp_ns: int, before: Track | None = None) -> Track:
         track = Track(before.id, face, stamp_ns, before.sightings + 1,
@@ -127,25 +129,25 @@ class Tracker:
             return track
         return replace(track, id=f'f{next(self._numbers):05d}')
 
-    def _lost(self, track: Track, stamp_ns: int) -> bool:
+    def _is_lost(self, track: Track, stamp_ns: int, timed: bool) -> bool:
         if not track.id:
             return track.misses > 1
-        age_s = (stamp_ns - track.stamp_ns) * 1e-9
-        return age_s > self.config.keep_s and track.misses > self.config.keep_images
+        overdue = not timed or (stamp_ns - track.stamp_ns) * 1e-9 > self.config.keep_s
+        return overdue and track.misses > self.config.keep_images
 
     def _match(self, faces: list[Face], stamp_ns: int) -> dict[int, int]:
-        """Index of the track -> index of its face."""
-        if not self._tracks or not faces:
+        """Return a map from indices of tracks to those of their faces."""
+        if not self.tracks or not faces:
             return {}
-        expected = np.array([track.expected(stamp_ns) for track in self._tracks])
+        predicted = np.array([track.predicted_centre(stamp_ns) for track in self.tracks])
         centres = np.array([face.head_centre for face in faces])
-        age_s = np.array([(stamp_ns - track.stamp_ns) * 1e-9 for track in self._tracks])
+        age_s = np.array([(stamp_ns - track.stamp_ns) * 1e-9 for track in self.tracks])
         reach = np.minimum(self.config.reach + self.config.speed * age_s, self.config.max_reach)
-        return pairs(np.linalg.norm(expected[:, None] - centres, axis=-1), reach)
+        return match_pairs(np.linalg.norm(predicted[:, None] - centres, axis=-1), reach)
 
 
 def _velocity(before: Track, face: Face, stamp_ns: int) -> np.ndarray:
-    """Low-pass filtered, m/s."""
+    """Return the low-pass filtered velocity (3,) of the head centre, m/s."""
     age_s = (stamp_ns - before.stamp_ns) * 1e-9
     if age_s <= 0:
         return before.velocity

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from depthface_ros.tracking.assignment import assign, pairs
+from depthface_ros.tracking.assignment import assign, match_pairs
 
 COSTS = st.integers(0, 4).flatmap(lambda rows: st.integers(rows, 5).flatmap(
     lambda columns: hnp.arrays(float, (rows, columns), elements=st.integers(-3, 9))))
@@ -35,13 +35,13 @@ def test_as_scipy_finds_it_for_many():
 
 def test_all_together_matter_not_the_nearest_pair():
     """The nearest pair would leave the other two far apart."""
-    assert pairs(np.array([[2.0, 1.0], [5.0, 2.5]]), np.full(2, 10.0)) == {0: 0, 1: 1}
+    assert match_pairs(np.array([[2.0, 1.0], [5.0, 2.5]]), np.full(2, 10.0)) == {0: 0, 1: 1}
 
 
 def test_nobody_goes_further_than_his_reach_or_leaves_a_good_pair_to_help_another():
-    assert pairs(np.array([[0.3]]), np.array([0.2])) == {}
-    assert pairs(np.array([[0.0, 0.15], [0.1, 9.0]]), np.array([0.2, 0.2])) == {0: 0}
+    assert match_pairs(np.array([[0.3]]), np.array([0.2])) == {}
+    assert match_pairs(np.array([[0.0, 0.15], [0.1, 9.0]]), np.array([0.2, 0.2])) == {0: 0}
 
 
 def test_nobody_and_nothing_make_no_pairs():
-    assert pairs(np.zeros((0, 3)), np.zeros(0)) == pairs(np.zeros((3, 0)), np.ones(3)) == {}
+    assert match_pairs(np.zeros((0, 3)), np.zeros(0)) == match_pairs(np.zeros((3, 0)), np.ones(3)) == {}

@@ -9,7 +9,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.head_detector import FinderConfig
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
-from depthface_ros.tracking.face_tracker import FaceTracker, joined
+from depthface_ros.tracking.face_tracker import FaceTracker, merge_candidates
 from depthface_ros.tracking.smoothing import SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
 
@@ -165,7 +165,7 @@ def heads(*x, detector_score=0.8, **known):
 
 def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
     known = heads(0.0, 1.0, detector_score=0.4, tracked=True)
-    both = joined(known, heads(0.02, 0.5, 1.1), FinderConfig())
+    both = merge_candidates(known, heads(0.02, 0.5, 1.1), FinderConfig())
     # within the finder's error the better known place counts; further off, the finder's
     np.testing.assert_allclose(both.centres[:, 0], [0.0, 1.1, 0.5])
     np.testing.assert_allclose(both.detector_score, 0.8)
@@ -174,12 +174,69 @@ def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
 
 @pytest.mark.parametrize('found', [heads(), heads(2.0)])
 def test_a_known_head_that_is_not_found_loses_its_score(found):
-    both = joined(heads(0.0, detector_score=0.9, tracked=True), found, FinderConfig(threshold=0.2))
+    both = merge_candidates(heads(0.0, detector_score=0.9, tracked=True), found, FinderConfig(threshold=0.2))
     assert both.detector_score[0] == pytest.approx(0.2) and both.centres[0, 0] == 0
-    cold = joined(heads(0.0, detector_score=0.1, tracked=True), found, FinderConfig(threshold=0.2))
+    cold = merge_candidates(heads(0.0, detector_score=0.1, tracked=True), found, FinderConfig(threshold=0.2))
     assert cold.detector_score[0] == pytest.approx(0.1)
 
 
 def test_nobody_known_and_nobody_found_is_nobody():
-    assert joined(heads(tracked=True), heads(), FinderConfig()).centres.shape == (0, 3)
-    assert joined(heads(tracked=True), heads(0.5), FinderConfig()).tracked.tolist() == [False]
+    assert merge_candidates(heads(tracked=True), heads(), FinderConfig()).centres.shape == (0, 3)
+    assert merge_candidates(heads(tracked=True), heads(0.5), FinderConfig()).tracked.tolist() == [False]
+
+
+ANN, NOBODY = {'ann': 0.0}, {}
+
+
+def public_ids(tracker, images, stamps_ns):
+    """Ids of the public tracks after each image."""
+    ids = []
+    for people, stamp_ns in zip(images, stamps_ns):
+        tracker.estimator.people = people
+        ids.append([track.id for track in tracker(DEPTH, CAMERA, stamp_ns)])
+    return ids
+
+
+@pytest.mark.parametrize('stamp_ns', [0, 10 ** 18])
+def test_where_stamps_stand_still_missed_images_end_a_track(stamp_ns):
+    ids = public_ids(FaceTracker(Room()), [ANN] * 5 + [NOBODY] * 4, [stamp_ns] * 9)
+    assert ids == [[]] + [['f00001']] * 6 + [[]] * 2
+
+
+def test_where_stamps_stand_still_faces_still_move():
+    tracker = FaceTracker(Room())
+    history = follow(tracker, [{'ann': 0.01 * i} for i in range(20)], step_ns=0)
+    assert history[-1].keys() == {'f00001'} and 0.15 < history[-1]['f00001'] < 0.2
+
+
+@pytest.mark.parametrize('seconds', [-3600, -5, -1.5, 1.0, 2.0, 3600])
+def test_one_wrong_stamp_costs_no_id(seconds):
+    stamps = [10 ** 13 + i * 33 * MS for i in range(30)]
+    for i in (8, 20):
+        stamps[i] += round(seconds * 10 ** 9)
+    ids = public_ids(FaceTracker(Room()), [ANN] * 30, stamps)
+    assert ids == [[]] + [['f00001']] * 29
+
+
+@pytest.mark.parametrize('seconds', [-5, 2.0])
+def test_after_one_wrong_stamp_people_who_leave_are_dropped(seconds):
+    stamps = [10 ** 13 + i * 33 * MS for i in range(40)]
+    stamps[8] += round(seconds * 10 ** 9)
+    ids = public_ids(FaceTracker(Room()), [ANN] * 10 + [NOBODY] * 30, stamps)
+    assert ids[9] == ['f00001'] and not any(ids[25:])
+
+
+def test_a_short_clip_in_a_loop_keeps_its_ids_and_shows_its_faces():
+    stamps = [10 ** 13 + i * 33 * MS for i in range(15)] * 10
+    tracker = FaceTracker(Room())
+    ids = public_ids(tracker, [ANN] * 150 + [NOBODY] * 45, stamps + stamps[:45])
+    assert ids[1:150] == [['f00001']] * 149 and ids[-1] == []
+
+
+def test_an_image_time_with_a_fault_changes_nothing():
+    tracker = FaceTracker(Room())
+    follow(tracker, [ANN] * 3)
+    before = tracker(DEPTH, CAMERA, 99 * MS)
+    time = tracker.stamps.check(99 * MS, b'other')
+    tracker.estimator.people = NOBODY
+    assert time.fault == 'repeated' and tracker.track(DEPTH, CAMERA, time) is before

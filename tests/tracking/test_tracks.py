@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from depthface_ros.estimation.types import Face
-from depthface_ros.tracking.tracks import Tracker, TrackerConfig
+from depthface_ros.tracking.tracks import Tracker, TrackerConfig, in_image
 
 FRAME_NS = 33_333_333  # 30 Hz
 
@@ -101,9 +101,9 @@ def test_a_face_is_expected_where_it_was_going():
     tracker = Tracker()
     for i in range(30):  # 0.6 m/s
         tracker.update([face_at(0.02 * i)], i * FRAME_NS)
-    heads = tracker.heads(30 * FRAME_NS)
+    heads = tracker.head_candidates(30 * FRAME_NS)
     np.testing.assert_allclose(heads.centres, face_at(0.02 * 30).head_centre[None], atol=0.003)
-    later = tracker.heads(30 * FRAME_NS + 10 * 10 ** 9).centres  # out of sight it slows down
+    later = tracker.head_candidates(30 * FRAME_NS + 10 * 10 ** 9).centres  # out of sight it slows down
     np.testing.assert_allclose(later[0, 0] - heads.centres[0, 0], 0.6 * 0.5, atol=0.05)
 
 
@@ -124,3 +124,17 @@ def test_the_same_images_give_the_same_ids():
 def test_every_face_is_public_at_once_when_one_sighting_is_enough():
     tracker = Tracker(TrackerConfig(sightings=1))
     assert run(tracker, [[face_at(0), face_at(1)]]) == [['f00001', 'f00002']]
+
+
+def test_where_time_is_unknown_missed_images_end_a_track():
+    tracker = Tracker(TrackerConfig(keep_s=60.0, keep_images=4))
+    run(tracker, [[face_at(0)]] * 2)
+    kept = [bool(tracker.update([], FRAME_NS, timed=False)) for _ in range(6)]
+    assert kept == [True] * 4 + [False] * 2
+
+
+def test_a_face_that_an_image_does_not_show_is_not_in_it_though_stamps_are_equal():
+    tracker = Tracker()
+    run(tracker, [[face_at(0)]] * 2)
+    tracks = tracker.update([], FRAME_NS)
+    assert ids(tracks) == ['f00001'] and in_image(tracks, FRAME_NS) == []
