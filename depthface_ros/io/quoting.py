@@ -25,6 +25,11 @@ def quoted(text: object, limit: int = LONGEST_QUOTE) -> str:
     return f'{text[:limit]!r}... ({length} characters)'
 
 
+def as_name(text: str, limit: int = LONGEST_QUOTE) -> str:
+    """Return a foreign name as it is where that is harmless, else quoted."""
+    return text if len(text) <= limit and text.isprintable() else quoted(text, limit)
+
+
 def clipped(text: str, limit: int = LONGEST_REPORT) -> str:
     """Return a report with control characters escaped, except newlines and tabs, and cut.
 

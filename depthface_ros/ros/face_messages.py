@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces as messages of ROS's common interfaces."""
+"""Conversions of faces to messages of ROS's common interfaces."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _POINT_FIELDS = [
 
 
 def pose_with_covariance(header: Header, track: Track) -> Odometry:
-    """Where a face is and how sure that is, with its id: as `child_frame_id`, named as on /tf.
+    """Return the pose of a face with its covariance; `child_frame_id` is its frame on /tf.
 
-    Of the messages that hold a pose with its covariance, Odometry is the one that says whose pose
-    it is. It has a velocity, too: unknown, which the -1 says as it does in sensor_msgs/Imu.
+    Odometry is the message with a pose, a covariance and a name. Its velocity is unknown: the
+    first element of the covariance is -1, as in sensor_msgs/Imu.
     """
     value = transform(track.face.camera_from_face)
     position = value.translation
@@ -41,14 +41,14 @@ def pose_with_covariance(header: Header, track: Track) -> Odometry:
 
 
 def expression(header: Header, track: Track, names: tuple[str, ...]) -> JointState:
-    """The expression coefficients of a face with their names; the frame says whose they are."""
+    """Return the expression coefficients of a face with their names; the frame is the face's."""
     message = JointState(name=list(names), position=track.face.expression.tolist())
     message.header.stamp, message.header.frame_id = header.stamp, f'face_{track.id}'
     return message
 
 
 def point_cloud(header: Header, tracks: list[Track]) -> PointCloud2:
-    """The vertices of all meshes: one row per face, one column per vertex, metres.
+    """Return the vertices of all meshes: one row per face, one column per vertex, metres.
 
     `face` is the number of a face's id: 42 for f00042, as in the id of its marker.
     """
@@ -64,7 +64,7 @@ def point_cloud(header: Header, tracks: list[Track]) -> PointCloud2:
 
 
 def image(header: Header, picture: np.ndarray) -> Image:
-    """A picture (H, W, 3) uint8 BGR, or depth (H, W) uint16 millimetres or float32 metres."""
+    """Return the message for a picture (H, W, 3) uint8 BGR, or for depth (H, W) in mm or m."""
     encoding = {'|u1': 'bgr8', '<u2': '16UC1', '<f4': '32FC1'}[picture.dtype.str]
     return Image(header=header, height=picture.shape[0], width=picture.shape[1],
                  encoding=encoding, is_bigendian=0, step=picture[0].nbytes,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces as messages of ROS4HRI (REP-155). Needs hri_msgs."""
+"""Conversions of faces to messages of ROS4HRI (REP-155). Needs hri_msgs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from depthface_ros.geometry.camera import depth_in_metres
 from depthface_ros.ros.inputs import DepthFrame
 
 CROPPED_SIZE = 128  # px; the width and height that REP-155 gives
-SEEN_WITHIN = 0.03  # m; where a pixel measures another depth, something hides the landmark
+VISIBLE_WITHIN = 0.03  # m; where a pixel measures another depth, the landmark is occluded
 PUPILS = [FacialLandmarks.RIGHT_PUPIL, FacialLandmarks.LEFT_PUPIL]
 
 
 def region(frame: DepthFrame, face: Face) -> NormalizedRegionOfInterest2D:
-    """The box of a mesh in the image, as far as it lies in the image."""
+    """Return the bounding box of a mesh in the image, clipped to the image."""
     corners = np.clip(_box(frame, face), 0.0, 1.0).ravel().tolist()
     return NormalizedRegionOfInterest2D(header=frame.header, c=float(face.confidence),
                                         **dict(zip(('xmin', 'ymin', 'xmax', 'ymax'), corners)))
 
 
 def landmarks(frame: DepthFrame, face: Face, points: np.ndarray) -> FacialLandmarks:
-    """The landmarks in the image; their confidence is 0 where the camera does not see them.
+    """Return the landmarks in the image; those that are not visible have confidence 0.
 
-    That is so outside the image, where something hides them or nothing was measured, and for the
-    pupils, which depth never shows: theirs are the places of pupils that look straight ahead.
+    That holds outside the image, for occluded landmarks, where nothing was measured, and for the
+    pupils, which depth never shows: they are placed as in eyes that look straight ahead.
 
     :param points: (70, 3) metres, camera frame.
     """
@@ -42,7 +42,7 @@ def landmarks(frame: DepthFrame, face: Face, points: np.ndarray) -> FacialLandma
     column, row = np.floor(places * (width, height)).astype(int).T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     pixels = frame.depth[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-    seen = inside & (np.abs(depth_in_metres(pixels[None])[0] - points[:, 2]) < SEEN_WITHIN)
+    seen = inside & (np.abs(depth_in_metres(pixels[None])[0] - points[:, 2]) < VISIBLE_WITHIN)
     seen[PUPILS] = False
     confidence = np.where(seen, face.confidence, 0.0).tolist()
     return FacialLandmarks(
@@ -52,7 +52,7 @@ def landmarks(frame: DepthFrame, face: Face, points: np.ndarray) -> FacialLandma
 
 
 def facs(header: Header, face: Face) -> FacialActionUnits:
-    """Intensities from 0 to 1; action units that are not estimated have confidence 0."""
+    """Return intensities from 0 to 1; action units that are not estimated have confidence 0."""
     intensity = action_units(face.expression)
     estimated = np.isfinite(intensity)
     return FacialActionUnits(
@@ -61,9 +61,9 @@ def facs(header: Header, face: Face) -> FacialActionUnits:
 
 
 def cropped(frame: DepthFrame, face: Face) -> np.ndarray:
-    """The face's box of the depth image, scaled to fit a square, centred, 0 around it.
+    """Return the depth image in the face's box, scaled to fit a square, centred, padded with 0.
 
-    Pixels are repeated or left out, never mixed: all depths in it were measured.
+    Pixels are repeated or left out, never averaged: all depths in it were measured.
     """
     shape = frame.depth.shape[::-1]
     box = _box(frame, face) * shape  # px
@@ -77,14 +77,14 @@ def cropped(frame: DepthFrame, face: Face) -> np.ndarray:
 
 
 def _sampled(low: float, high: float, step: float, length: int) -> np.ndarray:
-    """Which of `length` pixels stands at each place of a crop; -1 beyond them or the box."""
+    """Return the index of the pixel at each place of a crop; -1 beyond the image or the box."""
     offset = np.arange(CROPPED_SIZE) - (CROPPED_SIZE - 1) / 2
     index = np.floor((low + high) / 2 + offset * step).astype(int)
     return np.where((index > max(-1, low - 1)) & (index < min(length, high)), index, -1)
 
 
 def _normalised(frame: DepthFrame, points: np.ndarray) -> np.ndarray:
-    """(N, 2) positions in the image of points (N, 3): 0 to 1 between its edges."""
+    """Project points (N, 3) to positions (N, 2) in the image, 0 to 1 between its edges."""
     depth = np.maximum(points[:, 2], 0.01)  # a mesh may reach behind the camera
     u, v = frame.intrinsics.project(points[:, 0] / depth, points[:, 1] / depth)
     height, width = frame.depth.shape
@@ -92,6 +92,6 @@ def _normalised(frame: DepthFrame, points: np.ndarray) -> np.ndarray:
 
 
 def _box(frame: DepthFrame, face: Face) -> np.ndarray:
-    """(2, 2) left and top, right and bottom of a mesh in the image: 0 to 1 between its edges."""
+    """Return left and top, right and bottom (2, 2) of a mesh, 0 to 1 between the image's edges."""
     places = _normalised(frame, face.vertices)
     return np.stack([places.min(axis=0), places.max(axis=0)])

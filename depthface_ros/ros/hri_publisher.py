@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is there, for ROS4HRI: the topics of REP-155 under /humans/faces. Needs hri_msgs."""
+"""The topics of REP-155 (ROS4HRI) under /humans/faces. Needs hri_msgs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from depthface_ros.ros import hri_messages
 from depthface_ros.ros.face_messages import image
 from depthface_ros.ros.inputs import DepthFrame
 from depthface_ros.ros.publishing import create_publisher
-from depthface_ros.tracking.tracks import Track
+from depthface_ros.tracking.tracks import Track, in_image
 
 NAMESPACE = '/humans/faces'  # absolute, as listeners expect; remapping may move it
 
@@ -38,39 +38,38 @@ TYPES = FaceTopics(NormalizedRegionOfInterest2D, FacialLandmarks, FacialActionUn
 
 
 class HumanFaces:
-    """Publishes who is tracked; the topics of a face appear and disappear with it."""
+    """Publishes the ids of tracked faces; the topics of a face come and go with it."""
 
     def __init__(self, node: Node, face_model: FaceModel):
         self._node, self._face_model = node, face_model
         self._faces: dict[str, FaceTopics] = {}  # by id
         self._frame_id = ''
-        for kind in TYPES:  # takes 50 ms: not when the first face comes
+        for kind in TYPES:  # takes 50 ms, too long for the first face
             check_for_type_support(kind)
         self._tracked = self._create(IdsList, 'tracked')
 
     def publish(self, frame: DepthFrame, tracks: list[Track]) -> None:
-        """Tell who is tracked after one image, and what it shows of them.
+        """Publish the ids that are tracked after one image, and the faces that it shows.
 
-        :param tracks: the public ones; those that this image shows bear its stamp.
+        :param tracks: the public ones, whether the image shows them or not.
         """
         self._frame_id = frame.header.frame_id
-        self._tell(frame.header, [track.id for track in tracks])
-        for track in tracks:
-            if track.stamp_ns == frame.stamp_ns:
-                self._publish_face(self._faces[track.id], frame, track.face)
+        self._publish_ids(frame.header, [track.id for track in tracks])
+        for track in in_image(tracks, frame.stamp_ns):
+            self._publish_face(self._faces[track.id], frame, track.face)
 
     def clear(self, stamp: Time) -> None:
-        """Tell that nobody is tracked any more."""
-        self._tell(Header(stamp=stamp, frame_id=self._frame_id), [])
+        """Publish that no face is tracked any more."""
+        self._publish_ids(Header(stamp=stamp, frame_id=self._frame_id), [])
 
     def close(self, stamp: Time, patience: Duration) -> None:
-        """Tell that nobody is tracked any more, and go when listeners know."""
+        """Publish that no face is tracked any more, wait for subscribers to get it, and end."""
         self.clear(stamp)
         self._tracked.wait_for_all_acked(patience)
         self._node.destroy_publisher(self._tracked)
 
-    def _tell(self, header: Header, ids: list[str]) -> None:
-        """A listener subscribes to the topics of an id when it hears of it, so they come first."""
+    def _publish_ids(self, header: Header, ids: list[str]) -> None:
+        """Publish the ids, after the topics of new ones: a subscriber follows at once."""
         for face_id in ids:
             if face_id not in self._faces:
                 self._faces[face_id] = FaceTopics(*(
@@ -83,12 +82,12 @@ class HumanFaces:
                 self._node.destroy_publisher(publisher)
 
     def _create(self, kind: type, topic: str) -> Publisher:
-        # Reliable and the newest only, as hri_face_detect does: the readers of libhri ask for the
-        # default of the middleware, and a reliable publisher matches whatever that is.
+        # Reliable and the newest only, as hri_face_detect does: the readers of libhri request the
+        # default of the middleware, and a reliable publisher matches any.
         return create_publisher(self._node, kind, f'{NAMESPACE}/{topic}', 1)
 
     def _publish_face(self, topics: FaceTopics, frame: DepthFrame, face: Face) -> None:
-        """What somebody listens to, and no more."""
+        """Publish what has subscribers."""
         if topics.roi.get_subscription_count():
             topics.roi.publish(hri_messages.region(frame, face))
         if topics.landmarks.get_subscription_count():

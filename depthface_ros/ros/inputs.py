@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node hears: depth images, each with the camera that took it."""
+"""Subscriptions of the node: depth images, each with its time and its camera."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,28 +12,32 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depthface_ros.geometry.camera import Intrinsics
-from depthface_ros.io.camera_info import intrinsics_from_camera_info, is_rectified
+from depthface_ros.io.camera_info import is_rectified
 from depthface_ros.io.compressed_depth import decompress_depth
 from depthface_ros.io.depth_encodings import median_depth
+from depthface_ros.io.quoting import as_name, quoted
 from depthface_ros.ros import conversions
-from depthface_ros.ros.health import Health, Problems, RateLimit
+from depthface_ros.ros.camera import Camera
+from depthface_ros.ros.health import SKIPS, Health, Problems, RateLimit
 from depthface_ros.ros.parameters import Parameters
+from depthface_ros.ros.shared_topic import SharedTopic
 from depthface_ros.ros.startup_log import describe_camera
-from depthface_ros.ros.subscription import Listener, Silence
+from depthface_ros.ros.subscription import LatchedSubscription, Listener, Silence
+from depthface_ros.tracking.stamps import ImageTime, StampMonitor, fingerprint
 
-COMPRESSED = '/compressedDepth'  # how image_transport names a topic's compressed twin
+COMPRESSED = '/compressedDepth'  # appended by image_transport to the topic of raw images
 IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
-CAMERA_INFO_PATIENCE = 0.2  # s; the first one may come a little after the first image
-NEWS = 5.0  # s at least between two descriptions of what comes in
-_HEAD_BYTES = 12  # of a serialised message: four that name the encoding, and its stamp
+DESCRIPTION_PERIOD = 5.0  # s at least between two descriptions of the input in the log
+LONGEST_FRAME_ID = 255  # characters; it is repeated in each transform
 
 
 class DepthFrame(NamedTuple):
     """One depth image and its camera."""
 
-    header: Header  # of the image
+    header: Header  # of the image; its stamp is the time below
     depth: np.ndarray  # (H, W) uint16 millimetres or float32 metres
     intrinsics: Intrinsics  # the same object as long as the camera stays the same
+    time: ImageTime | None = None
 
     @property
     def stamp_ns(self) -> int:
@@ -44,64 +47,63 @@ class DepthFrame(NamedTuple):
 class Inputs:
     """The node's subscriptions, from activate to deactivate.
 
-    Messages are taken in serialised form: those that are dropped cost nothing more, and one that
-    was cut off can be reported here, where rclpy's executor would end the program.
+    Messages are taken in serialised form: dropped ones cost nothing more, and a message that was
+    cut off can be reported here, where rclpy's executor would end the program.
 
-    :param on_image: called in the executor's thread with each image as it comes; `frame()`, which
-        is for another thread, makes sense of it.
+    :param stamps: of the tracker; gives the images their times.
+    :param on_image: called in the executor's thread with each serialised image; `frame()`, which
+        is for another thread, decodes it.
     """
 
     def __init__(self, node: Node, settings: Parameters, health: Health, problems: Problems,
-                 on_image: Callable[[bytes], None]):
-        self._problems = problems
-        self._log = node.get_logger().info
+                 stamps: StampMonitor, on_image: Callable[[bytes], None]):
+        self._clock, self._log = node.get_clock(), node.get_logger().info
+        self._health, self._problems, self._stamps = health, problems, stamps
         topic = node.resolve_topic_name('depth/image')
         compressed = topic.endswith(COMPRESSED) or settings.image_transport == 'compressedDepth'
         topic = topic.removesuffix(COMPRESSED)
-        self._rectified = settings.rectified or is_rectified(topic)
         self._type = CompressedImage if compressed else Image
-        self._camera_info, self._camera_info_content = None, b''
-        self._camera_info_came = threading.Event()
-        self._camera: tuple | None = None  # what the intrinsics were made of, and they
-        self._checked: tuple | None = None  # what the log was last told of the input
-        self._news = RateLimit(NEWS)
+        self._camera = Camera(problems, settings.rectified or is_rectified(topic))
+        self._frame_ids = ['', '']  # the latest two that differ
+        self._frame_changes = 0
+        self._described: tuple | None = None  # the input that the log describes
+        self._descriptions = RateLimit(DESCRIPTION_PERIOD)
         self._images = Listener(node, self._type, topic + COMPRESSED * compressed, on_image,
                                 health, problems)
         try:
             self._camera_infos = Listener(node, CameraInfo, 'depth/camera_info',
-                                          self._hear_camera_info, health, problems)
+                                          self._camera.on_camera_info, health, problems)
         except Exception:
             self._images.close()
             raise
+        self._latched_infos = LatchedSubscription(
+            node, CameraInfo, self._camera_infos.topic, self._camera.on_camera_info)
         self._silence = Silence(node, problems, self._images, self._camera_infos)
+        self._shared_images, self._shared_infos = (
+            SharedTopic(node, problems, listener.topic, what) for listener, what in (
+                (self._images, 'images'), (self._camera_infos, 'camera_info')))
+        health.camera = self._images.topic
         for listener in (self._images, self._camera_infos):
             self._log(f'listening to {listener}')
 
     def close(self) -> None:
-        """Hear no more."""
-        self._images.close()
-        self._camera_infos.close()
+        """Unsubscribe."""
+        for subscription in (self._images, self._camera_infos, self._latched_infos):
+            subscription.close()
 
     def check(self, input_timeout: float) -> None:
-        """Report what does not come, or not always; to be called at each heartbeat."""
-        self._silence.check(input_timeout)
-
-    def _hear_camera_info(self, data: bytes) -> None:
-        """In the executor's thread."""
-        content = data[_HEAD_BYTES:]
-        if content != self._camera_info_content:
-            try:
-                self._camera_info = conversions.deserialised(data, CameraInfo)
-            except ValueError as error:
-                self._problems.report('camera_info', str(error))
-                return
-            self._camera_info_content = content
-        self._camera_info_came.set()
+        """Report silence, losses and shared topics; to be called at each heartbeat."""
+        self._latched_infos.check()
+        self._silence.check(input_timeout, needs_info=not self._camera.known)
+        frames = ', '.join(map(quoted, self._frame_ids))
+        self._shared_images.check(self._images.alternations + self._frame_changes,
+                                  f', the latest in frames {frames}' * (self._frame_changes > 1))
+        self._shared_infos.check(self._camera.changes)
 
     # Worker's thread ----------------------------------------------------------------------------
 
-    def frame(self, data: bytes) -> DepthFrame:
-        """The depth image in a serialised message and the camera that took it.
+    def frame(self, data: bytes) -> DepthFrame | None:
+        """Return the depth image in a serialised message, or None if it is to be skipped.
 
         :raises ValueError: there is none; the text says what was found and what was expected.
         """
@@ -109,44 +111,69 @@ class Inputs:
         image = (conversions.deserialised(data, CompressedImage) if compressed
                  else conversions.received_image(data))
         frame_id = image.header.frame_id
-        if not frame_id:
-            raise ValueError('image without a frame_id: expected the optical frame of the camera; '
-                             'set it in the camera driver')
-        if not self._camera_info_came.wait(CAMERA_INFO_PATIENCE):
-            raise ValueError(f'no camera_info yet on {self._camera_infos.topic}: expected one '
-                             'beside each image; check the topic name and the camera driver')
+        self._check_frame_id(frame_id)
         if compressed:
             depth, encoding = decompress_depth(image.data, image.format), image.format
         else:
             depth, encoding = conversions.depth_from_image(image), image.encoding
-        intrinsics = self._intrinsics(*depth.shape)
-        self._check(depth, encoding, frame_id, intrinsics)
-        return DepthFrame(image.header, depth, intrinsics)
+        intrinsics = self._camera.intrinsics(*depth.shape, frame_id, self._camera_infos.topic)
+        time = self._time(image.header.stamp, depth)
+        if time.fault:
+            self._health.count(time.fault)
+            return None
+        self._describe(depth, encoding, frame_id, intrinsics)
+        self._check_depth(depth, encoding)
+        header = Header(stamp=conversions.time_message(time.stamp_ns), frame_id=frame_id)
+        return DepthFrame(header, depth, intrinsics, time)
 
-    def _intrinsics(self, height: int, width: int) -> Intrinsics:
-        made_of = self._camera_info, height, width
-        if self._camera is None or self._camera[0] != made_of:
-            self._camera = made_of, intrinsics_from_camera_info(*made_of, self._rectified)
-        return self._camera[1]
+    def _time(self, stamp, depth: np.ndarray) -> ImageTime:
+        """Return the time of an image.
 
-    def _check(self, depth: np.ndarray, encoding: str, frame_id: str,
-               intrinsics: Intrinsics) -> None:
-        """Say what comes in, once and whenever that changes, and warn of what looks wrong."""
-        height, width = depth.shape
-        found = encoding, frame_id, intrinsics, height, width
-        if found != self._checked and self._news.allows('input'):
-            self._checked = found
-            self._log(f'image: {width}x{height} {encoding} in frame {frame_id}')
-            self._log(f'camera: {describe_camera(intrinsics)}'
-                      + (', rectified' if self._rectified else ''))
+        :raises ValueError: it has none among images that have.
+        """
+        time = self._stamps.check(conversions.valid_nanoseconds(stamp), fingerprint(depth),
+                                  self._clock.now().nanoseconds)
+        if time.fault and time.fault not in SKIPS:
+            raise ValueError(time.note)
+        if time.note:
+            self._problems.report(f'stamps {time.kind}', time.note, once=True)
+        return time
+
+    def _check_frame_id(self, frame_id: str) -> None:
+        if not frame_id:
+            raise ValueError('image without a frame_id: expected the optical frame of the camera; '
+                             'set it in the camera driver')
+        if len(frame_id) > LONGEST_FRAME_ID:
+            raise ValueError(f'frame_id {quoted(frame_id)}: expected the name of the optical '
+                             f'frame, at most {LONGEST_FRAME_ID} characters')
         if 'optical' not in frame_id:
             self._problems.report(
-                frame_id, f'frame_id {frame_id!r} does not look like an optical frame: '
+                'frame', f'frame_id {quoted(frame_id)} does not look like an optical frame: '
                 'expected x right, y down, z forward (REP-103), else faces stand askew', once=True)
+        if frame_id != self._frame_ids[-1]:
+            self._frame_ids = [self._frame_ids[-1], frame_id]
+            self._frame_changes += 1
+            self._health.camera = as_name(frame_id)
+
+    def _describe(self, depth: np.ndarray, encoding: str, frame_id: str,
+                  intrinsics: Intrinsics) -> None:
+        """Log what comes in, once and whenever it changes."""
+        found = encoding, frame_id, intrinsics, depth.shape
+        if found != self._described and self._descriptions.allows('input'):
+            self._described = found
+            height, width = depth.shape
+            self._log(f'image: {width}x{height} {as_name(encoding)} in frame '
+                      f'{as_name(frame_id)}')
+            self._log(f'camera: {describe_camera(intrinsics)}'
+                      + (', rectified' if self._camera.rectified else ''))
+
+    def _check_depth(self, depth: np.ndarray, encoding: str) -> None:
+        """Warn of depths that look wrong."""
         median = median_depth(depth)
         if median is None:
             self._problems.report('empty', 'image without any valid depth: expected some; is the '
                                   'camera covered, or everything too close?')
         elif median > IMPLAUSIBLE_DEPTH:
             self._problems.report('unit', f'median depth is {median:.0f} m: expected metres in '
-                                  f'{encoding}; the publisher seems to send millimetres')
+                                  f'{as_name(encoding)}; the publisher seems to send '
+                                  'millimetres')

@@ -29,6 +29,7 @@ from depthface_ros.estimation.estimator import FaceEstimator
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.ros import conversions
 from depthface_ros.ros.health import Health, Problems
+from depthface_ros.ros.id_conflicts import IdConflicts
 from depthface_ros.ros.inputs import Inputs
 from depthface_ros.ros.outputs import Outputs
 from depthface_ros.ros.parameters import (
@@ -76,6 +77,7 @@ class FaceNode(LifecycleNode):
         # of faces: none comes back while the node lives
         self._numbers = itertools.count(self.get_parameter('first_id').value)
         self._outputs = Outputs(self)
+        self._id_conflicts = IdConflicts(self, self.problems, self._outputs.published)
         self._diagnostics = create_publisher(self, DiagnosticArray, '/diagnostics', 10)
         # in wall time: the heart beats on when a simulation is paused
         self.create_timer(HEARTBEAT, self._on_heartbeat,
@@ -103,7 +105,8 @@ class FaceNode(LifecycleNode):
     @told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._tracker = FaceTracker(self._estimator, self._settings.tracker, self._numbers)
-        self._inputs = Inputs(self, self._settings, self._health, self.problems, self._on_image)
+        self._inputs = Inputs(self, self._settings, self._health, self.problems,
+                              self._tracker.stamps, self._on_image)
         self._apply(self._settings)
         self._health.forget_latency()
         self._worker = NewestFirstWorker(self._process, lambda: self._health.count('dropped'))
@@ -129,6 +132,7 @@ class FaceNode(LifecycleNode):
         if self._worker is None:
             return
         self._inputs.close()
+        self._id_conflicts.close()
         self._worker.stop()
         self._worker = None
         self._outputs.stop(self.get_clock().now().to_msg())
@@ -168,7 +172,9 @@ class FaceNode(LifecycleNode):
             if self._applied is not self._settings:
                 self._apply(self._settings)
             frame = self._inputs.frame(data)
-            tracks = self._tracker(frame.depth, frame.intrinsics, frame.stamp_ns)
+            if frame is None:
+                return
+            tracks = self._tracker.track(frame.depth, frame.intrinsics, frame.time)
             self._outputs.publish(frame, tracks)
         except ValueError as error:
             self._health.count('rejected')
@@ -189,6 +195,7 @@ class FaceNode(LifecycleNode):
         if self._worker is not None:
             self._inputs.check(self._settings.input_timeout)
             self._outputs.expire(self._settings.input_timeout)
+            self._id_conflicts.check()
         state = 'active' if self._worker else 'inactive' if self._estimator else 'unconfigured'
         engine = describe_engine(self._estimator.engine) if self._estimator else 'none'
         now = self.get_clock().now().to_msg()

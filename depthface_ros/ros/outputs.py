@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says about faces: where they are, their shape, their expression, pictures."""
+"""Publishers of the node: poses, meshes and expressions of faces, and pictures of them."""
 
 from __future__ import annotations
 
+from collections import deque
 from threading import Lock
 
 from builtin_interfaces.msg import Time
@@ -20,7 +21,7 @@ from depthface_ros.ros.mesh_marker import MeshMarker, deletion
 from depthface_ros.ros.parameters import Parameters
 from depthface_ros.ros.publishing import create_publisher
 from depthface_ros.tools.overlay import draw_faces
-from depthface_ros.tracking.tracks import Track
+from depthface_ros.tracking.tracks import Track, in_image
 
 try:
     from depthface_ros.ros.hri_publisher import HumanFaces
@@ -29,31 +30,34 @@ except ModuleNotFoundError as error:
         raise
     HumanFaces = None
 
-# The node may end at once after its last words: a reliable listener has that long to hear them.
+# The process may end after its last messages: reliable subscriptions have that long to get them.
 ACKNOWLEDGED_WITHIN = Duration(seconds=0.5)
+
+REMEMBERED = 256  # transforms on /tf
 
 
 class Outputs:
-    """The publishers of the node; what nobody subscribes to is not made.
+    """The publishers of the node. Topics without subscribers are not computed.
 
-    They live as long as the node, so that tools can list them before it is active; those of
-    ROS4HRI come with activation, since another node may be the one that tells who is there.
+    They live as long as the node, so that tools can list them before it is active. Those of
+    ROS4HRI come with activation, since another node may be the one that publishes them.
     """
 
     def __init__(self, node: Node):
         self._node, self._lock = node, Lock()
+        self.published: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)  # frame, stamp in ns
         self._tf = create_publisher(node, TFMessage, '/tf', 100)  # as tf2_ros does
         self._poses = create_publisher(node, Odometry, '~/poses', 10)
         self._expressions = create_publisher(node, JointState, '~/expressions', 10)
         self._mesh = create_publisher(node, Marker, '~/mesh', 10)
         self._points = create_publisher(node, PointCloud2, '~/points', 1)
         self._debug_image = create_publisher(node, Image, '~/debug_image', 1)
-        self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
+        self._shown: dict[str, str] = {}  # by id of a face in viewers: the frame of its mesh
         self._humans: HumanFaces | None = None
-        self._told_ns: int | None = None  # the node's time when faces were last told of
+        self._published_ns: int | None = None  # the node's time when faces were last published
 
     def start(self, settings: Parameters, face_model: FaceModel) -> None:
-        """The node is active from now on, or goes on with other settings."""
+        """Start to publish, or go on with other settings."""
         self._settings, self._face_model = settings, face_model
         self._marker: MeshMarker | None = None
         with self._lock:
@@ -66,16 +70,18 @@ class Outputs:
                 self._humans = HumanFaces(self._node, face_model)
 
     def publish(self, frame: DepthFrame, tracks: list[Track]) -> None:
-        """All that is to be said after one image.
+        """Publish the faces after one image.
 
-        :param tracks: the public ones; those that this image shows bear its stamp.
+        :param tracks: the public ones, whether the image shows them or not.
         """
         header = frame.header
-        seen = [track for track in tracks if track.stamp_ns == frame.stamp_ns]
+        seen = in_image(tracks, frame.stamp_ns)
         with self._lock:
-            self._told_ns = self._now_ns() if tracks else None
+            self._published_ns = self._now_ns() if tracks else None
             if seen and self._settings.publish_tf and self._tf.get_subscription_count():
-                self._tf.publish(conversions.face_transforms(header, seen))
+                transforms = conversions.face_transforms(header, seen)
+                self.published.extend(map(conversions.frame_and_stamp, transforms.transforms))
+                self._tf.publish(transforms)
             if self._humans:
                 self._humans.publish(frame, tracks)
             if self._poses.get_subscription_count():
@@ -97,22 +103,23 @@ class Outputs:
                 self._debug_image.publish(face_messages.image(header, picture))
 
     def expire(self, limit_s: float) -> None:
-        """Nobody is there any more if no image was worked on for so long."""
+        """Take all faces back if no image was processed for so long, by a clock that may be set."""
         with self._lock:
-            if self._told_ns is not None and self._now_ns() - self._told_ns > limit_s * 1e9:
+            if self._published_ns is not None and (
+                    abs(self._now_ns() - self._published_ns) > limit_s * 1e9):
                 stamp = self._node.get_clock().now().to_msg()
                 self._clear_meshes(set(self._shown), stamp)
                 if self._humans:
                     self._humans.clear(stamp)
-                self._told_ns = None
+                self._published_ns = None
 
     def stop(self, stamp: Time) -> None:
-        """The node is no longer active: leave nothing behind in viewers and listeners."""
+        """Leave nothing behind in viewers and subscribers: the node is no longer active."""
         with self._lock:
             self._clear_meshes(set(self._shown), stamp)
             self._mesh.wait_for_all_acked(ACKNOWLEDGED_WITHIN)
             self._close_humans(stamp)
-            self._told_ns = None
+            self._published_ns = None
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds

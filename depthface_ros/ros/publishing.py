@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers that cost the executor nothing."""
+"""Publishers without cost for the executor."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ except ImportError:  # Humble
 
 
 def create_publisher(node: Node, kind: type, topic: str, depth: int) -> Publisher:
-    """A reliable publisher without event callbacks.
+    """Create a reliable publisher without event callbacks.
 
-    rclpy's default ones only log that a subscription asks for another QoS, which the subscription
-    logs, too. But the executor goes through all of them whenever a message comes. And without
-    them it need not know of publishers, so that they may come and go in any thread.
+    rclpy's default callbacks only log that a subscription requests another QoS, which the
+    subscription logs as well. The executor visits all of them at each message. Without them it
+    does not use publishers, so any thread may create and destroy them.
     """
     return node.create_publisher(
         kind, topic, depth, event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))

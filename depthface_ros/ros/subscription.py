@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions that connect to any camera, and notice when nothing comes or some gets lost."""
+"""Subscriptions that match any camera and detect silence and losses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Callable
 from rclpy.node import Node
 from rclpy.qos import (
     QoSCompatibility,
+    QoSDurabilityPolicy,
     QoSProfile,
     QoSReliabilityPolicy,
     qos_check_compatible,
     qos_policy_name_from_kind,
 )
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos_overriding_options import QoSOverridingOptions, QoSPolicyKind
 from rclpy.subscription import Subscription
 
 from depthface_ros.ros.health import Health, Problems
@@ -25,44 +26,49 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 LOSS_WINDOW = 5.0  # s over which messages are compared
-LOST_SHARE = 0.1  # of what was sent, from which on the user is told
-LONGEST_GAP = 1000  # messages of one publisher that can be missing in between
+LOST_FRACTION = 0.1  # of the messages sent; more is reported
+LONGEST_GAP = 1000  # messages of one publisher that can be missing between two others
 FEWEST = 5  # messages that are not yet a loss: they may still be on their way
+NO_NUMBER = 2 ** 64 - 1  # from a middleware that does not count messages
+OVERRIDES = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,
+             QoSPolicyKind.DURABILITY]
 REMEDY = ('with Fast DDS, give the camera driver config/fastdds.xml (launch argument fastdds:=true'
           ', see the README); over a network, send compressedDepth; or is this machine too busy?')
 
 
 class Listener:
-    """A subscription to serialised messages that counts what comes.
+    """A subscription to serialised messages that counts them.
 
     Best effort matches reliable and best-effort cameras (REP-2003); `qos_overrides` parameters can
-    change that. The queue of a few messages is emptied at once: what is not worked on gets
-    dropped, and counted, by the node.
+    change that. The queue of a few messages is emptied at once; the node drops, and counts, the
+    messages that it has no time for.
     """
 
-    def __init__(self, node: Node, kind: type, topic: str, hear: Callable[[bytes], None],
+    def __init__(self, node: Node, kind: type, topic: str, on_message: Callable[[bytes], None],
                  health: Health, problems: Problems):
-        self._node, self._hear, self._health, self._problems = node, hear, health, problems
+        self._node, self._hand_over = node, on_message
+        self._health, self._problems = health, problems
         self._type = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
         self.count = self.lost = 0
+        self.alternations = 0  # steps back in the publishers' numbers of messages
         self._number: int | None = None  # of the latest message, where the middleware counts them
-        # The profile is made anew: overrides are written into it.
+        # A profile of its own: overrides are written into it.
         self._qos = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
         self._subscription = self._subscribe(kind, topic)
         self.topic = self._subscription.topic_name
 
     def _subscribe(self, kind: type, topic: str):
         options = {'raw': True,
-                   'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
+                   'qos_overriding_options': QoSOverridingOptions(OVERRIDES)}
         events = {'incompatible_qos': self._on_incompatible_qos}
-        # Humble tells a callback nothing but the message.
+        # On Humble a callback gets only the message.
         on_message = (self._on_message if hasattr(Subscription, 'CallbackType')
                       else lambda data: self._on_message(data, {}))
         try:
             return self._node.create_subscription(
                 kind, topic, on_message, self._qos, **options,
                 event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost, **events))
-        except UnsupportedEventTypeError:  # not every middleware counts what it loses
+        except UnsupportedEventTypeError:  # not every middleware counts lost messages
             return self._node.create_subscription(
                 kind, topic, on_message, self._qos, **options,
                 event_callbacks=SubscriptionEventCallbacks(**events))
@@ -72,15 +78,15 @@ class Listener:
         return f'{self.topic} ({self._type}, {reliability})'
 
     def close(self) -> None:
-        """Hear no more."""
+        """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
 
     def publishers(self) -> str:
-        """Who publishes there, and why nothing of it arrives where that can be told."""
+        """Describe the publishers, and why their messages cannot arrive where that is known."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         faults = []
         for publisher in publishers:
-            name = f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+            name = full_name(publisher)
             compatibility, reason = qos_check_compatible(publisher.qos_profile, self._qos)
             if publisher.topic_type != self._type:
                 faults.append(f'{name} sends {publisher.topic_type}, expected {self._type}')
@@ -90,19 +96,20 @@ class Listener:
         return '; '.join([f'{len(publishers)} publisher{"s" * (len(publishers) != 1)}', *faults])
 
     def _on_message(self, data: bytes, info: dict) -> None:
-        number = info.get('publication_sequence_number')
-        if number is not None and self._number is not None:
+        number = info.get('publication_sequence_number', NO_NUMBER)
+        if NO_NUMBER not in (number, self._number) and self._number is not None:
             gap = number - self._number - 1
-            # Otherwise one publisher follows another, or they take turns.
+            # Otherwise one publisher follows another, or they alternate.
             if 0 < gap < LONGEST_GAP and self._node.count_publishers(self.topic) == 1:
                 self._count_lost(gap)
+            self.alternations += gap < 0
         self._number = number
         self.count += 1
-        self._hear(data)
+        self._hand_over(data)
 
     def _on_lost(self, event) -> None:
-        """The middleware's own count, which leaves out what its queue had no room for."""
-        if self._number is None:
+        """Take the middleware's own count, which lacks what its queue had no room for."""
+        if self._number in (None, NO_NUMBER):
             self._count_lost(event.total_count_change)
 
     def _count_lost(self, count: int) -> None:
@@ -114,14 +121,47 @@ class Listener:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         self._problems.report(
             f'qos {self.topic}', f'a publisher on {self.topic} has an incompatible QoS, nothing '
-            f'of it arrives: {policy}; expected what `ros2 topic info -v` tells of this '
+            f'of it arrives: {policy}; expected what `ros2 topic info -v` shows for this '
             'subscription: change qos_overrides here or the QoS of the camera driver')
+
+
+class LatchedSubscription:
+    """Gets the messages that transient-local publishers keep for late subscribers.
+
+    A volatile subscription never gets these, and a transient-local one matches no volatile
+    publisher. So this one is made only where a publisher keeps messages.
+    """
+
+    def __init__(self, node: Node, kind: type, topic: str, on_message: Callable[[bytes], None]):
+        self._node, self._kind, self._topic, self._hand_over = node, kind, topic, on_message
+        self._subscription: Subscription | None = None
+
+    def check(self) -> None:
+        """Subscribe once there is such a publisher."""
+        if self._subscription is None and any(
+                publisher.qos_profile.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+                for publisher in self._node.get_publishers_info_by_topic(self._topic)):
+            self._subscription = self._node.create_subscription(
+                self._kind, self._topic, self._hand_over,
+                QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE,
+                           durability=QoSDurabilityPolicy.TRANSIENT_LOCAL), raw=True,
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+
+
+def full_name(endpoint) -> str:
+    """Return the name of the node of a publisher or subscription, with its namespace."""
+    return f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}'
 
 
 class Silence:
     """Watches two listeners, heartbeat after heartbeat, for silence and for losses.
 
-    Time is the node's, so that a paused simulation is no silence; a jump of it counts little.
+    Time is the node's, so that a paused simulation is no silence; jumps of it are limited.
     """
 
     LONGEST_STEP = 2.0  # s from one heartbeat to the next
@@ -134,8 +174,11 @@ class Silence:
         self._window = (self._now(), 0, 0, 0)
         self._time, self._wall_start = self._now(), time.monotonic()
 
-    def check(self, limit_s: float) -> None:
-        """Report a topic on which nothing came for so long, and images that got lost."""
+    def check(self, limit_s: float, needs_info: bool = True) -> None:
+        """Report a topic that was silent for so long, and images that got lost.
+
+        :param needs_info: whether camera_info is still missing: one message is enough for ever.
+        """
         now, before = self._now(), self._time
         self._time = now
         if not now and time.monotonic() - self._wall_start > limit_s:
@@ -148,7 +191,8 @@ class Silence:
             # A simulation's time starts with a jump from zero.
             step = min(max(now - before, 0.0), self.LONGEST_STEP) if before else 0.0
             self._silent_s[listener] = 0.0 if came else self._silent_s[listener] + step
-            if self._silent_s[listener] >= limit_s:
+            expected = needs_info or listener is self._images
+            if expected and self._silent_s[listener] >= limit_s:
                 self._report_silence(listener)
         if not 0 <= now - self._window[0] < LOSS_WINDOW:
             self._report_loss()
@@ -162,7 +206,7 @@ class Silence:
             'start the camera or remap the topic', error=True)
 
     def _candidates(self, listener: Listener, what: str) -> str:
-        """Topics that somebody may have meant instead."""
+        """Return other topics that may have been meant."""
         if self._node.count_publishers(listener.topic):
             return ''
         kinds = {'image': ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'),
@@ -177,9 +221,9 @@ class Silence:
     def _report_loss(self) -> None:
         _, images, infos, lost = self._window
         came = self._images.count - images
-        # A camera sends both together, and a camera_info is too small to get lost like an image.
+        # A camera sends both together, and a camera_info is too small to get lost as images do.
         missing = max(self._images.lost - lost, self._infos.count - infos - came)
-        if came and missing > max(FEWEST, LOST_SHARE * (came + missing)):
+        if came and missing > max(FEWEST, LOST_FRACTION * (came + missing)):
             self._problems.report('loss', f'{missing} of {came + missing} images were lost on '
                                   f'their way in the last {LOSS_WINDOW:.0f} s: {REMEDY}')
 

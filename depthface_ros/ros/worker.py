@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that always works on the newest item, so that results are never stale."""
+"""A thread that always processes the newest item, so that results are never stale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Condition, Thread
 class NewestFirstWorker:
     """Call `work(item)` in a thread of its own for the newest item handed over.
 
-    An item that is still waiting when the next one comes is dropped: `on_drop()` is told.
+    An item that is still waiting when the next one comes is dropped, and `on_drop()` called.
     """
 
     def __init__(self, work: Callable, on_drop: Callable[[], None]):
@@ -30,7 +30,7 @@ class NewestFirstWorker:
             self._condition.notify()
 
     def stop(self) -> None:
-        """Finish the item in work, drop the one that waits and end the thread."""
+        """Finish the item in work, drop the waiting one and end the thread."""
         with self._condition:
             self._running = False
             if self._item is not None:

@@ -29,7 +29,7 @@ class FaceTracker:
 
     def __init__(self, estimator: FaceEstimator, config: TrackerConfig = TrackerConfig(),
                  numbers: Iterator[int] | None = None):
-        """Start without faces; for the numbers see :class:`depthface_ros.tracking.tracks.Tracker`."""
+        """Start without faces; see :class:`depthface_ros.tracking.tracks.Tracker` for `numbers`."""
         self.estimator = estimator
         self.stamps = StampMonitor(config.time_jump_s)
         self._tracker = Tracker(config, numbers)
@@ -74,7 +74,8 @@ class FaceTracker:
             return self._tracks
         self._follow_jump(time.change)
         # Numbers that are not finite would stay in filters and predictions for ever.
-        faces = [face for face in self._faces(depth, intrinsics, time, stage_done) if is_finite(face)]
+        faces = [face for face in self._faces(depth, intrinsics, time, stage_done)
+                 if is_finite(face)]
         tracks = self._smoothed(self._tracker.update(faces, time.stamp_ns, time.timed))
         if time.change is Change.RESTART and not tracks:
             # If this one stamp is wrong, the next image resumes the tracks before it.

@@ -81,7 +81,7 @@ class FaceSmoother:
             self.face = face  # no speed can be measured
             return face
         before, pose = self.face.camera_from_face, face.camera_from_face.copy()
-        # in the tangent space at the filtered rotation, which has no signs to flip or angles to wrap
+        # in the tangent space at the filtered rotation: no signs to flip, no angles to wrap
         turn = vector_from_rotation(before[:3, :3].T @ pose[:3, :3])
         turned = before[:3, :3] @ rotation_from_vector(self._rotation.step(turn, seconds))
         # A Newton step to the nearest rotation: without it, rounding would add up for hours.

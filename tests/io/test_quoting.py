@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthface_ros.io.quoting import LONGEST_QUOTE, LONGEST_REPORT, clipped, quoted
+from depthface_ros.io.quoting import LONGEST_QUOTE, LONGEST_REPORT, as_name, clipped, quoted
 
 
 @given(st.text())
@@ -30,6 +30,11 @@ def test_a_long_text_is_cut_and_its_length_given():
                                   '\udcff'])
 def test_control_characters_are_escaped(text):
     assert quoted(text).isprintable() and clipped(text.replace('\n', '')).isprintable()
+
+
+@given(st.text())
+def test_a_name_is_left_alone_or_quoted(text):
+    assert as_name(text) in (text, quoted(text)) and as_name(text).isprintable()
 
 
 @pytest.mark.parametrize('value, shown', [(b'16UC1', "'16UC1'"), (b'\xff\x00', "'\\\\xff\\x00'"),

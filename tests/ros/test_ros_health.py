@@ -176,3 +176,67 @@ def test_each_kind_of_message_is_repeated_at_most_once_in_its_time():
     assert once.allows('a')
     clock.now += 1e9
     assert not once.allows('a')
+
+
+def test_repeated_and_late_images_are_dropped_but_not_for_lack_of_time():
+    clock = Clock()
+    health = Health(clock)
+    health.count('received', 60)
+    for _ in range(30):
+        health.processed(1, 0.01, 0.01)
+    health.count('repeated', 20)
+    health.count('late', 10)
+    clock.now += 1.0
+    report = health.report()
+    assert (report.totals['dropped'], report.totals['repeated'], report.totals['late']) == (
+        30, 20, 10)
+    assert report.verdict() == (OK, '')
+
+
+@pytest.mark.parametrize('jump', [-3600.0, -1.5, 3600.0])
+def test_a_clock_that_is_set_spoils_the_latency_of_no_later_image(jump):
+    clock = Clock()
+    health = Health(clock)
+    for latency_s in [0.01] * 200 + [0.01 + jump] * 100:
+        health.processed(1, latency_s, 0.01)
+    clock.now += 1.0
+    assert health.report().latency_s == pytest.approx((0.01 + jump,) * 2)
+    health.count('received', 30)
+    for _ in range(30):
+        health.processed(1, 0.012, 0.01)
+    clock.now += 1.0
+    report = health.report()
+    assert report.latency_s == pytest.approx((0.012, 0.012)) and report.verdict() == (OK, '')
+
+
+def test_no_rate_is_reported_when_the_clock_is_set_ahead():
+    clock = Clock()
+    health = Health(clock)
+    health.count('received', 30)
+    health.processed(1, 0.01, 0.01)
+    clock.now += 3600.0
+    assert health.report().verdict() == (OK, '')
+
+
+def test_texts_of_others_are_neither_kept_nor_repeated_whole():
+    health, log = Health(Clock()), []
+    problems = Problems(health, log.append)
+    for i in range(1000):
+        problems.report(f'f{i}' + 'x' * 100_000, f'frame f{i}' + 'x' * 100_000, once=True)
+    kept = sum(map(len, problems._once._latest))
+    assert kept <= 10_000 and sum(map(len, log)) < 300_000
+    assert len(health.report().last_problem) < 3000
+
+
+def test_a_line_in_the_log_is_printable():
+    log = []
+    Problems(Health(Clock()), log.append).report('input', 'encoding \x1b[31m[ERROR]\x07\x00')
+    assert log[0].isprintable()
+
+
+def test_an_old_kind_makes_room_for_a_new_one():
+    clock = Clock()
+    limit = RateLimit(5.0, clock)
+    assert [limit.allows(str(i)) for i in range(101)] == [True] * 100 + [False]
+    clock.now += 6.0
+    assert limit.allows('100') and len(limit._latest) == 1
