@@ -9,6 +9,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.head_detector import FinderConfig
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
 from depthface_ros.tracking.face_tracker import FaceTracker, merge_candidates
 from depthface_ros.tracking.smoothing import SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
@@ -43,7 +44,7 @@ class Room:
 
 def face_at(x, detector_score=0.5):
     pose = np.eye(4, dtype=np.float32)
-    pose[:3, 3] = x + 0.08, 0, 1.01  # so that the head centre is at x, 0, 1
+    pose[:3, 3] = np.array([x, 0, 1]) - HEAD_CENTRE_FACE
     return Face(pose, pose[None, :3, 3].copy(), np.zeros(52, np.float32), 0.9, 0.1, 0.01, detector_score)
 
 
