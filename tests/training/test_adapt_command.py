@@ -2,10 +2,14 @@
 """A user's recording becomes new networks, by `python -m training adapt`."""
 from __future__ import annotations
 
+import argparse
+import hashlib
+import importlib
 import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip('torch')
@@ -17,7 +21,8 @@ from drawn_faces import face_at, write_models, write_pool
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.io.recordings import open_recording
-from training.__main__ import main
+from training.__main__ import COMMANDS, main
+from training.adapt.adapt import next_steps
 from training.adapt.pose_finetuning import constant_offset
 from training.models.from_onnx import load_onnx
 from training.synthesis.scene.random_scene import facing_pose
@@ -63,7 +68,21 @@ def test_a_recording_becomes_new_networks_and_a_report(tmp_path, pools, models, 
         assert (old == new) is same
     card = json.loads((out / 'face_shape.json').read_text())
     assert card['adapted']['methods'] == ['adversarial', 'holes']
-    assert FaceEstimator('cpu', models_folder=out)(frames[0].depth, frames[0].intrinsics)
+    adapted = FaceEstimator('cpu', models_folder=out)
+    assert adapted(frames[0].depth, frames[0].intrinsics)
+    for name in ('head_pose', 'face_shape'):  # quantised anew, from the networks beside them
+        made_from = onnx.load(out / f'{name}.int8.onnx').metadata_props[0].value
+        assert made_from == hashlib.sha256((out / f'{name}.onnx').read_bytes()).hexdigest()
+
+
+def test_the_commands_that_complete_a_folder_are_commands(capsys):
+    text = next_steps(Path('adapted'), Path('pools'))
+    lines = [line.split() for line in text.splitlines() if 'python -m training' in line]
+    assert [line[3] for line in lines] == ['calibrate', 'refiner', 'export', 'calibrate']
+    for line in lines:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(COMMANDS[line[3]][0]).add_arguments(parser)
+        parser.parse_args([word for word in line[4:] if word[0] != '[' and word[-1] != ']'])
 
 
 def test_a_recording_without_faces_or_without_a_pool_says_so(tmp_path, pools):

@@ -13,6 +13,8 @@ pytest.importorskip('cv2')
 
 from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_models
 
+from depthface_ros.face_model.mirror import mirrored_crops
+from depthface_ros.geometry.crop import shape_crop
 from training.adapt.adversarial import (
     METHODS,
     Adaptation,
@@ -30,7 +32,7 @@ from training.adapt.domain_losses import (
     viewpoints,
 )
 from training.adapt.self_consistency import roll_face
-from training.adapt.target_domain import take, view_batch
+from training.adapt.target_domain import take, view_batch, with_mirror_images
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps
 from training.models.from_onnx import load_onnx
 from training.models.networks import FaceShapeNet
@@ -83,6 +85,18 @@ def test_viewpoints_tell_where_the_camera_is_and_not_how_a_head_is_rolled():
                               [0., 0., 0., 1.]]])
     torch.testing.assert_close(viewpoints(straight), torch.tensor([[0., 0., 0.8]]), atol=1e-5,
                                rtol=0)
+
+
+def test_a_target_with_its_mirror_images_has_no_side():
+    target = with_mirror_images(seen(face_at(yaw=25, position=(0.1, 0., 0.8))))
+    azimuth, _, distance = viewpoints(target.camera_from_face).unbind(1)
+    torch.testing.assert_close(azimuth[0], -azimuth[1])
+    torch.testing.assert_close(distance[0], distance[1])
+    crops = shape_crop(target.depth_m, target.intrinsics, target.camera_from_face)
+    measured = crops[0, 3] * mirrored_crops(crops[1:])[0, 3] > 0
+    assert measured.sum() > 1000
+    difference = (crops[0] - mirrored_crops(crops[1:])[0])[:3, measured].abs()
+    assert float(difference.median()) < 1e-3  # of a crop's size, where pixels round alike
 
 
 def test_resampled_source_poses_are_spread_as_the_targets():

@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from depthface_ros import FaceEstimator
+from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.estimator import EstimatorConfig
@@ -26,7 +27,9 @@ from training.adapt.shape_adaptation import adapt_shape
 from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
 from training.data.rendered_dataset import FaceWindows
+from training.models.quantise import quantise_folder
 
+QUANTISATION_FRAMES = 150  # at most, of the recording
 HELD_OUT = 0.2  # fraction of a recording, at its end, for the report only
 PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 2e-4, 'shards': 24},
            'gpu': {'steps': 4000, 'batch': 256, 'learning_rate': 1e-3, 'shards': None}}
@@ -118,9 +121,31 @@ def run(options: argparse.Namespace) -> None:
                           options.out / 'run', torch.device(options.device), options.batch, pose_network)
     write_models(options.models, options.out, 'face_shape', network, {'adapted': {
         'methods': options.methods, 'steps': options.steps, 'faces': len(faces.is_face)}})
+    quantise_folder(options.out, calibration_images(frames))
     report = compare(options, frames)
     (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
     print_report(report)
+    print(next_steps(options.out, options.pools))
+
+
+def calibration_images(frames: RecordingSplit) -> Iterator[tuple[np.ndarray, Intrinsics]]:
+    """Yield some depth images of the training part, with their cameras, to quantise on."""
+    step = -(-frames.border // frames.step // QUANTISATION_FRAMES) or 1
+    for frame in itertools.islice(frames.to_learn(), 0, None, step):
+        yield frame.depth, frame.intrinsics
+
+
+def next_steps(out: Path, pools: Path) -> str:
+    """Return the commands that complete a folder of adapted networks, and those that use it."""
+    people = '[--ict FOLDER] [--hair FOLDER]'
+    return f"""{out} holds all networks. The refiner and the calibration are still those of the networks before.
+Fit them to the adapted network (about two hours on two cores):
+  python -m training calibrate --models {out} {people}
+  python -m training refiner --models {out} --start {out} --pools {pools} --runs {out / 'run'}
+  python -m training export --networks face_refiner --runs {out / 'run'} --out {out}
+  python -m training calibrate --models {out} {people}
+Run the node with it:
+  ros2 launch depthface_ros depthface.launch.py models_folder:={out.resolve()}"""
 
 
 def compare(options: argparse.Namespace, frames: RecordingSplit) -> dict[str, dict[str, float]]:

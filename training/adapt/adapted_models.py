@@ -44,7 +44,7 @@ def write_models(models: Path, out: Path, name: str, network: torch.nn.Module,
                  notes: dict) -> None:
     """Copy the networks of a folder and replace one, whose card names its origin."""
     for path in sorted(models.glob('*')):
-        if path.suffix in ('.onnx', '.json', '.npz') and path.stem != name:
+        if path.suffix in ('.onnx', '.json', '.npz') and path.name.partition('.')[0] != name:
             shutil.copy(path, out / path.name)
     export(network, name, out / f'{name}.onnx')
     card = models / f'{name}.json'

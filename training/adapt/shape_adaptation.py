@@ -10,7 +10,7 @@ from torch import Tensor
 from depthface_ros.geometry.crop import shape_crop
 from training.adapt.adversarial import Adaptation, set_batch_statistics
 from training.adapt.domain_losses import resampling_weights
-from training.adapt.target_domain import VIEWS, take, view_batch
+from training.adapt.target_domain import VIEWS, take, view_batch, with_mirror_images
 from training.data.augment import Observation, crops_of
 from training.data.predicted_crops import CROPS, shape_makers
 from training.data.rendered_dataset import FaceWindows
@@ -30,18 +30,19 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
     :param batch: crops of each domain.
     :param pose_network: places half of the crops of the source, as in the training of the shape network.
     """
+    target = with_mirror_images(target)
     makers = shape_makers(pose_network)
     faces = torch.nonzero(source.is_face)[:, 0]
     probabilities = resampling_weights(source.camera_from_face[faces], target.camera_from_face)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
         index = faces[torch.multinomial(probabilities, batch // CROPS, True, generator=generator)]
-        labelled = crops_of(source, index, makers, generator)
+        batch_of_source = crops_of(source, index, makers, generator)
         if not methods:
-            return labelled
+            return batch_of_source
         index = torch.randint(len(target.is_face), (batch // VIEWS,), generator=generator)
         views = view_batch(take(target, index), generator)
-        return labelled | {f'target_{name}': value for name, value in views.items()}
+        return batch_of_source | {f'target_{name}': value for name, value in views.items()}
 
     torch.manual_seed(settings.seed)  # of the discriminator
     adaptation = Adaptation(network, methods, settings.steps)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros.face_model.mirror import mirrored_expression, mirrored_offsets
 from depthface_ros.io.frame import Frame
 from training.data.augment import Observation, rigid, rigid_inverse, several, shape_batch
 from training.data.frame_views import cut_window
@@ -50,6 +51,26 @@ def take(seen: Observation, index: Tensor) -> Observation:
     columns = ('depth_m', 'camera_from_face', 'offsets', 'expression', 'is_face')
     return replace(seen, intrinsics=camera_of(numbers_of(seen.intrinsics)[index]),
                    **{name: getattr(seen, name)[index] for name in columns})
+
+
+def with_mirror_images(seen: Observation) -> Observation:
+    """Return windows, labelled or not, followed by their exact mirror images.
+
+    People's poses in a recording are rarely symmetric. A network adapted to them alone would be
+    biased to one side; with the mirror images, neither the data nor its statistics have a side.
+    """
+    width, labelled = seen.depth_m.shape[2], seen.offsets.shape[1] > 0
+    fx, fy, cx, cy = numbers_of(seen.intrinsics).unbind(1)
+    flip_camera = seen.camera_from_face.new_tensor([-1., 1., 1., 1.])[:, None]
+    flip_face = seen.camera_from_face.new_tensor([1., -1., 1., 1.])
+    mirrored_numbers = torch.stack([fx, fy, width - 1 - cx, cy], 1)
+    return Observation(
+        torch.cat([seen.depth_m, seen.depth_m.flip(2)]),
+        camera_of(torch.cat([numbers_of(seen.intrinsics), mirrored_numbers])),
+        torch.cat([seen.camera_from_face, flip_camera * seen.camera_from_face * flip_face]),
+        torch.cat([seen.offsets, mirrored_offsets(seen.offsets) if labelled else seen.offsets]),
+        torch.cat([seen.expression, mirrored_expression(seen.expression) if labelled else seen.expression]),
+        seen.is_face.repeat(2))
 
 
 def camera_of(numbers: Tensor) -> Intrinsics:

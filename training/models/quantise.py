@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from rich.progress import track
 
-from depthface_ros import FaceEstimator
+from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.engines import MODELS_FOLDER, Engine, open_engine
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.cpu import MADE_FROM, float_file, int8_file
@@ -52,13 +53,22 @@ class InputReader(CalibrationDataReader):
         return next(self._inputs, None)
 
 
-def network_inputs(frames: SyntheticFrames, count: int, models: Path) -> dict[str, list[np.ndarray]]:
-    """Return the inputs (1, ...) of each network on the first `count` frames."""
+def quantise_folder(models: Path, frames: Iterable[tuple[np.ndarray, Intrinsics]]) -> None:
+    """Quantise the convolutional networks of a folder, with the ranges of their inputs on `frames`."""
+    for network, inputs in network_inputs(models, frames).items():
+        source, target = float_file(models, network), int8_file(models, network)
+        if all(node.op_type != 'Conv' for node in read_onnx(source).graph.node):
+            continue  # perceptrons of a thousand inputs are fast in floats
+        quantise(source, target, NETWORKS[network].input_name, inputs)
+        print(f'{target}: {target.stat().st_size / 1e6:.2f} MB, from {len(inputs)} inputs')
+
+
+def network_inputs(models: Path, frames: Iterable[tuple[np.ndarray, Intrinsics]]) -> dict[str, list[np.ndarray]]:
+    """Return the inputs (1, ...) of each network on depth images and their cameras."""
     engine = RecordingEngine(open_engine('cpu_fp32', models)[0])
     estimator = FaceEstimator(engine)
-    for number in track(range(count), 'recording inputs'):
-        scene, _, depth = frames[number]
-        estimator(depth, intrinsics_of(scene))
+    for depth, intrinsics in frames:
+        estimator(depth, intrinsics)
     return engine.inputs
 
 
@@ -98,9 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
-    for network, inputs in network_inputs(frames, options.frames, options.models).items():
-        source, target = float_file(options.models, network), int8_file(options.models, network)
-        if all(node.op_type != 'Conv' for node in read_onnx(source).graph.node):
-            continue  # perceptrons of a thousand inputs are fast in floats
-        quantise(source, target, NETWORKS[network].input_name, inputs)
-        print(f'{target}: {target.stat().st_size / 1e6:.2f} MB, from {len(inputs)} inputs')
+    quantise_folder(options.models, images(frames, options.frames))
+
+
+def images(frames: SyntheticFrames, count: int) -> Iterator[tuple[np.ndarray, Intrinsics]]:
+    """Yield the depth images of the first `count` synthetic frames, with their cameras."""
+    for number in track(range(count), 'recording inputs'):
+        scene, _, depth = frames[number]
+        yield depth, intrinsics_of(scene)

@@ -42,8 +42,9 @@ class IctModel:
 
     @classmethod
     def load(cls, folder: str | Path) -> IctModel:
-        """Read `ict_facekit_light_cm.npz` and `vertex_indices.json` from a folder."""
+        """Read `ict_facekit_light_cm.npz` and `vertex_indices.json` beside it, by the file or its folder."""
         folder = Path(folder)
+        folder = folder.parent if folder.is_file() else folder
         with np.load(folder / 'ict_facekit_light_cm.npz') as file:
             arrays = dict(file)
         indices = json.loads((folder / 'vertex_indices.json').read_text())
