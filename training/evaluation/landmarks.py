@@ -97,16 +97,20 @@ def landmark_errors(both: Marked) -> np.ndarray:
     return np.linalg.norm(offset - offset.mean(axis=0, keepdims=True), axis=2)
 
 
+def face_errors(both: Marked) -> np.ndarray:
+    """Return the mean error (N,) of each face in mm over the points with a sharp definition."""
+    return landmark_errors(both)[:, [name in SHARP for name in both.names]].mean(axis=1)
+
+
 def landmark_figures(records: list[Record], both: Marked, kind: str) -> dict:
     """Return figures in the form that `--compare` takes: [value, standard error]."""
     found = sum(record['found'] for record in records)
     row: dict = {'missed_percent': share(len(records) - found, len(records))}
     points: dict[str, Figure] = {}
     if found:
-        errors = landmark_errors(both)
-        sharp = [i for i, name in enumerate(both.names) if name in SHARP]
+        errors, of_faces = landmark_errors(both), face_errors(both)
         row['landmark_mm_mean'] = _with_error(
-            lambda faces: float(errors[np.ix_(faces, sharp)].mean()), both.person)
+            lambda faces: float(of_faces[faces].mean()), both.person)
         points = {name: _with_error(lambda faces, i=i: float(errors[faces, i].mean()), both.person)
                   for i, name in enumerate(both.names)}
         for name, ends in DISTANCES.items():
