@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
             itertools.islice(frames, options.frames), total, 'faces'))
     print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of '
           f'{summary.frames} frames; written to {out}')
+    for fault, count in summary.skipped.items():
+        print(f'{count} {fault} images were skipped')
     return 0
 
 

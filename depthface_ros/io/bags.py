@@ -10,6 +10,7 @@ from depthface_ros.io.camera_info import intrinsics_from_camera_info, is_rectifi
 from depthface_ros.io.compressed_depth import decompress_depth
 from depthface_ros.io.depth_encodings import DTYPES, depth_image
 from depthface_ros.io.frame import Frame, intrinsics_of
+from depthface_ros.tracking.stamps import is_valid_stamp
 
 IMAGE, COMPRESSED, CAMERA_INFO = (
     f'sensor_msgs/msg/{name}' for name in ('Image', 'CompressedImage', 'CameraInfo'))
@@ -52,14 +53,16 @@ class BagRecording:
             if connection.msgtype == CAMERA_INFO:
                 info = message
                 continue
-            stamp_ns = message.header.stamp.sec * 10 ** 9 + message.header.stamp.nanosec or bag_ns
+            stamp_ns = message.header.stamp.sec * 10 ** 9 + message.header.stamp.nanosec
+            stamp_ns = stamp_ns if stamp_ns > 0 else bag_ns
             name = f'{stamp_ns // 10 ** 9}.{stamp_ns % 10 ** 9:09d}'
             try:
                 depth = _decode(message, connection.msgtype)
                 camera = self._camera(info, *depth.shape)
             except ValueError as error:
                 raise ValueError(f'{self.topic} at {name}: {error}') from error
-            yield Frame(stamp_ns, depth, camera, name, message.header.frame_id)
+            yield Frame(stamp_ns, depth, camera, name, message.header.frame_id,
+                        is_valid_stamp(message.header.stamp), bag_ns)
 
     def _camera(self, info, height: int, width: int) -> Intrinsics:
         if self._intrinsics:

@@ -20,6 +20,8 @@ class Frame:
     intrinsics: Intrinsics
     name: str
     frame_id: str = 'camera_depth_optical_frame'
+    stamped: bool = True  # whether the camera set the stamp
+    recorded_ns: int | None = None  # when the image was recorded
 
 
 class Recording(Protocol):

@@ -18,6 +18,7 @@ from depthface_ros.face_model.face_frame import face_frames, translation_and_qua
 from depthface_ros.io.depth_encodings import depth_image
 from depthface_ros.io.serialised_image import read_image
 from depthface_ros.ros.health import HealthConfig, Report
+from depthface_ros.tracking.stamps import is_valid_stamp
 from depthface_ros.tracking.tracks import Track
 
 
@@ -73,8 +74,7 @@ def nanoseconds(stamp: Time) -> int:
 
 def valid_nanoseconds(stamp: Time) -> int | None:
     """Return a time as an integer, or None for one that was not set or cannot be a time."""
-    value = nanoseconds(stamp)
-    return value if value > 0 and stamp.nanosec < SECOND else None
+    return nanoseconds(stamp) if is_valid_stamp(stamp) else None
 
 
 def time_message(nanoseconds: int) -> Time:

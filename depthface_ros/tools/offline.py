@@ -2,14 +2,19 @@
 """The node's pipeline on a recording: every frame, in order, at whatever speed the machine has."""
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from depthface_ros.estimation.estimator import FaceEstimator
-from depthface_ros.io.frame import Recording
+from depthface_ros.io.frame import Frame, Recording
 from depthface_ros.tracking.face_tracker import FaceTracker
+from depthface_ros.tracking.stamps import fingerprint
 from depthface_ros.tracking.tracks import Track, Tracker, TrackerConfig, in_image
+
+LOG = logging.getLogger('depthface_ros')
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class Summary:
     frames_with_faces: int
     faces: int
     ids: int
+    skipped: dict[str, int] = field(default_factory=dict)  # images, by fault of their stamps
 
 
 def run_recording(recording: Recording, estimator: FaceEstimator, results: Sequence,
@@ -30,14 +36,17 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
     :param results: objects of :mod:`depthface_ros.io.writers`; closed in the end, errors or not.
     :param show: wraps the frames, to show progress.
     """
-    tracker = FaceTracker(estimator, config) if recording.stamped else Stills(estimator, config)
+    tracker = Stream(estimator, config) if recording.stamped else Stills(estimator, config)
     frames = frames_with_faces = faces = 0
-    ids = set()
+    ids, skipped = set(), Counter()
     with ExitStack() as stack:
         for result in results:
             stack.callback(result.close)
         for frame in show(recording):
-            tracks = tracker(frame.depth, frame.intrinsics, frame.stamp_ns)
+            frame, tracks, fault = tracker(frame)
+            if fault:
+                skipped[fault] += 1
+                continue
             for result in results:
                 result.write(frame, tracks)
             seen = in_image(tracks, frame.stamp_ns)
@@ -45,7 +54,24 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
             frames_with_faces += bool(seen)
             faces += len(seen)
             ids |= {track.id for track in seen}
-    return Summary(frames, frames_with_faces, faces, len(ids))
+    return Summary(frames, frames_with_faces, faces, len(ids), dict(skipped))
+
+
+class Stream:
+    """Tracks faces in the images of one camera, as the node does."""
+
+    def __init__(self, estimator: FaceEstimator, config: TrackerConfig):
+        self._tracker, self._reported = FaceTracker(estimator, config), set()
+
+    def __call__(self, frame: Frame) -> tuple[Frame, list[Track], str]:
+        """Return the frame at the time that counts, its public tracks, and why to skip it."""
+        time = self._tracker.stamps.check(frame.stamp_ns if frame.stamped else None,
+                                          fingerprint(frame.depth), frame.recorded_ns)
+        if time.note and time.kind not in self._reported:
+            self._reported.add(time.kind)
+            LOG.warning('%s: %s', frame.name, time.note)
+        tracks = self._tracker.track(frame.depth, frame.intrinsics, time)
+        return replace(frame, stamp_ns=time.stamp_ns), tracks, time.fault
 
 
 class Stills:
@@ -57,5 +83,6 @@ class Stills:
     def __init__(self, estimator: FaceEstimator, config: TrackerConfig):
         self._estimator, self._tracker = estimator, Tracker(replace(config, sightings=1))
 
-    def __call__(self, depth, intrinsics, stamp_ns: int) -> list[Track]:
-        return self._tracker.update(self._estimator(depth, intrinsics), stamp_ns)
+    def __call__(self, frame: Frame) -> tuple[Frame, list[Track], str]:
+        faces = self._estimator(frame.depth, frame.intrinsics)
+        return frame, self._tracker.update(faces, frame.stamp_ns), ''

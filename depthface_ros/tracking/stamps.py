@@ -84,7 +84,8 @@ class StampMonitor:
         self._time_ns: int | None = None  # of the newest accepted image
         self._newest_ns: int | None = None  # the newest stamp
         self._aside_ns: int | None = None  # the newest stamp before the last jump
-        self._since_jump = 0  # accepted images
+        self._since_jump: list[int] = []  # the first stamps after the last jump
+        self._used: set[int] = set()  # stamps of images before a jump back
         self._content: bytes | None = None  # of the image before
         self._skipped = 0  # images in a row
         self._by_stamps = True
@@ -119,6 +120,7 @@ class StampMonitor:
             return self._skip('unset', stamp_ns, arrival_ns)
         if newest_ns is None:
             return self._accept(stamp_ns)
+        stamp_ns += stamp_ns in self._used  # 1 ns later, so that no time is used twice
         step_ns = stamp_ns - newest_ns
         if 0 < step_ns <= FLOW_NS:
             return self._accept(stamp_ns)
@@ -128,16 +130,19 @@ class StampMonitor:
             same = content == self._content
             return self._skip('repeated' if same else 'standing', stamp_ns, arrival_ns)
         if self._continues_aside(stamp_ns):
-            self._aside_ns, self._since_jump = newest_ns, 0
+            # A single image after the jump was an error, several are a second clock.
+            self._aside_ns = newest_ns if len(self._since_jump) > 1 else None
+            self._used = {used for used in (*self._used, *self._since_jump) if used > stamp_ns}
+            self._since_jump = []
             return self._accept(stamp_ns, Change.RESUME, 'jump')
         if step_ns > 0:
             if (arrival_ns is not None and not self._skipped
                     and newest_ns <= arrival_ns + AHEAD_NS < stamp_ns):
                 return self._skip('ahead', stamp_ns, arrival_ns)
-            self._aside_ns, self._since_jump = newest_ns, 0
+            self._aside_ns, self._since_jump = newest_ns, []
             return self._accept(stamp_ns, Change.JUMP)
         if -step_ns > self._jump_ns:
-            self._aside_ns, self._since_jump = newest_ns, 0
+            self._aside_ns, self._since_jump = newest_ns, []
             return self._accept(stamp_ns, Change.RESTART, 'restart')
         return self._skip('late', stamp_ns, arrival_ns)
 
@@ -150,8 +155,9 @@ class StampMonitor:
     def _accept(self, stamp_ns: int, change: Change = Change.NONE, kind: str = '') -> ImageTime:
         self._time_ns = self._newest_ns = stamp_ns
         self._skipped = 0
-        self._since_jump += 1
-        if self._since_jump > ASIDE_IMAGES:
+        if len(self._since_jump) < ASIDE_IMAGES:
+            self._since_jump.append(stamp_ns)
+        else:
             self._aside_ns = None
         return ImageTime(stamp_ns, '', change, True, kind, NOTES.get(kind, ''))
 
@@ -189,7 +195,7 @@ class StampMonitor:
         overlap_ns = self._time_ns - stamp_ns
         if 0 <= overlap_ns <= self._jump_ns:
             return ImageTime(self._time_ns, 'late', kind='late')
-        self._by_stamps, self._since_jump = True, 0
+        self._by_stamps, self._since_jump = True, []
         if overlap_ns > 0:
             return self._accept(stamp_ns, Change.RESTART, 'restart')
         return self._accept(stamp_ns)
@@ -199,6 +205,11 @@ class StampMonitor:
         self._time_ns = arrival_ns if timed else (self._time_ns or 0) + STEP_NS
         self._skipped = 0
         return ImageTime(self._time_ns, '', Change.NONE, timed, kind, NOTES.get(kind, ''))
+
+
+def is_valid_stamp(stamp) -> bool:
+    """Return whether a builtin_interfaces/Time was set and can be a time."""
+    return stamp.sec >= 0 and stamp.nanosec < 10 ** 9 and bool(stamp.sec or stamp.nanosec)
 
 
 def fingerprint(depth: np.ndarray) -> bytes:

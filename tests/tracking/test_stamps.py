@@ -188,11 +188,21 @@ def test_a_clock_that_is_set_back_a_little_is_relied_on_again():
     assert all(time.change is Change.NONE for time in times)
 
 
-def test_two_cameras_with_clocks_far_apart_keep_a_timeline_each():
+def test_images_of_a_second_clock_never_end_the_timeline_of_the_first():
     first, second = steady(20), steady(20, NOW - 3600 * SECOND)
     times = play([stamp for pair in zip(first, second) for stamp in pair])
     assert not any(faults(times))
-    assert [time.change for time in times[2:]] == [Change.RESUME] * 38
+    assert [time.change for time in times[2:]] == [Change.RESUME, Change.RESTART] * 19
+
+
+def test_a_clock_that_goes_to_and_fro_has_two_timelines():
+    """Ten images each by the one and by the other clock."""
+    clocks = [steady(100), steady(100, NOW - 3600 * SECOND)]
+    stamps_ns = [clocks[i // 10 % 2][i] for i in range(60)]
+    times = play(stamps_ns)
+    changes = [time.change for time in times[10::10]]
+    assert not any(faults(times)) and Change.RESTART in changes
+    assert stamps(times) == stamps_ns
 
 
 odd_stamps = st.lists(st.one_of(
