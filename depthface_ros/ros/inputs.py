@@ -132,7 +132,7 @@ class Inputs:
         :raises ValueError: it has none among images that have.
         """
         time = self._stamps.check(conversions.valid_nanoseconds(stamp), fingerprint(depth),
-                                  self._clock.now().nanoseconds)
+                                  self._clock.now().nanoseconds or None)
         if time.fault and time.fault not in SKIPS:
             raise ValueError(time.note)
         if time.note:

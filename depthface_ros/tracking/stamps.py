@@ -116,11 +116,12 @@ class StampMonitor:
         newest_ns = self._newest_ns
         if stamp_ns is None:
             if newest_ns is None:
-                return self._distrust(None, arrival_ns, 'never set')
+                return self._distrust(None, arrival_ns, '')
             return self._skip('unset', stamp_ns, arrival_ns)
         if newest_ns is None:
             return self._accept(stamp_ns)
-        stamp_ns += stamp_ns in self._used  # 1 ns later, so that no time is used twice
+        while stamp_ns in self._used:
+            stamp_ns += 1  # so that no time is used twice
         step_ns = stamp_ns - newest_ns
         if 0 < step_ns <= FLOW_NS:
             return self._accept(stamp_ns)
@@ -188,7 +189,8 @@ class StampMonitor:
                 self._steady_since_ns = stamp_ns
             if stamp_ns - self._steady_since_ns > self._jump_ns:
                 return self._rely_on_stamps(stamp_ns)
-        return self._arrived(arrival_ns)
+        never_set = stamp_ns is None and self._newest_ns is None
+        return self._arrived(arrival_ns, 'never set' if never_set else '')
 
     def _rely_on_stamps(self, stamp_ns: int) -> ImageTime:
         """Return to the stamps without a step back in time, or restart where it is a long one."""

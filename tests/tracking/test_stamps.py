@@ -85,7 +85,7 @@ def test_a_frozen_image_stream_goes_on_by_the_time_of_arrival():
 def test_images_that_are_never_stamped_are_timed_by_their_arrival():
     times = play([None] * 5, arrival_ns=live)
     assert stamps(times) == [live(i) for i in range(5)] and not any(faults(times))
-    assert [time.kind for time in times] == ['never set'] + [''] * 4
+    assert [time.kind for time in times] == [''] + ['never set'] * 4
 
 
 def test_without_arrival_unstamped_images_are_counted_and_their_time_is_unknown():
@@ -111,6 +111,7 @@ def test_an_unset_stamp_among_good_ones_is_skipped():
 def test_a_first_image_without_stamp_does_no_harm():
     times = play([None, *steady(10, NOW + 70 * MS)], arrival_ns=live)
     assert stamps(times[1:]) == steady(10, NOW + 70 * MS) and not any(faults(times))
+    assert not any(time.note for time in times)  # simulations start at zero
 
 
 def test_a_driver_that_loses_its_clock_is_timed_by_arrival():
