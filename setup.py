@@ -30,6 +30,7 @@ setup(
         # torch and TensorRT themselves come as the GPU's driver wants them: see README.md
         'cuda': ['onnx>=1.16', 'torch>=2.4'],
         'tensorrt': ['cuda-bindings>=12.6.1', 'onnx>=1.16'],
+        'rtx': ['cuda-bindings>=12.6.1', 'onnx>=1.16', 'tensorrt-rtx-cu12>=1.4'],
         'ros': ['ros-rclpy[fastrtps]==7.1.6', *(f'ros-{name}-msgs==5.3.6' for name in (
             'diagnostic', 'geometry', 'nav', 'sensor', 'std', 'visualization'))],
         'train': ['anny==0.6.2', 'onnx>=1.16', 'onnxscript', 'rich', 'roma', 'scipy',

@@ -20,8 +20,8 @@ from depthface_ros.cli import numbers
 from depthface_ros.engines import ENGINES, MODELS_FOLDER, EngineUnavailable, open_engine
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.cpu import OnnxRuntimeCpu
+from depthface_ros.engines.half_precision import half_precision
 from depthface_ros.engines.torch.cuda_engine import TorchCuda
-from depthface_ros.engines.torch.half_precision import half_precision
 from depthface_ros.estimation.types import Face
 from depthface_ros.geometry.rotations import vector_from_rotation
 from depthface_ros.io.recordings import open_recording

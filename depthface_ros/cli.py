@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -107,12 +108,23 @@ def check(options: argparse.Namespace) -> int:
 
 
 def build_engines(options: argparse.Namespace) -> int:
-    """Build the TensorRT engines for this machine's GPU, into the user's cache folder."""
+    """Build the TensorRT engines for this machine's GPU, or ahead for other machines' GPUs."""
     from depthface_ros.engines import MODELS_FOLDER
+    from depthface_ros.engines.tensorrt.plans import PREBUILT, build_ahead
     from depthface_ros.engines.tensorrt.trt_engine import TensorRt
-    engine = TensorRt(MODELS_FOLDER, options.precision,
-                      report=lambda text: print(text, file=sys.stderr, flush=True))
-    print(f'ready: {engine.description}, in {engine.folder}')
+
+    report = partial(print, file=sys.stderr, flush=True)
+    if options.capabilities:
+        out = options.out or Path('engines')
+        for file in build_ahead(MODELS_FOLDER, options.capabilities, options.precision, out,
+                                report):
+            print(f'{file}  {file.stat().st_size / 1e6:.1f} MB')
+        print(f'where they shall run: export {PREBUILT}=<their folder>')
+        return 0
+    if options.out:
+        raise ValueError('--out is for engines of other machines: add --for, as in --for sm89')
+    engine = TensorRt(MODELS_FOLDER, options.precision, report=report)
+    print(f'ready: {engine.description}')
     return 0
 
 
@@ -159,6 +171,11 @@ def _parser() -> argparse.ArgumentParser:
     four.set_defaults(command=build_engines)
     four.add_argument('--precision', choices=('fp16', 'fp32'), default='fp16',
                       help="fp32 is for the engine 'tensorrt_fp32'")
+    four.add_argument('--for', dest='capabilities', type=capabilities, metavar='SM[,SM...]',
+                      help='compute capabilities of the GPUs, as sm86,sm89,sm120; this machine '
+                      'needs TensorRT for RTX and no GPU')
+    four.add_argument('--out', type=Path, metavar='DIR',
+                      help="folder for the engines of --for; default 'engines'")
     return parser
 
 
@@ -170,6 +187,16 @@ def numbers(text: str) -> tuple[float, ...]:
     if len(values) not in (2, 4):
         raise argparse.ArgumentTypeError(f'{text!r}: expected fx,fy or fx,fy,cx,cy')
     return values
+
+
+def capabilities(text: str) -> tuple[str, ...]:
+    """Return compute capabilities: ('8.6', '12.0') of 'sm86,sm120'."""
+    parts = [re.fullmatch(r'(?:sm_?)?(\d+)\.?(\d)', part.strip().lower())
+             for part in text.split(',')]
+    if None in parts:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected compute capabilities, as '
+                                         'sm86,sm89,sm120')
+    return tuple(dict.fromkeys(f'{part[1]}.{part[2]}' for part in parts))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs the networks: one small file per runtime behind one protocol."""
+"""Inference engines: one small module per runtime behind one protocol."""
 from __future__ import annotations
 
 import ctypes
@@ -27,7 +27,8 @@ class Engine(Protocol):
     description: str  # version, precision and device, for people to read
 
     def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, each (B, ...) float32, of one network for an input (B, ...) float32."""
+        """Return outputs by name, (B, ...) float32, of a network for an input (B, ...) float32."""
+        ...
 
 
 @runtime_checkable
@@ -35,25 +36,30 @@ class DeviceEngine(Engine, Protocol):
     """An engine that also runs the array code between the networks, on tensors of a device."""
 
     def constant(self, array: np.ndarray):
-        """An array as a tensor that stays on the device."""
+        """Return an array as a tensor that stays on the device."""
 
     def upload(self, depth: np.ndarray):
-        """A depth image as float32 metres on the device, until the next of its size and type."""
+        """Return a depth image as float32 metres on the device, valid until the next upload."""
 
     def compute(self, function: Callable[..., tuple], fixed: tuple,
                 arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        """`function(*fixed, *arrays)` on tensors; it may depend on shapes, not on values."""
+        """Return `function(*fixed, *arrays)`, run on tensors.
+
+        Its control flow may depend on shapes, not on values.
+        """
+        ...
 
 
-def open_engine(name: str = 'auto', models_folder: Path = MODELS_FOLDER,
+def open_engine(name: str = 'auto', models_folder: str | Path = MODELS_FOLDER,
                 build: bool = True) -> tuple[Engine, list[tuple[str, str]]]:
-    """Load the networks and run each once, so that an engine that opens is one that works.
+    """Load the networks and run each once: an engine that opens is one that works.
 
     :param name: one of :data:`ENGINES`, or 'auto' for the first of :data:`AUTO` that works.
-    :param build: whether TensorRT may build what it lacks, for minutes; 'auto' never builds.
+    :param build: whether TensorRT may build missing engines for minutes; 'auto' never does.
+        TensorRT for RTX builds in a second and always may.
     :returns: the engine, and for 'auto' the (name, reason) of each better one that does not work.
-    :raises ValueError: no such engine.
-    :raises EngineUnavailable: the engine asked for, or with 'auto' every engine, does not work.
+    :raises ValueError: no such engine, or networks in the folder that are not this project's.
+    :raises EngineUnavailable: the engine requested, or with 'auto' every engine, does not work.
     """
     if name not in ('auto', *ENGINES):
         raise ValueError(f"engine {name!r}: expected one of 'auto', "
@@ -64,14 +70,14 @@ def open_engine(name: str = 'auto', models_folder: Path = MODELS_FOLDER,
             skipped.append((candidate, 'no NVIDIA driver: libcuda.so.1 does not load'))
             continue
         try:
-            return _open(candidate, models_folder, build and name != 'auto'), skipped
-        except EngineUnavailable as error:
+            return _open(candidate, Path(models_folder), build and name != 'auto'), skipped
+        except (RuntimeError, OSError) as error:  # EngineUnavailable, or a failed first run
             skipped.append((candidate, str(error)))
     raise EngineUnavailable('; '.join(f'engine {failed}: {reason}' for failed, reason in skipped))
 
 
 def _has_nvidia_driver() -> bool:
-    """Whether there is one; asking PyTorch takes seconds and hundreds of megabytes to import it."""
+    """Return whether there is one, without importing PyTorch for seconds."""
     try:
         ctypes.CDLL('libcuda.so.1')
     except OSError:
@@ -80,7 +86,7 @@ def _has_nvidia_driver() -> bool:
 
 
 def _open(name: str, models_folder: Path, build: bool) -> Engine:
-    # imported here: a machine needs the packages of the engine that it uses, and of no other
+    # imported here: a machine needs the packages of its own engine only
     kind, _, precision = name.partition('_')
     if kind == 'tensorrt':
         from depthface_ros.engines.tensorrt.trt_engine import TensorRt
@@ -94,17 +100,14 @@ def _open(name: str, models_folder: Path, build: bool) -> Engine:
     else:
         from depthface_ros.engines.cpu import OnnxRuntimeCpu
         engine = OnnxRuntimeCpu(models_folder, precision or 'int8')
-    try:
-        for network, contract in NETWORKS.items():
-            for shape in contract.input_shapes:
-                engine.run(network, np.zeros((1, *shape), np.float32))
-    except RuntimeError as error:
-        raise EngineUnavailable(str(error)) from error
+    for network, contract in NETWORKS.items():
+        for shape in contract.input_shapes:
+            engine.run(network, np.zeros((1, *shape), np.float32))
     return engine
 
 
 def _on_tensors(engine) -> Engine:
-    """A TensorRT engine with its stages on the GPU, too, if there is a PyTorch that can."""
+    """Return a TensorRT engine with its stages on the GPU too, if there is a PyTorch that can."""
     try:
         from depthface_ros.engines.tensorrt.torch_trt_engine import TensorRtOnTensors
         return TensorRtOnTensors(engine)

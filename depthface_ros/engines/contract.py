@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and shapes of what goes into and comes out of each network, without the batch axis."""
+"""Names and shapes of inputs and outputs of each network, without the batch axis."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,31 +18,37 @@ _CROPS = ((4, CROP_PIXELS, CROP_PIXELS),)
 class Contract:
     """One network: its input and its outputs.
 
-    None stands for the number of mesh vertices, and where the input comes in several shapes for
-    the axes that follow it.
+    None stands for the number of mesh vertices, and for axes that depend on the width of the image.
     """
 
     input_name: str
     input_shapes: tuple[tuple[int, ...], ...]  # all there are; most networks take one
     outputs: Mapping[str, tuple[int | None, ...]]
+    max_batch: int = 8  # of engines with fixed memory: they split larger batches
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         """The input's axes after the batch; None where they depend on the image."""
         return tuple(axis[0] if len(set(axis)) == 1 else None for axis in zip(*self.input_shapes))
 
-    def check(self, network: str, inputs: Mapping[str, tuple],
-              outputs: Mapping[str, tuple]) -> None:
-        """Raise ValueError unless a file's inputs and outputs (name -> shape) are these.
+    @property
+    def input_range(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The smallest and the largest input of such engines, batch axis included."""
+        axes = list(zip(*self.input_shapes))
+        return (1, *map(min, axes)), (self.max_batch, *map(max, axes))
 
-        Shapes come with the batch axis; axes that are not integers (unknown) match anything.
+    def check(self, file: object, inputs: Mapping[str, tuple],
+              outputs: Mapping[str, tuple]) -> None:
+        """Raise ValueError unless inputs and outputs (name -> shape) of a file are these.
+
+        Shapes include the batch axis; axes that are not integers (unknown) match anything.
         """
         expected = {'inputs': {self.input_name: self.input_shape}, 'outputs': dict(self.outputs)}
         for kind, found in (('inputs', inputs), ('outputs', outputs)):
             if (found.keys() != expected[kind].keys() or not all(
                     _matches(found[name][1:], shape) for name, shape in expected[kind].items())):
-                raise ValueError(f'network {network}: {kind} {dict(found)}: expected '
-                                 f'{expected[kind]} after the batch axis')
+                raise ValueError(f'{file}: {kind} {dict(found)}: expected {expected[kind]} after '
+                                 'the batch axis')
 
 
 def _matches(found: tuple, expected: tuple) -> bool:
@@ -51,10 +57,10 @@ def _matches(found: tuple, expected: tuple) -> bool:
 
 
 NETWORKS = {
-    # points (m, camera frame) and validity of the whole frame -> where heads are
+    # points (m, camera frame) and validity of the whole frame -> where heads are; one at a time
     'head_finder': Contract('point_map', tuple((4, FINDER_HEIGHT, w) for w in FINDER_WIDTHS),
                             {'heatmap': (FINDER_HEIGHT // FINDER_CELL, None),
-                             'offset': (3, FINDER_HEIGHT // FINDER_CELL, None)}),
+                             'offset': (3, FINDER_HEIGHT // FINDER_CELL, None)}, max_batch=1),
     # rotation: first two columns of crop_from_head; sellion: crop frame, half crop sizes;
     # log_variance: of the rotation per axis (rad^2) and of the position per axis (m^2)
     'head_pose': Contract('crop', _CROPS, {'rotation': (6,), 'sellion': (3,),
@@ -62,8 +68,8 @@ NETWORKS = {
     # offsets: m, face frame; residual: rotation vector (rad), translation (m), to follow the pose
     'face_shape': Contract('crop', _CROPS, {'offsets': (None, 3), 'expression': (EXPRESSIONS,),
                                            'residual': (POSE,)}),
-    # what is left after the alignment -> a correction of it as in Refinement.refined, what
-    # expression it shows, and log variances of the corrected pose as of head_pose
+    # residual after the alignment -> a correction as in Refinement.refined, the expression, and
+    # log variances of the corrected pose as of head_pose
     'face_refiner': Contract('features', ((FEATURES,),), {'correction': (POSE + MODES,),
                                                           'expression': (EXPRESSIONS,),
                                                           'log_variance': (2,)}),

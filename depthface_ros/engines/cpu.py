@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks on one CPU core, by ONNX Runtime, in 8 bits where the processor has them."""
+"""The networks on one CPU core, by ONNX Runtime; in 8 bits if the processor is made for it."""
 from __future__ import annotations
 
 import hashlib
@@ -9,8 +9,9 @@ import numpy as np
 
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.model_file import float_file
 
-MADE_FROM = 'made_from_sha256'  # of the float network: metadata of a network in 8 bits
+MADE_FROM = 'made_from_sha256'  # metadata of a network in 8 bits: hash of the float network
 # Instructions that multiply and add bytes: with them, 8 bits take half the time of floats.
 BYTE_INSTRUCTIONS = {'avx512_vnni', 'avx_vnni'}
 
@@ -21,16 +22,18 @@ class OnnxRuntimeCpu:
     def __init__(self, models_folder: Path, precision: str = 'int8', threads: int = 1):
         """Load the networks.
 
-        :param precision: 'fp32', or 'int8' for networks in 8 bits as far as there are any, if the
-            processor is made for them.
+        :param precision: 'fp32'; or 'int8', which still runs in floats where the folder holds no
+            network in 8 bits, or the processor is not made for it.
+        :raises EngineUnavailable: a missing package, or a missing or broken file.
+        :raises ValueError: inputs or outputs of a file are not those of the contract.
         """
         try:
             import onnxruntime
         except ImportError as error:
             raise EngineUnavailable(f'{error}; pip install onnxruntime') from error
         self._runtime, self._options = onnxruntime, onnxruntime.SessionOptions()
-        # Networks this small gain nothing from a second thread, and ONNX Runtime's threads spin
-        # while they wait: at camera rate its defaults keep a core busy at 80 % for nothing.
+        # Networks this small gain nothing from a second thread. ONNX Runtime's threads spin while
+        # they wait: at camera rate its defaults keep a core 80 % busy.
         self._options.intra_op_num_threads = threads
         self._options.inter_op_num_threads = 1
         self._options.add_session_config_entry('session.intra_op.allow_spinning', '0')
@@ -49,12 +52,13 @@ class OnnxRuntimeCpu:
             for network, session in self._sessions.items())
 
     def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs by name, (B, ...) float32, for an input (B, ...) float32."""
         contract = NETWORKS[network]
         outputs = self._sessions[network].run(list(contract.outputs), {contract.input_name: array})
         return dict(zip(contract.outputs, outputs))
 
     def _load_int8(self, models_folder: Path, network: str):
-        """A network in 8 bits, or None if there is none that was made from the float network."""
+        """Load a network in 8 bits; None unless it was made from the float network."""
         file, source = int8_file(models_folder, network), float_file(models_folder, network)
         if not (file.is_file() and source.is_file()):
             return None
@@ -70,23 +74,18 @@ class OnnxRuntimeCpu:
                 str(file), self._options, providers=['CPUExecutionProvider'])
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise EngineUnavailable(f'{file} does not load: {error}') from error
-        NETWORKS[network].check(network, {i.name: tuple(i.shape) for i in session.get_inputs()},
+        NETWORKS[network].check(file, {i.name: tuple(i.shape) for i in session.get_inputs()},
                                 {o.name: tuple(o.shape) for o in session.get_outputs()})
         return session
 
 
-def float_file(models_folder: Path, network: str) -> Path:
-    """Where a network lies as it was trained."""
-    return Path(models_folder) / f'{network}.onnx'
-
-
 def int8_file(models_folder: Path, network: str) -> Path:
-    """Where the same network in 8 bits lies; `python -m training quantise` writes it."""
+    """Return the file of a network in 8 bits; `python -m training quantise` writes it."""
     return Path(models_folder) / f'{network}.int8.onnx'
 
 
 def multiplies_bytes() -> bool:
-    """Whether this processor has instructions for networks in 8 bits."""
+    """Return whether this processor has instructions for networks in 8 bits."""
     try:
         with open('/proc/cpuinfo') as file:
             flags = next((line for line in file if line.startswith('flags')), '')

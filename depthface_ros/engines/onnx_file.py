@@ -46,8 +46,9 @@ def store_linear_weights_in_bytes(model) -> None:
             tensor.CopyFrom(numpy_helper.from_array(
                 np.round(weight / step).astype(np.int8), f'{name}_int8'))
             graph.initializer.append(numpy_helper.from_array(step, f'{name}_step'))
-            nodes += [helper.make_node('Cast', [tensor.name], [f'{name}_steps'], to=TensorProto.FLOAT),
-                      helper.make_node('Mul', [f'{name}_steps', f'{name}_step'], [name])]
+            steps = f'{name}_steps'
+            nodes += [helper.make_node('Cast', [tensor.name], [steps], to=TensorProto.FLOAT),
+                      helper.make_node('Mul', [steps, f'{name}_step'], [name])]
     _put_first(graph, nodes)
 
 

@@ -15,6 +15,8 @@ from depthface_ros.engines import (
     EngineUnavailable,
     open_engine,
 )
+from depthface_ros.engines.tensorrt.api import describe, open_tensorrt
+from depthface_ros.engines.tensorrt.build import supported_capabilities
 from depthface_ros.engines.tensorrt.cuda_runtime import CudaError, describe_gpu, open_cuda
 from depthface_ros.tools.bench import machine
 
@@ -22,6 +24,7 @@ PACKAGES = {'depthface_ros': 'this package', 'numpy': 'required', 'array-api-com
             'onnxruntime': "engine 'cpu'", 'opencv-python-headless': 'overlays, PNG',
             'rosbags': 'bags', 'rich': 'progress bars', 'rerun-sdk': '--rerun',
             'rclpy': 'the ROS node', 'tensorrt': "engine 'tensorrt'",
+            'tensorrt-rtx-cu12': "engine 'tensorrt' on RTX cards",
             'cuda-bindings': "engine 'tensorrt'", 'torch': "engine 'cuda'",
             'onnx': "engines 'cuda' and 'tensorrt' (FP16)"}
 JETSON = Path('/etc/nv_tegra_release')
@@ -36,7 +39,7 @@ def check_report(models_folder: Path = MODELS_FOLDER) -> tuple[list[str], bool]:
     auto = next((name for name in AUTO if (name, True) in [each[:2] for each in engines]), 'none')
     lines += ['', f"engines; 'auto' takes {auto}"]
     lines += [f'  {name:14} {"works" if works else "no"}: {text}' for name, works, text in engines]
-    lines += ['', f'models in {models_folder}']
+    lines += ['', f'engines for other machines: {_ahead()}', '', f'models in {models_folder}']
     files = sorted([*Path(models_folder).glob('*.onnx'), *Path(models_folder).glob('*.npz')])
     lines += [f'  {file.name:20} {file.stat().st_size / 1e6:6.2f} MB  sha256 {_card(file)}'
               for file in files]
@@ -44,7 +47,8 @@ def check_report(models_folder: Path = MODELS_FOLDER) -> tuple[list[str], bool]:
 
 
 def _version(package: str) -> str:
-    for name in (package, package.removesuffix('-headless'), f'ros-{package}'):
+    for name in (package, package.removesuffix('-headless'), f'ros-{package}',
+                 package.replace('cu12', 'cu13')):
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -75,8 +79,22 @@ def _try(engine: str, models_folder: Path) -> tuple[bool, str]:
         return False, str(error).removeprefix(f'engine {engine}: ')
 
 
+def _ahead() -> str:
+    """Return what `depthface build-engines --for` can build for here, or the reason for nothing."""
+    try:
+        trt = open_tensorrt(without_gpu=True)
+    except EngineUnavailable as error:
+        return f'no: {error}'
+    names = ','.join(f'sm{each.replace(".", "")}' for each in supported_capabilities(trt))
+    return f'{describe(trt)} builds for {names}'
+
+
 def _card(file: Path) -> str:
+    """Return the hash of a file, and whether its card disagrees or is broken."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     card = file.with_suffix('.json')
-    expected = json.loads(card.read_text()).get('sha256') if card.is_file() else None
-    return digest + (' (NOT the one of its card)' if expected not in (None, digest) else '')
+    try:
+        expected = json.loads(card.read_text())['sha256'] if card.is_file() else digest
+    except (ValueError, KeyError, TypeError) as error:
+        return f'{digest} (its card {card.name} is broken: {error!r})'
+    return digest + ('' if expected == digest else ' (NOT the one of its card)')

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine that opens works; one that does not says why."""
+"""An engine that opens works; one that does not gives the reason."""
 from __future__ import annotations
 
 import itertools
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from depthface_ros import engines
 from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
 from depthface_ros.engines.contract import NETWORKS
 
@@ -33,7 +35,7 @@ def test_outputs_have_the_shapes_of_the_contract_for_any_batch(cpu, network):
 
 
 @pytest.mark.parametrize('network', NETWORKS)
-def test_each_of_a_batch_is_answered_on_its_own(cpu, network):
+def test_samples_of_a_batch_do_not_depend_on_each_other(cpu, network):
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(3, *NETWORKS[network].input_shapes[0])).astype(np.float32)
     together = cpu.run(network, batch)
@@ -43,7 +45,7 @@ def test_each_of_a_batch_is_answered_on_its_own(cpu, network):
             np.testing.assert_allclose(together[name][i], alone[name][0], rtol=1e-3, atol=1e-4)
 
 
-def test_auto_takes_what_works_and_says_why_the_others_do_not(monkeypatch):
+def test_auto_takes_what_works_and_gives_the_reasons_for_the_others(monkeypatch):
     for package in ('cuda.bindings', 'depthface_ros.engines.torch.cuda_engine'):
         monkeypatch.setitem(sys.modules, package, None)
     engine, skipped = open_engine('auto')
@@ -71,19 +73,38 @@ def test_an_engine_whose_package_is_missing_says_what_to_install(monkeypatch, na
         open_engine(name)
 
 
-def test_an_unknown_engine_is_an_error_that_lists_those_there_are():
+def test_an_unknown_engine_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ValueError, match="'gpu'.*'cpu'"):
         open_engine('gpu')
 
 
-def test_missing_broken_and_wrong_model_files_are_named(tmp_path):
+@pytest.mark.parametrize('convert', [str, Path])
+@pytest.mark.parametrize('engine', ['cpu', 'cpu_fp32', 'auto'])
+def test_the_folder_of_the_networks_is_a_text_or_a_path(models, convert, engine):
+    assert open_engine(engine, convert(models))[0].name.startswith('cpu')
+
+
+def test_missing_broken_and_wrong_model_files_are_named(models, tmp_path):
     with pytest.raises(EngineUnavailable, match='head_finder.onnx is missing'):
         open_engine('cpu', tmp_path)
-    for network in NETWORKS:
-        shutil.copy(MODELS_FOLDER / f'{network}.onnx', tmp_path)
-    (tmp_path / 'head_pose.onnx').write_bytes(b'version https://git-lfs.github.com/spec/v1')
+    (models / 'head_pose.int8.onnx').unlink()
+    (models / 'head_pose.onnx').write_bytes(b'version https://git-lfs.github.com/spec/v1')
     with pytest.raises(EngineUnavailable, match='head_pose.onnx does not load'):
-        open_engine('cpu', tmp_path)
-    shutil.copy(MODELS_FOLDER / 'face_shape.onnx', tmp_path / 'head_pose.onnx')
-    with pytest.raises(ValueError, match='network head_pose: outputs'):
-        open_engine('cpu', tmp_path)
+        open_engine('auto', models)
+    shutil.copy(MODELS_FOLDER / 'face_shape.onnx', models / 'head_pose.onnx')
+    with pytest.raises(ValueError, match='head_pose.onnx: outputs .*offsets.*expected .*sellion'):
+        open_engine('cpu', models)
+
+
+@pytest.mark.parametrize('error', [OSError(30, 'Read-only file system'), RuntimeError('no home')])
+def test_auto_takes_the_next_engine_whatever_fails_in_a_better_one(monkeypatch, error):
+    class Failing:
+        def __init__(self, *arguments):
+            raise error
+
+    monkeypatch.setattr(engines, '_has_nvidia_driver', lambda: True)
+    monkeypatch.setattr('depthface_ros.engines.tensorrt.trt_engine.TensorRt', Failing)
+    monkeypatch.setattr('depthface_ros.engines.torch.cuda_engine.TorchCuda', Failing)
+    engine, skipped = open_engine('auto')
+    assert engine.name == 'cpu'
+    assert dict(skipped) == {'tensorrt': str(error), 'cuda': str(error)}

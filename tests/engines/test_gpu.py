@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What only a GPU can show: `pytest -m gpu`. Skipped where a process of its own finds none."""
+"""Agreement of the GPU engines with the CPU: `pytest -m gpu`; skipped without a usable GPU."""
 from __future__ import annotations
 
 import logging
@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.gpu
-# degrees, millimetres and, where it is not their hundredth part, what an expression may differ:
-# it is read off gaps of a millimetre, which rounding in half precision moves
+# Tolerances: degrees, millimetres, and of expression coefficients. These depend on distances of a
+# millimetre, which half precision rounds.
 FP32, FP16 = (0.1, 0.2), (1, 3, 0.05)
 DEVICES = ('/dev/nvidiactl', '/dev/nvhost-gpu', '/dev/nvgpu', '/dev/dxg')
 
 
 def probe(code: str) -> None:
-    """Skip the test unless this code runs; a crash of it ends only its own process."""
+    """Skip the test unless this code runs; in a process of its own, for it may crash."""
     if not any(map(os.path.exists, DEVICES)):
         pytest.skip('no device of an NVIDIA driver')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
@@ -42,7 +42,7 @@ def expected(frames):
 
 
 @pytest.mark.parametrize('name, limits', [('cuda', FP32), ('cuda_fp16', FP16)])
-def test_pytorch_sees_what_the_cpu_sees_with_graphs(frames, expected, caplog, name, limits):
+def test_pytorch_agrees_with_the_cpu_and_uses_graphs(frames, expected, caplog, name, limits):
     probe('import torch; torch.zeros(1, device="cuda").item()')
     from sample_frames import assert_same_faces
 
@@ -55,10 +55,11 @@ def test_pytorch_sees_what_the_cpu_sees_with_graphs(frames, expected, caplog, na
 
 
 @pytest.mark.parametrize('name, limits', [('tensorrt_fp32', FP32), ('tensorrt', FP16)])
-def test_tensorrt_sees_what_the_cpu_sees_with_graphs(frames, expected, caplog, tmp_path,
-                                                     monkeypatch, name, limits):
+def test_tensorrt_agrees_with_the_cpu_and_uses_graphs(frames, expected, caplog, tmp_path,
+                                                      monkeypatch, name, limits):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    probe('import tensorrt\nfrom depthface_ros.engines.tensorrt.cuda_runtime import open_cuda\nopen_cuda()')
+    probe('from depthface_ros.engines.tensorrt import api, cuda_runtime\n'
+          'cuda_runtime.open_cuda(), api.open_tensorrt()')
     precision = 'fp32' if name.endswith('fp32') else 'fp16'
     subprocess.run([sys.executable, '-m', 'depthface_ros.cli', 'build-engines', '--precision',
                     precision], check=True, cwd=Path(__file__).resolve().parents[2])

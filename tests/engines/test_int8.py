@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks in 8 bits: see what those in floats see, and are used only where they are theirs."""
+"""Networks in 8 bits find the faces of those in floats, and are used only beside their own."""
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ pytest.importorskip('onnxruntime')
 pytest.importorskip('rosbags')
 
 from depthface_ros import FaceEstimator
-from depthface_ros.engines import MODELS_FOLDER, cpu, open_engine
+from depthface_ros.engines import cpu, open_engine
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.cpu import float_file, int8_file
 from depthface_ros.io.bags import BagRecording
@@ -23,17 +22,8 @@ SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'
 
 @pytest.fixture
 def any_processor(monkeypatch):
-    """8 bits also where they would not pay: they compute the same everywhere."""
+    """Use 8 bits on every processor: they compute the same everywhere."""
     monkeypatch.setattr(cpu, 'multiplies_bytes', lambda: True)
-
-
-@pytest.fixture
-def models(tmp_path):
-    for network in NETWORKS:
-        shutil.copy(float_file(MODELS_FOLDER, network), tmp_path)
-    for network in IN_BYTES:
-        shutil.copy(int8_file(MODELS_FOLDER, network), tmp_path)
-    return tmp_path
 
 
 def test_faces_in_8_bits_are_those_in_floats(any_processor):
@@ -76,5 +66,5 @@ def test_a_processor_without_instructions_for_bytes_runs_floats(monkeypatch):
     assert 'int8' not in open_engine('cpu')[0].description
 
 
-def test_floats_can_be_had_anywhere(any_processor):
+def test_floats_can_be_requested_anywhere(any_processor):
     assert 'int8' not in open_engine('cpu_fp32')[0].description

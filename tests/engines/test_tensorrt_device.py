@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT's networks among stages on tensors: stand-ins for TensorRT and CUDA, PyTorch's CPU."""
+"""TensorRT's networks in stages on tensors: stand-ins for TensorRT and CUDA, PyTorch's CPU."""
 from __future__ import annotations
 
 import ctypes
@@ -23,7 +23,7 @@ STREAM = 0x7000
 
 
 class OnStandIns(TensorRtOnTensors):
-    """The stand-in for CUDA learns where the tensors are, and its stream is waited for."""
+    """Shares the tensors' memory with the stand-in for CUDA, and waits for its stream."""
 
     def __init__(self, engine, cuda):
         super().__init__(engine, 'cpu')
@@ -65,7 +65,7 @@ def test_tensors_give_what_arrays_give_and_large_batches_run_in_pieces(engine):
             np.testing.assert_allclose(value.numpy(), arrays[name], atol=1e-5)
 
 
-def test_a_refusal_is_told(engine):
+def test_a_refusal_is_an_error(engine):
     trt, machine = engine
     machine.fail['execute_async_v3'] = 'always'
     with pytest.raises(RuntimeError, match='head_pose did not run an input of'):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The PyTorch engine computes what onnxruntime does; half precision stays near it."""
+"""The PyTorch engine computes what onnxruntime does; half precision differs little."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,9 +13,9 @@ from test_onnx_models import ALLOWED_OPERATORS
 
 from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
 from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.half_precision import half_precision
 from depthface_ros.engines.onnx_file import read_onnx
 from depthface_ros.engines.torch.cuda_engine import TorchCuda
-from depthface_ros.engines.torch.half_precision import half_precision
 from depthface_ros.engines.torch.onnx_module import OnnxFunction
 
 INPUTS = [(network, shape) for network, contract in NETWORKS.items()
@@ -35,10 +35,7 @@ def engine(request):
 
 
 def sample(shape, count=2):
-    """Points within the crop or room, and a channel of validity, as smooth as surfaces are.
-
-    Of what is no image, numbers of order one.
-    """
+    """Return smooth points in the crop or room with their validity, or numbers of order one."""
     rng = np.random.default_rng(0)
     if len(shape) == 1:
         return rng.normal(size=(count, *shape)).astype(np.float32)
@@ -49,7 +46,7 @@ def sample(shape, count=2):
 
 
 @pytest.mark.parametrize('network, shape', INPUTS)
-def test_it_gives_what_the_cpu_engine_gives(cpu, engine, network, shape):
+def test_it_agrees_with_the_cpu_engine(cpu, engine, network, shape):
     tolerance = 1e-5 if 'fp32' in engine.description else HALF_TOLERANCE
     x = sample(shape)
     found, expected = engine.run(network, x), cpu.run(network, x)
@@ -69,7 +66,6 @@ def test_tensors_in_are_tensors_out(engine):
 
 @pytest.mark.parametrize('name', NETWORKS)
 def test_networks_that_training_exports_today_run(name, tmp_path):
-    """The code of the networks may be ahead of the files that ship."""
     from training.models.export import export, new_network
     torch.manual_seed(0)
     network = new_network(name).eval()
@@ -104,7 +100,7 @@ def test_half_precision_is_in_the_file_and_nothing_else_changes(name):
 
 
 def check_half(model):
-    """What TensorRT 8.6 to 11 read: opset 17, known operators, FP16 where the work is."""
+    """Check for opset 17, known operators, and FP16 in all convolutions and nowhere else."""
     onnx.checker.check_model(model, full_check=True)
     assert [opset.version for opset in model.opset_import] == [17]
     assert {node.op_type for node in model.graph.node} <= ALLOWED_OPERATORS
@@ -131,7 +127,7 @@ def small_model(*nodes, initializers=()):
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)])
 
 
-def test_operators_that_are_not_known_are_named(tmp_path):
+def test_unknown_operators_are_named(tmp_path):
     model = small_model(onnx.helper.make_node('Erf', ['x'], ['y']))
     with pytest.raises(ValueError, match='operators Erf: expected some of Add'):
         OnnxFunction(model, torch.device('cpu'))

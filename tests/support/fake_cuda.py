@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A CUDA runtime without a GPU: strict, and lazy as the real one.
 
-What is put on a stream happens only when it is synchronised, so reading results too early fails;
-freed or wrong addresses and names that are not of `cuda.bindings.runtime` fail as well.
+Work on a stream happens when the stream is synchronised: reading results too early fails. Wrong
+addresses, and names that are not in `cuda.bindings.runtime`, fail as well.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class cudaStreamCaptureMode(enum.IntEnum):  # noqa: N801
 
 
 class cudaStream_t:  # noqa: N801
-    """No number, but becomes one."""
+    """An object that converts to a number."""
 
     def __init__(self, address):
         self._address = address
@@ -42,14 +42,14 @@ class cudaStream_t:  # noqa: N801
 
 
 class FakeCuda:
-    """Stands in for the module `cuda.bindings.runtime`. `fail[function]` makes a call fail."""
+    """Stands in for the module `cuda.bindings.runtime`. `_fail[function]` makes a call fail."""
 
     cudaError_t, cudaMemcpyKind = cudaError_t, cudaMemcpyKind
     cudaStreamCaptureMode = cudaStreamCaptureMode
     cudaStreamNonBlocking, cudaHostAllocDefault = 1, 0
 
-    def __init__(self, driver=12060):
-        self._driver = driver
+    def __init__(self, gpu=('Fake Orin', 8, 7), driver=12060):
+        self._gpu, self._driver = gpu, driver
         self._fail: dict[str, cudaError_t] = {}
         self._host, self._device, self._streams, self._graphs = {}, {}, {}, {}
         self._captured: list | None = None
@@ -81,7 +81,8 @@ class FakeCuda:
         return cudaError_t.cudaSuccess, 12060
 
     def cudaGetDeviceProperties(self, device):
-        return cudaError_t.cudaSuccess, SimpleNamespace(name=b'Fake Orin', major=8, minor=7)
+        return cudaError_t.cudaSuccess, SimpleNamespace(
+            name=self._gpu[0].encode(), major=self._gpu[1], minor=self._gpu[2])
 
     def cudaStreamCreateWithFlags(self, flags):
         assert flags == self.cudaStreamNonBlocking
@@ -151,9 +152,9 @@ class FakeCuda:
         return cudaError_t.cudaSuccess, handle
 
     def _put(self, stream, work) -> None:
-        """What a kernel or copy does: now it waits in a stream or is part of a graph."""
+        """Queue the work of a kernel or copy on a stream, or in the graph that is captured."""
         (self._streams[int(stream)] if self._captured is None else self._captured).append(work)
 
     def _at(self, address, size) -> memoryview:
-        """The GPU's memory at an address."""
+        """Return the GPU's memory at an address."""
         return memoryview(self._device[address]).cast('B')[:size]

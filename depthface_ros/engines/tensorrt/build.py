@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an ONNX file to a TensorRT plan, with versions 8.6, 10 and 11 alike."""
+"""From an ONNX file to a TensorRT plan, with TensorRT 8.6, 10, 11 and TensorRT for RTX alike."""
 from __future__ import annotations
 
 import threading
@@ -8,43 +8,105 @@ from collections.abc import Callable
 from contextlib import contextmanager
 
 from depthface_ros.engines import EngineUnavailable
-from depthface_ros.engines.tensorrt.api import construct, version, why
+from depthface_ros.engines.tensorrt.api import builds_ahead, construct, describe, take_errors
+from depthface_ros.engines.tensorrt.plan_files import Recipe
 
 WORKSPACE = 256 << 20  # bytes; far more than networks of 2 million weights can use
-TICK = 5.0  # seconds between two signs of life
+TICK = 5.0  # seconds between two progress reports
 
 
-def build_plan(trt, logger, onnx: bytes, half: bool,
-               shapes: tuple[tuple[int, ...], tuple[int, ...]], timings: bytes,
+def build_plan(trt, logger, recipe: Recipe, onnx: bytes, timings: bytes,
                report: Callable[[str], None]) -> tuple[bytes, bytes]:
-    """Build a plan for this GPU; takes seconds to minutes.
+    """Build a plan: takes a second with TensorRT for RTX, else seconds to minutes.
 
-    :param onnx: the network; if `half`, with FP16 in it: types are those of the file.
-    :param shapes: of the smallest and the largest input, batch axis included.
+    :param recipe: TensorRT for RTX builds for its compute capabilities, the others for the GPU of
+        this machine.
+    :param onnx: the network, with the types of the recipe's precision in it.
     :param timings: a timing cache of earlier builds, or b''.
-    :param report: is told every few seconds how far the build is.
-    :returns: the plan, and the timing cache to keep for the next build.
-    :raises EngineUnavailable: TensorRT cannot; the message holds its reasons.
+    :param report: called with the progress every few seconds.
+    :returns: the plan, and the timing cache to keep for the next build or b''.
+    :raises EngineUnavailable: TensorRT refuses; the message holds its reasons.
     """
     builder = construct(trt.Builder, logger)
     network = builder.create_network(_network_flags(trt))
     parser = construct(trt.OnnxParser, network, logger)
     if not parser.parse(onnx):
-        reasons = [parser_error.desc() for parser_error in
-                   (parser.get_error(i) for i in range(parser.num_errors))]
-        raise EngineUnavailable(f'TensorRT cannot read the network: '
-                                f'{"; ".join(reasons) or why(logger)}')
+        raise EngineUnavailable(f'TensorRT cannot read the network {recipe.network}: '
+                                f'{take_errors(logger)}')
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
-    if not half:
-        config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits are not what FP32 promises
-    elif version(trt) < (10,):
-        config.set_flag(trt.BuilderFlag.FP16)  # there FP16 in the file needs permission
-        _keep_types(trt, network, config)
+    if hasattr(trt.BuilderFlag, 'REQUIRE_USER_ALLOCATION'):
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # CUDA graphs need it
+    if recipe.precision == 'fp16':
+        _permit_half(trt, network, config)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)  # its 10 bits are not FP32
+    _set_capabilities(trt, logger, config, recipe.compute_capabilities)
+    _set_shapes(logger, builder, config, network.get_input(0), *recipe.shapes)
+    # the configuration keeps neither alive, and the build needs both
+    alive = [] if builds_ahead(trt) else [_use_timings(config, timings, report)]
+    with _progress(trt, config, report) as monitor:
+        alive.append(monitor)
+        plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineUnavailable(f'{describe(trt)} built no engine of {recipe.network}: '
+                                f'{take_errors(logger)}')
+    timing_cache = None if builds_ahead(trt) else config.get_timing_cache()
+    return bytes(plan), b'' if timing_cache is None else bytes(timing_cache.serialize())
+
+
+def _network_flags(trt) -> int:
+    """Return the flags for types as in the file and a batch axis; the newest need neither."""
+    if hasattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED'):
+        return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    if hasattr(trt.NetworkDefinitionCreationFlag, 'EXPLICIT_BATCH'):
+        return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+    return 0
+
+
+def _permit_half(trt, network, config) -> None:
+    """Permit FP16 on TensorRT 8, and keep single what is single in the file; others just do.
+
+    TensorRT 8 would choose the faster. Half precision turns the small numbers of surface normals
+    into 0 / 0.
+    """
+    if hasattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED'):
+        return
+    config.set_flag(trt.BuilderFlag.FP16)
+    config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+    for layer in (network.get_layer(i) for i in range(network.num_layers)):
+        tensor = layer.get_output(0)
+        if layer.type != trt.LayerType.CAST and tensor.dtype == trt.DataType.FLOAT:
+            layer.precision = trt.DataType.FLOAT
+
+
+def supported_capabilities(trt) -> tuple[str, ...]:
+    """Return the compute capabilities that a module can build for on any machine, as '8.9'."""
+    if not builds_ahead(trt):
+        return ()
+    names = [name[2:] for name in trt.ComputeCapability.__members__ if name.startswith('SM')]
+    return tuple(f'{digits[:-1]}.{digits[-1]}' for digits in names)
+
+
+def _set_capabilities(trt, logger, config, capabilities: tuple[str, ...]) -> None:
+    """Choose the GPUs that shall run a plan, if the module can."""
+    if not builds_ahead(trt):
+        return
+    supported = supported_capabilities(trt)
+    config.num_compute_capabilities = len(capabilities)
+    for i, capability in enumerate(capabilities):
+        if capability not in supported:
+            raise EngineUnavailable(f'{describe(trt)} does not support compute capability '
+                                    f'{capability}, but {", ".join(supported)}')
+        member = trt.ComputeCapability.__members__[f'SM{capability.replace(".", "")}']
+        if not config.set_compute_capability(member, i):
+            raise EngineUnavailable(f'{describe(trt)} refuses compute capability {capability}: '
+                                    f'{take_errors(logger)}')
+
+
+def _set_shapes(logger, builder, config, tensor, smallest: tuple, largest: tuple) -> None:
+    """Declare the sizes of an input; tuned for one face, or one image of the widest camera."""
     profile = builder.create_optimization_profile()
-    smallest, largest = shapes
-    tensor = network.get_input(0)
-    # tuned for one face before a wide camera: what a robot sees most, and must see fast
     try:
         profile.set_shape(tensor.name, smallest, (1, *largest[1:]), largest)
         accepted = config.add_optimization_profile(profile) >= 0
@@ -53,39 +115,7 @@ def build_plan(trt, logger, onnx: bytes, half: bool,
         logger.errors.append(str(error))
     if not accepted:
         raise EngineUnavailable(f'TensorRT refuses inputs of {smallest} to {largest}: '
-                                f'{why(logger)}')
-    # the configuration keeps neither alive, and the build needs both
-    alive = [_use_timings(config, timings, report)]
-    with _signs_of_life(trt, config, report) as monitor:
-        alive.append(monitor)
-        plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise EngineUnavailable(f'TensorRT {trt.__version__} built no engine: {why(logger)}')
-    timing_cache = config.get_timing_cache()
-    return bytes(plan), b'' if timing_cache is None else bytes(timing_cache.serialize())
-
-
-def _network_flags(trt) -> int:
-    """Explicit batch, and types as they stand in the file, as each version wants to be told."""
-    flag = trt.NetworkDefinitionCreationFlag
-    if version(trt) < (10,):
-        return 1 << int(flag.EXPLICIT_BATCH)
-    if version(trt) < (11,):
-        return 1 << int(flag.STRONGLY_TYPED)
-    return 0  # both are a matter of course
-
-
-def _keep_types(trt, network, config) -> None:
-    """Keep layers in single precision that the file has so; TensorRT 8 would choose what is fast.
-
-    Half precision would turn the small numbers of surface normals into 0 / 0.
-    """
-    if version(trt) < (10,):
-        config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
-        for layer in (network.get_layer(i) for i in range(network.num_layers)):
-            tensor = layer.get_output(0)
-            if layer.type != trt.LayerType.CAST and tensor.dtype == trt.DataType.FLOAT:
-                layer.precision = trt.DataType.FLOAT
+                                f'{take_errors(logger)}')
 
 
 def _use_timings(config, timings: bytes, report):
@@ -94,19 +124,17 @@ def _use_timings(config, timings: bytes, report):
     if timing_cache is not None and config.set_timing_cache(timing_cache, False):
         return timing_cache
     if timings:
-        report('timings of earlier builds are of another GPU or TensorRT: measuring anew')
+        report('timings of earlier builds are of another GPU or TensorRT: measuring again')
         return _use_timings(config, b'', report)
     report('TensorRT takes no timing cache: the next build will take as long')
     return None
 
 
 @contextmanager
-def _signs_of_life(trt, config, report):
-    """Report every few seconds that the build goes on; from TensorRT 10 on, also how far it is."""
+def _progress(trt, config, report):
+    """Report every few seconds that the build goes on, and its phase where TensorRT gives it."""
     started, ended, phase = time.monotonic(), threading.Event(), ['']
-    monitor = _new_monitor(trt, phase)
-    if version(trt) >= (10,):
-        config.progress_monitor = monitor
+    monitor = _monitor_phases(trt, config, phase)
 
     def tick():
         while not ended.wait(TICK):
@@ -121,9 +149,9 @@ def _signs_of_life(trt, config, report):
         ticker.join()
 
 
-def _new_monitor(trt, phase: list[str]):
-    """A progress monitor that writes the outermost phase and its share done into `phase[0]`."""
-    if version(trt) < (10,):
+def _monitor_phases(trt, config, phase: list[str]):
+    """Have the outermost phase and its steps written into `phase[0]`, from TensorRT 10 on."""
+    if not hasattr(trt, 'IProgressMonitor'):
         return None
 
     class Monitor(trt.IProgressMonitor):
@@ -146,4 +174,5 @@ def _new_monitor(trt, phase: list[str]):
         def phase_finish(self, phase_name):
             self._steps.pop(phase_name, None)
 
-    return Monitor()
+    monitor = config.progress_monitor = Monitor()
+    return monitor

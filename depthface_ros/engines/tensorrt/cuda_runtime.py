@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few calls of the CUDA runtime that TensorRT needs around it: streams, memory and graphs.
+"""The calls of the CUDA runtime that TensorRT needs around it: streams, memory and graphs.
 
-By `cuda.bindings`, NVIDIA's own and small; no toolkit and no PyTorch. Every status is checked.
+They go through `cuda.bindings` of NVIDIA, which needs no toolkit. Every status is checked.
 """
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ctypes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,12 @@ from depthface_ros.engines import EngineUnavailable
 
 
 class CudaError(RuntimeError):
-    """A CUDA call failed; the message names it and says why."""
+    """A CUDA call failed; the message names the call and the reason."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPU that engines are built for and run on: the first that CUDA shows."""
+    """The GPU that runs the engines: CUDA's first."""
 
     name: str
     compute_capability: str
@@ -30,12 +31,12 @@ class Gpu:
 
 
 def open_cuda():
-    """The CUDA runtime's module, when it works here.
+    """Import the CUDA runtime, and check that it works here.
 
     :raises EngineUnavailable: no bindings, no driver, one too old, or no GPU.
     """
     try:
-        from cuda.bindings import runtime
+        from cuda.bindings import runtime  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError as error:
         raise EngineUnavailable(f'{error}; pip install "cuda-bindings==12.*" (or 13.*, as '
                                 'TensorRT\'s CUDA)') from error
@@ -51,14 +52,18 @@ def open_cuda():
 
 
 def describe_gpu(runtime) -> Gpu:
+    """Return name and versions of the GPU.
+
+    :raises CudaError: CUDA does not answer.
+    """
     properties = check(runtime, 'cudaGetDeviceProperties', 0)
     return Gpu(properties.name.decode().rstrip('\0'), f'{properties.major}.{properties.minor}',
                _version(check(runtime, 'cudaDriverGetVersion')),
                _version(check(runtime, 'cudaRuntimeGetVersion')))
 
 
-def check(runtime, function: str, *arguments):
-    """Call a function of the CUDA runtime: what it returns besides its status.
+def check(runtime, function: str, *arguments) -> Any:
+    """Call a function of the CUDA runtime; return its result without the status.
 
     :raises CudaError: the status is not success.
     """
@@ -74,27 +79,28 @@ def _explain(runtime, status) -> str:
 
 
 def _version(number: int) -> str:
-    """Of a number like 12060, '12.6'."""
+    """Return a version as text: '12.6' of 12060."""
     return f'{number // 1000}.{number % 1000 // 10}'
 
 
 class Stream:
-    """A CUDA stream of one's own: the default one would make TensorRT wait for all others."""
+    """A CUDA stream; on the default one TensorRT would wait for all others."""
 
     def __init__(self, runtime):
         self.runtime = runtime
         self.handle = check(runtime, 'cudaStreamCreateWithFlags', runtime.cudaStreamNonBlocking)
-        self.address = int(self.handle)  # as others than `cuda.bindings` want it
+        self.address = int(self.handle)  # for others than `cuda.bindings`
 
     def synchronize(self) -> None:
-        """Wait until everything that was put on this stream is done."""
+        """Wait until the work on this stream is done."""
         check(self.runtime, 'cudaStreamSynchronize', self.handle)
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Record what `enqueue` puts on this stream; returns a function that does it again.
+        """Record the work that `enqueue` puts on this stream; return a function that repeats it.
 
-        :raises CudaError: something in it cannot be recorded. What `enqueue` raises passes
-            through; the stream is usable afterwards in either case.
+        Errors of `enqueue` pass through. The stream stays usable after any error.
+
+        :raises CudaError: some of the work cannot be recorded.
         """
         # Thread-local: other threads of a node may call CUDA meanwhile.
         mode = self.runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
@@ -108,14 +114,14 @@ class Stream:
             graph = check(self.runtime, 'cudaStreamEndCapture', self.handle)
             launchable = check(self.runtime, 'cudaGraphInstantiateWithFlags', graph, 0)
         except BaseException:
-            self.runtime.cudaGetLastError()  # forget it: the next call would report it again
+            self.runtime.cudaGetLastError()  # clear the error: the next call would report it again
             raise
         check(self.runtime, 'cudaGraphDestroy', graph)
         return lambda: check(self.runtime, 'cudaGraphLaunch', launchable, self.handle)
 
 
 class Staging:
-    """Memory twice: pinned on the host, where numpy sees it, and on the GPU at `address`.
+    """A buffer twice: pinned on the host, as a numpy array, and on the GPU at `address`.
 
     Both live until the process ends, as engines do.
     """
@@ -128,16 +134,16 @@ class Staging:
         self._memory = (ctypes.c_byte * size).from_address(self._pinned)
 
     def host(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The host's side as a float32 array; what is written to it is uploaded next."""
-        return np.frombuffer(self._memory, np.float32, math.prod(shape)).reshape(shape)
+        """Return the host's buffer as a float32 array, to write before an upload or to read."""
+        return np.frombuffer(memoryview(self._memory), np.float32, math.prod(shape)).reshape(shape)
 
     def upload(self, shape: tuple[int, ...]) -> None:
-        """Put the copy of an array of this shape to the GPU onto the stream."""
+        """Enqueue the copy of an array of this shape to the GPU."""
         kind = self._stream.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._copy(self.address, self._pinned, shape, kind)
 
     def download(self, shape: tuple[int, ...]) -> None:
-        """As :meth:`upload`, back to the host; there once the stream is synchronised."""
+        """Enqueue the copy back to the host; complete once the stream is synchronised."""
         kind = self._stream.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._copy(self._pinned, self.address, shape, kind)
 

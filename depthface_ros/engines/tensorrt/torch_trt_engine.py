@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depthface_ros.engines.tensorrt.trt_engine import MAX_BATCH, TensorRt
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.tensorrt.trt_engine import TensorRt
 from depthface_ros.engines.torch.device import TorchDevice
 
 
@@ -16,23 +17,23 @@ class TensorRtOnTensors(TorchDevice):
     name = 'tensorrt'
 
     def __init__(self, engine: TensorRt, device: str = 'cuda'):
-        """Take the networks of an engine.
+        """Wrap an engine.
 
-        :raises EngineUnavailable: PyTorch can use no GPU; the engine is good without it.
+        :raises EngineUnavailable: PyTorch can use no GPU; the engine works without it.
         """
         super().__init__(device)
         self._engine = engine
         self.description = f'{engine.description}, stages by {self.device_description}'
 
     def run(self, network: str, array) -> dict:
-        """As :meth:`TensorRt.run`; a tensor on the device gives tensors there.
+        """Run as :meth:`TensorRt.run`; a tensor on the device gives tensors there.
 
         :raises RuntimeError: TensorRT refused to run it.
         """
         if isinstance(array, np.ndarray):
             return self._engine.run(network, array)
         runner = self._engine.networks[network]
-        parts = [self._run(runner, part) for part in array.split(MAX_BATCH[network])]
+        parts = [self._run(runner, part) for part in array.split(NETWORKS[network].max_batch)]
         return parts[0] if len(parts) == 1 else {
             name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
-from depthface_ros.engines.onnx_file import read_onnx
+from depthface_ros.engines.model_file import load_model
 from depthface_ros.engines.torch.device import TorchDevice
-from depthface_ros.engines.torch.half_precision import half_precision
 from depthface_ros.engines.torch.onnx_module import OnnxFunction
 
 PRECISIONS = ('fp32', 'fp16')
@@ -26,31 +25,25 @@ class TorchCuda(TorchDevice):
 
         :param precision: 'fp32' computes without TF32; 'fp16' convolves in half precision.
         :param device: see :class:`TorchDevice`.
-        :raises EngineUnavailable: no GPU, a missing package, or a file that cannot be read.
+        :raises EngineUnavailable: no GPU, a missing package, or a missing or broken file.
+        :raises ValueError: inputs or outputs of a file are not those of the contract.
         """
         if precision not in PRECISIONS:
             raise ValueError(f'precision {precision!r}: expected one of {PRECISIONS}')
         super().__init__(device)
         self.description = f'{precision}, {self.device_description}'
         self._networks = {}
-        for network, contract in NETWORKS.items():
-            file = Path(models_folder) / f'{network}.onnx'
-            if not file.is_file():
-                raise EngineUnavailable(f'{file} is missing')
+        for network in NETWORKS:
+            model = load_model(models_folder, network, precision == 'fp16')
             try:
-                model = (half_precision if precision == 'fp16' else read_onnx)(file)
-                function = OnnxFunction(model, self.device)
-            except ImportError as error:
-                raise EngineUnavailable(f'{error}; pip install onnx') from error
-            except Exception as error:  # protobuf's exceptions share no base class
-                raise EngineUnavailable(f'{file} does not load: {error}') from error
-            contract.check(network, function.inputs, function.outputs)
-            self._networks[network] = function
+                self._networks[network] = OnnxFunction(model, self.device)
+            except ValueError as error:
+                raise EngineUnavailable(f'network {network}: {error}') from error
 
     def run(self, network: str, array) -> dict:
-        """Outputs by name, each (B, ...) float32, for an input (B, ...) float32.
+        """Return the outputs by name, (B, ...) float32, for an input (B, ...) float32.
 
-        A tensor on the device gives tensors there, as stages want them; numpy gives numpy.
+        A tensor on the device gives tensors there, for use in stages; numpy gives numpy.
 
         :raises RuntimeError: PyTorch could not run it.
         """

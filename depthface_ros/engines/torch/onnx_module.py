@@ -106,9 +106,7 @@ class OnnxFunction:
                              f'{", ".join(sorted(OPERATORS))}')
         self._input, = (value.name for value in graph.input)
         self._constants = {}
-        self.inputs, self.outputs = ({
-            value.name: tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
-            for value in values} for values in (graph.input, graph.output))
+        self.outputs = tuple(value.name for value in graph.output)
 
         def constant(tensor):
             value = numpy_helper.to_array(tensor)

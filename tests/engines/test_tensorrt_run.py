@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorRT engine on strict stand-ins for TensorRT 8.6, 10 and 11 and for CUDA."""
+"""TensorRT plans run, on strict stand-ins for the runtimes of TensorRT and CUDA."""
 from __future__ import annotations
 
 import logging
@@ -14,12 +14,11 @@ pytest.importorskip('onnxruntime')
 
 import fake_tensorrt
 from fake_cuda import cudaError_t
+from fake_tensorrt import RTX
 from tensorrt_machine import Machine
 
-from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
+from depthface_ros.engines import EngineUnavailable, open_engine
 from depthface_ros.engines.contract import NETWORKS
-from depthface_ros.engines.tensorrt import build
-from depthface_ros.engines.tensorrt.trt_engine import TensorRt
 
 FLAVOURS = list(fake_tensorrt.NAMES)
 
@@ -55,14 +54,8 @@ def test_every_version_gives_what_the_cpu_gives(machine, cpu, flavour, precision
             for _ in range(2):  # the second is the graph's
                 assert_close(engine.run(network, x), cpu.run(network, x), tolerance)
     assert machine.cuda._launches > 0
-    assert machine.trt.__version__ in engine.description and 'Fake Orin' in engine.description
-
-
-def test_each_version_is_told_types_its_own_way(machine):
-    for flavour, flags in {'8.6.1': {'EXPLICIT_BATCH'}, '10.3.0': {'STRONGLY_TYPED'},
-                           '11.4.0': set()}.items():
-        machine.install(flavour).open()
-        assert machine.trt._state.flags == flags
+    gpu = 'TensorRT for RTX 1.7.1.116' if flavour == RTX else f'TensorRT {flavour}'
+    assert gpu in engine.description and machine.cuda._gpu[0] in engine.description
 
 
 def test_batches_of_any_size_are_answered_and_large_ones_in_pieces(machine, cpu):
@@ -72,7 +65,7 @@ def test_batches_of_any_size_are_answered_and_large_ones_in_pieces(machine, cpu)
         assert_close(engine.run('head_pose', x), cpu.run('head_pose', x), 1e-5)
 
 
-def test_answers_stay_what_they_were_when_the_next_batch_runs(machine):
+def test_outputs_stay_when_the_next_batch_runs(machine):
     engine = machine.open()
     first = engine.run('head_pose', crops(2))
     kept = {name: value.copy() for name, value in first.items()}
@@ -86,9 +79,12 @@ def test_threads_may_share_an_engine(machine, cpu):
         'head_pose', crops(i))})) for i in (1, 2, 3, 4)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    for i, answer in found.items():
-        assert_close(answer, cpu.run('head_pose', crops(i)), 1e-5)
+    for i, outputs in found.items():
+        assert_close(outputs, cpu.run('head_pose', crops(i)), 1e-5)
     assert len(found) == 4
+
+
+# ---- what can fail at the start
 
 
 def test_without_cuda_no_tensorrt_object_is_ever_made(machine):
@@ -100,39 +96,50 @@ def test_without_cuda_no_tensorrt_object_is_ever_made(machine):
     assert not machine.trt._state.made
 
 
-@pytest.mark.parametrize('module, message', [
-    ('cuda.bindings', 'pip install "cuda-bindings'), ('tensorrt', 'TensorRT does not load')])
-def test_missing_packages_are_named(machine, monkeypatch, module, message):
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(EngineUnavailable, match=message):
+def test_missing_packages_are_named(machine, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tensorrt', None)
+    with pytest.raises(EngineUnavailable, match='does not load: .*tensorrt.*tensorrt_rtx.*pip inst'):
+        machine.open()
+    monkeypatch.setitem(sys.modules, 'cuda.bindings', None)
+    with pytest.raises(EngineUnavailable, match='pip install "cuda-bindings'):
         machine.open()
 
 
-def test_an_old_tensorrt_is_refused(machine):
-    type(machine.trt).__version__ = '8.5.3.1'
+def test_an_old_tensorrt_is_refused_and_tensorrt_for_rtx_is_taken(machine, monkeypatch):
+    old = machine.trt
+    del old.HardwareCompatibilityLevel
+    old.__version__ = '8.5.3.1'
     with pytest.raises(EngineUnavailable, match=r'TensorRT 8\.5\.3\.1 is too old: expected 8\.6'):
         machine.open()
+    machine.install(RTX)
+    monkeypatch.setitem(sys.modules, 'tensorrt', old)
+    assert 'TensorRT for RTX' in machine.open().description
 
 
 @pytest.mark.parametrize('flavour', FLAVOURS)
-@pytest.mark.parametrize('call, value, message', [
-    ('Builder', 1, 'TensorRT does not start: .*nullptr'),
-    ('parse', 1, 'cannot read the network: parser error 0; parser error 1'),
-    ('add_optimization_profile', 1, r'refuses inputs of \(1, 4, 120, 160\) to .*on command'),
-    ('build_serialized_network', 1, 'built no engine: .build_serialized_network. failed'),
-    ('Runtime', 1, 'TensorRT does not start: .*nullptr'),
-    ('deserialize_cuda_engine', 1, 'does not load the engine of head_finder: .*on command'),
-    ('create_execution_context', 1, 'head_finder has no execution context: .*on command'),
-    ('set_input_shape', 1, r'head_finder does not take an input of \(1, 4, 120, 224\)'),
-    ('infer_shapes', 1, 'head_finder cannot tell its shapes without the shape of crop'),
-    ('get_tensor_dtype', 1, 'head_finder: point_map is DataType.HALF, expected FLOAT'),
-    ('get_tensor_name', 'else', "engine of network head_finder: inputs {}: expected"),
-])
-def test_each_failure_at_the_start_has_its_own_message(machine, flavour, call, value, message):
+@pytest.mark.parametrize('call, message', [
+    ('Runtime', 'TensorRT does not start: .*nullptr'),
+    ('deserialize_cuda_engine', 'does not load the engine of head_finder: .*on command'),
+    ('create_execution_context', 'head_finder has no execution context: .*on command'),
+    ('set_input_shape', r'head_finder does not take an input of \(1, 4, 120, 224\)'),
+    ('infer_shapes', 'head_finder cannot compute its shapes without the shape of crop')])
+def test_each_failure_at_the_start_has_its_own_message(machine, flavour, call, message):
     machine.install(flavour)
-    machine.fail[call] = value
+    machine.fail[call] = 1
     with pytest.raises((EngineUnavailable, RuntimeError), match=message):
         machine.open()
+
+
+@pytest.mark.parametrize('function', [
+    'cudaStreamCreateWithFlags', 'cudaMalloc', 'cudaHostAlloc', 'cudaGetDeviceProperties'])
+def test_cuda_failures_at_the_start_name_the_call(machine, function):
+    machine.cuda._fail[function] = cudaError_t.cudaErrorMemoryAllocation
+    with pytest.raises((EngineUnavailable, RuntimeError),
+                       match=f'{function}: text of cudaErrorMemoryAllocation'):
+        machine.open()
+
+
+# ---- what can fail at a run
 
 
 @pytest.mark.parametrize('call, value, message', [
@@ -148,23 +155,13 @@ def test_each_failure_of_a_run_has_its_own_message(machine, call, value, message
     engine.run('head_pose', crops(1))  # and the next run may succeed
 
 
-def test_what_fails_at_the_first_run_makes_an_engine_unavailable(machine):
+def test_a_failed_first_run_makes_an_engine_unavailable(machine):
     machine.fail['execute_async_v3'] = 'always'
     with pytest.raises(EngineUnavailable, match='tensorrt.*did not run an input'):
         open_engine('tensorrt')
 
 
-@pytest.mark.parametrize('function', [
-    'cudaStreamCreateWithFlags', 'cudaMalloc', 'cudaHostAlloc', 'cudaGetDeviceProperties'])
-def test_cuda_failures_at_the_start_name_the_call(machine, function):
-    machine.cuda._fail[function] = cudaError_t.cudaErrorMemoryAllocation
-    with pytest.raises((EngineUnavailable, RuntimeError),
-                       match=f'{function}: text of cudaErrorMemoryAllocation'):
-        machine.open()
-
-
-@pytest.mark.parametrize('function', [
-    'cudaMemcpyAsync', 'cudaStreamSynchronize'])
+@pytest.mark.parametrize('function', ['cudaMemcpyAsync', 'cudaStreamSynchronize'])
 def test_cuda_failures_of_a_run_name_the_call(machine, function):
     engine = machine.open()
     machine.cuda._fail[function] = cudaError_t.cudaErrorInvalidValue
@@ -188,36 +185,38 @@ def test_without_a_graph_it_runs_step_by_step(machine, cpu, caplog, spoil, messa
     assert message in record.message
 
 
-def test_a_refused_timing_cache_is_no_failure(machine):
-    machine.fail['set_timing_cache'] = 1
-    machine.open()
-    assert any('takes no timing cache' in text for text in machine.reports)
+# ---- the kernels that TensorRT for RTX compiles
 
 
-@pytest.mark.parametrize('flavour, phase', [
-    ('8.6.1', ''), ('11.4.0', ', Building Engine: step 1 of 2')])
-def test_a_build_tells_how_far_it_is(machine, monkeypatch, flavour, phase):
-    machine.install(flavour)
-    monkeypatch.setattr(build, 'TICK', 0.001)
-    told = threading.Event()
-
-    class Reports(list):
-        def append(self, text):
-            super().append(text)
-            if text.startswith('head_pose: building for 0 s' + phase):
-                told.set()
-
-    machine.reports = Reports()
-    machine.trt._state.while_building = lambda: told.wait(0.2)
-    machine.open()
-    assert told.is_set()
+def test_compiled_kernels_are_kept_for_the_next_start(machine):
+    machine.install(RTX).open().run('head_pose', crops(3))
+    assert machine.trt._state.compiled == 1
+    engine = machine.install(RTX).open()
+    engine.run('head_pose', crops(3))
+    assert machine.trt._state.compiled == 0
+    engine.run('head_pose', crops(2))
+    assert machine.trt._state.compiled == 1
+    machine.install(RTX).open().run('head_pose', crops(2))
+    assert machine.trt._state.compiled == 0
 
 
-def test_missing_models_are_named(machine, tmp_path):
-    with pytest.raises(EngineUnavailable, match='head_finder.onnx is missing'):
-        TensorRt(tmp_path)
+def test_kernels_of_another_gpu_are_compiled_again(machine):
+    machine.install(RTX).open().run('head_pose', crops(1))
+    other = machine.cache
+    machine.install(RTX, ('Fake RTX 5090', 12, 0)).open()
+    (machine.cache / 'head_pose.fp16.kernels').write_bytes(
+        (other / 'head_pose.fp16.kernels').read_bytes())
+    machine.install(RTX, ('Fake RTX 5090', 12, 0)).open().run('head_pose', crops(1))
+    assert machine.trt._state.compiled == 1
 
 
-def test_an_unknown_precision_is_an_error():
-    with pytest.raises(ValueError, match="'int8'.*'fp16'"):
-        TensorRt(MODELS_FOLDER, precision='int8')
+def test_kernels_that_others_may_write_to_are_refused(machine):
+    machine.install(RTX).open().run('head_pose', crops(1))
+    (machine.cache / 'head_pose.fp16.kernels').chmod(0o666)
+    with pytest.raises(EngineUnavailable, match='head_pose.fp16.kernels is not trusted'):
+        machine.install(RTX).open()
+
+
+def test_other_tensorrts_keep_no_kernels(machine):
+    machine.open().run('head_pose', crops(1))
+    assert not list(machine.cache.glob('*.kernels'))
