@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields of configuration dataclasses that know what they mean and which values they take."""
+"""Fields of configuration dataclasses with their descriptions and ranges."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from depthface_ros.io.errors import one_line
+from depthface_ros.io.quoting import clipped
+
 
 def setting(default, description: str, minimum=None, maximum=None, choices: tuple = ()):
-    """A dataclass field from which ROS parameters and command line options can be made.
+    """Return a dataclass field from which a ROS parameter can be declared.
 
     :param minimum, maximum: the closed range of a number, or None for any.
     :param choices: the values a text may have, or () for any.
@@ -20,7 +23,7 @@ def setting(default, description: str, minimum=None, maximum=None, choices: tupl
 
 
 def leaves(defaults, prefix: str = '') -> Iterator[tuple[str, Any, Mapping]]:
-    """Name, default and metadata of each setting; nested ones are named 'outer.inner'."""
+    """Yield name, default and metadata of each setting; nested ones are named 'outer.inner'."""
     for item in fields(defaults):
         name, default = prefix + item.name, getattr(defaults, item.name)
         if is_dataclass(default):
@@ -30,7 +33,7 @@ def leaves(defaults, prefix: str = '') -> Iterator[tuple[str, Any, Mapping]]:
 
 
 def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
-    """A copy of a dataclass, and of those nested in it, with values by dotted name."""
+    """Copy a dataclass, and those nested in it, with values by dotted name."""
     return replace(defaults, **{
         item.name: with_values(default, values, f'{prefix}{item.name}.') if is_dataclass(default)
         else values.get(prefix + item.name, default)
@@ -38,26 +41,28 @@ def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
 
 
 def read_parameter_file(file: Path, **groups) -> dict[str, Any]:
-    """Groups of settings, as tracker=TrackerConfig(), with the values of a ROS parameter file.
+    """Return groups of settings, as tracker=TrackerConfig(), with the values of a parameter file.
 
-    What else is in the file is the node's business.
+    Parameters outside of these groups belong to the node and are ignored.
 
-    :raises ValueError, OSError: the file, a name in these groups, or a value makes no sense.
+    :raises ValueError, OSError: the file cannot be read; a name or a value is invalid.
     """
-    from ruamel.yaml import YAML, YAMLError
+    from depthface_ros.io.text_files import read_yaml
     try:
-        nodes = YAML(typ='safe').load(file.read_text())
+        nodes = read_yaml(file)
         given = dict(pair for node in nodes.values()
                      for pair in _flat(node['ros__parameters']))
-    except (YAMLError, AttributeError, KeyError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of YAML: errors of its own, RecursionError, others
         raise ValueError(f'{file} is no parameter file: expected NODE: ros__parameters: ..., as '
-                         f'in config/depthface.yaml ({error})') from error
+                         f'in config/depthface.yaml ({one_line(error)})') from error
     for group, defaults in groups.items():
         known = {name: rest for name, *rest in leaves(defaults, f'{group}.')}
         values = {name: value for name, value in given.items() if name.startswith(f'{group}.')}
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f'{file}: there is no parameter {name}')
+                raise ValueError(f'{file}: there is no parameter {clipped(name, 60)}')
             values[name] = _checked(f'{file}: {name}', value, *known[name])
         groups[group] = with_values(defaults, values, f'{group}.')
     return groups
@@ -76,7 +81,7 @@ def _checked(what: str, value, default, metadata: Mapping):
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise ValueError(f'{what} is {value!r}: expected {kind.__name__}')
+        raise ValueError(f'{what} is {clipped(repr(value), 60)}: expected {kind.__name__}')
     if low is not None and not low <= value <= high:
         raise ValueError(f'{what} is {value!r}: expected {low} to {high}')
     return value

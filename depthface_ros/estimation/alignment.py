@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.rotations import compose, cross, small_rotation
+from depthface_ros.io.errors import reading
+from depthface_ros.io.npz_files import NpzFile
 from depthface_ros.settings import setting
 
 TRIANGLE_STEP = 6  # every so many triangles are aligned: 600 give the accuracy of all
@@ -42,8 +45,12 @@ class AlignmentConfig:
 
 def face_modes() -> np.ndarray:
     """Return the modes of faces' shapes: (K, V, 3) float32 m of the vertices, one sigma each."""
-    with (files('depthface_ros') / 'models' / 'face_basis.npz').open('rb') as file:
-        return np.load(file)['modes'].astype(np.float32)
+    file = Path(str(files('depthface_ros') / 'models' / 'face_basis.npz'))
+    with reading(str(file)):
+        modes = NpzFile(file).array('modes').astype(np.float32)
+        if modes.ndim != 3 or not np.isfinite(modes).all():
+            raise ValueError(f'modes of shape {modes.shape}: expected finite numbers (K, V, 3)')
+    return modes
 
 
 def aligned_triangles(model: FaceModel) -> np.ndarray:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from depthface_ros.io.errors import one_line
+from depthface_ros.io.text_files import read_json
+
 CALIBRATION_FILE = 'calibration.json'  # beside the networks that it was measured with
 MIN_PROBABILITY = 1e-4  # probabilities are clipped to this and to one minus this
 
@@ -31,16 +34,19 @@ class Calibration:
 
         :raises ValueError: the file is not a calibration.
         """
-        file = folder / CALIBRATION_FILE
+        file = Path(folder) / CALIBRATION_FILE
         if not file.exists():
             return cls()
         names = [field.name for field in fields(cls)]
         try:
-            values = json.loads(file.read_text())
-            return cls(**{name: float(values[name]) for name in names})
-        except (ValueError, KeyError, TypeError) as error:
+            values = read_json(file)
+            numbers = {name: float(values[name]) for name in names}
+            if not np.isfinite(list(numbers.values())).all():
+                raise ValueError(f'found {numbers}')
+            return cls(**numbers)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f'{file}: expected the numbers {", ".join(names)}; write it anew with '
-                             f'`python -m training calibrate` ({error!r})') from error
+                             f'`python -m training calibrate` ({one_line(error)})') from error
 
     def save(self, folder: Path, **notes) -> None:
         """Write the calibration to a folder of networks, with notes on its origin."""

@@ -2,11 +2,13 @@
 """The prior of the alignment: errors of the networks, and offsets of the measured surface."""
 from __future__ import annotations
 
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
+from depthface_ros.io.errors import one_line
+from depthface_ros.io.npz_files import read_arrays
 
 ERROR_PRIOR_FILE = 'error_prior.npz'  # lies beside the networks that it was measured with
 POSE = 6  # parameters: rotation vector and translation
@@ -49,17 +51,21 @@ class ErrorPrior:
 
         :raises ValueError: the file cannot be read, or is not for K modes and T triangles.
         """
-        file = folder / ERROR_PRIOR_FILE
+        file = Path(folder) / ERROR_PRIOR_FILE
         if not file.exists():
             return cls.independent(modes, triangles)
         try:
-            with np.load(file) as arrays:
-                prior = cls(**{name: arrays[name].astype(np.float32) for name in arrays})
+            prior = cls(**{name: array.astype(np.float32)
+                           for name, array in read_arrays(file).items()})
             shapes = [array.shape for array in asdict(prior).values()]
-        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise ValueError(f'{file} cannot be read ({error}): write it anew with '
+            expected = [(POSE + modes,) * 2, (shapes[1][0], triangles), (triangles,)]
+            finite = all(np.isfinite(array).all() for array in asdict(prior).values())
+        except Exception as error:  # of zip, zlib, numpy and others
+            raise ValueError(f'{file} cannot be read ({one_line(error)}): write it anew with '
                              '`python -m training calibrate`') from error
-        expected = [(POSE + modes,) * 2, (shapes[1][0], triangles), (triangles,)]
+        if not finite:
+            raise ValueError(f'{file} holds NaN or infinity: write it anew with '
+                             '`python -m training calibrate`')
         if shapes != expected:
             raise ValueError(f'{file} holds arrays of {shapes}: expected {expected}, for {modes} '
                              f'modes and {triangles} triangles; write it anew with '

@@ -80,7 +80,7 @@ class FaceEstimator:
     """Estimate faces in depth images: `faces = estimator(depth, intrinsics)`. Keeps no state."""
 
     def __init__(self, engine: str | Engine = 'auto', config: EstimatorConfig = EstimatorConfig(),
-                 models_folder: Path = MODELS_FOLDER, calibration: Calibration | None = None):
+                 models_folder: str | Path = MODELS_FOLDER, calibration: Calibration | None = None):
         """Load the networks; see :func:`depthface_ros.engines.open_engine` for errors raised.
 
         :param models_folder: networks, and the error prior that was measured with them.

@@ -6,8 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
+
+from depthface_ros.io.errors import reading
+from depthface_ros.io.npz_files import read_arrays
 
 # ARKit's ARFaceAnchor.BlendShapeLocation, in the order of Apple's documentation: eyes, jaw, mouth,
 # brows, cheeks, nose, tongue.
@@ -79,17 +83,37 @@ class FaceModel:
     @classmethod
     @cache
     def load(cls) -> FaceModel:
-        """The model of this package; loaded once, its arrays are read-only."""
-        with (files('depthface_ros') / 'models' / 'face_model.npz').open('rb') as file:
-            arrays = dict(np.load(file))
-        for array in arrays.values():
-            array.setflags(write=False)
-        regions = {key.removeprefix('region_'): array for key, array in arrays.items()
-                   if key.startswith('region_')}
-        names = ('template', 'triangles', 'landmark_vertices', 'landmark_weights', 'mirror',
-                 'stable')
-        return cls(**{name: arrays[name] for name in names}, sellion=int(arrays['sellion']),
-                   regions=regions)
+        """Return the model of this package; loaded once, its arrays are read-only.
+
+        :raises ValueError: the file is damaged.
+        """
+        file = Path(str(files('depthface_ros') / 'models' / 'face_model.npz'))
+        with reading(str(file)):
+            arrays = read_arrays(file)
+            regions = {key.removeprefix('region_'): array for key, array in arrays.items()
+                       if key.startswith('region_')}
+            names = ('template', 'triangles', 'landmark_vertices', 'landmark_weights', 'mirror',
+                     'stable')
+            model = cls(**{name: arrays[name] for name in names}, sellion=int(arrays['sellion']),
+                        regions=regions)
+            model.check()
+        return model
+
+    def check(self) -> None:
+        """Raise ValueError unless the arrays fit together."""
+        vertices = len(self.template)
+        indices = (self.triangles, self.landmark_vertices, self.mirror, self.stable,
+                   np.int32(self.sellion), *self.regions.values())
+        fits = (self.template.shape == (vertices, 3) and self.template.dtype == np.float32
+                and np.isfinite(self.template).all() and np.isfinite(self.landmark_weights).all()
+                and self.triangles.shape[1:] == self.landmark_vertices.shape[1:] == (3,)
+                and self.landmark_weights.shape == self.landmark_vertices.shape
+                and self.mirror.shape == (vertices,)
+                and all(array.dtype == np.int32 and array.min() >= 0 and array.max() < vertices
+                        for array in indices))
+        if not fits:
+            raise ValueError('its arrays do not fit together: the file is damaged; install the '
+                             'package again')
 
     @property
     def expression_mirror(self) -> np.ndarray:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings, messages without ROS, and files that are written."""
+"""Read recordings and messages without ROS; write files of results."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags of ROS 2 messages, written without ROS."""
+"""Write bags of ROS 2 messages without ROS."""
 from __future__ import annotations
 
 import shutil
@@ -13,10 +13,10 @@ from rosbags.typesys import Stores, get_typestore
 
 
 class BagWriter:
-    """One .mcap file, compressed; there when it is closed.
+    """Write one compressed .mcap file, which appears when it is closed.
 
     :param topics: name -> message type, as 'tf2_msgs/msg/TFMessage'.
-    :param level: of zstd, up to 22: more takes longer and writes less.
+    :param level: of zstd, up to 22: higher levels take longer and write fewer bytes.
     :raises ValueError: the name of the file does not end with .mcap.
     """
 
@@ -56,25 +56,25 @@ class BagWriter:
         self.write(topic, stamp_ns, self.serialised(self._kinds[topic], **values))
 
     def serialised(self, kind: str, **values) -> bytes:
-        """A message as bytes."""
+        """Return a message as bytes."""
         return bytes(self._store.serialize_cdr(self.message(kind, **values), kind))
 
     def message(self, kind: str, **values):
-        """Part of a message: kind as 'std_msgs/msg/Header'."""
+        """Return a message, or a part of one: kind as 'std_msgs/msg/Header'."""
         return self._store.types[kind](**values)
 
     def xyz(self, kind: str, *values):
-        """A Point, a Vector3 or a Quaternion."""
+        """Return a Point, a Vector3 or a Quaternion."""
         return self.message(f'geometry_msgs/msg/{kind}', **dict(zip('xyzw', map(float, values))))
 
     def header(self, stamp_ns: int, frame_id: str):
-        """The header of most messages."""
+        """Return a Header."""
         stamp = self.message('builtin_interfaces/msg/Time', sec=stamp_ns // 10 ** 9,
                              nanosec=stamp_ns % 10 ** 9)
         return self.message('std_msgs/msg/Header', frame_id=frame_id, stamp=stamp)
 
     def transform(self, stamp_ns: int, parent: str, child: str, translation, quaternion):
-        """A TransformStamped: x, y, z in metres and x, y, z, w of the child in its parent."""
+        """Return a TransformStamped: x, y, z (m) and quaternion xyzw of the child in its parent."""
         return self.message(
             'geometry_msgs/msg/TransformStamped', header=self.header(stamp_ns, parent),
             child_frame_id=child, transform=self.message(

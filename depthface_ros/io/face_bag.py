@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag with what the node would have published of a recording."""
+"""Write the messages that the node publishes into a bag."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -27,13 +27,13 @@ TRIANGLE_LIST, ADD, DELETE = 11, 0, 2  # of visualization_msgs/msg/Marker
 
 
 class FaceBag:
-    """face_<id> and gaze_<id> on /tf and a mesh marker per face, with the stamps of the images."""
+    """Write face_<id> and gaze_<id> on /tf and a mesh marker per face, stamped as the images."""
 
     def __init__(self, file: Path, face_model: FaceModel):
         self._bag = BagWriter(file, TOPICS)
         self._corners = face_model.triangles.reshape(-1)
         self._frame_id: str | None = None
-        self._shown: dict[str, str] = {}  # id -> frame of the mesh that viewers show
+        self._shown: dict[str, str] = {}  # id -> frame of the mesh in viewers
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
         stamp_ns = frame.stamp_ns

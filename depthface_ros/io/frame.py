@@ -9,32 +9,35 @@ from typing import Protocol
 import numpy as np
 
 from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.rejections import Rejections
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One depth image (H, W), uint16 millimetres or float32 metres, and its camera."""
 
-    stamp_ns: int
+    stamp_ns: int  # of the image; where it has none, the time at which it was recorded
     depth: np.ndarray
     intrinsics: Intrinsics
     name: str
     frame_id: str = 'camera_depth_optical_frame'
-    stamped: bool = True  # whether the camera set the stamp
-    recorded_ns: int | None = None  # when the image was recorded
+    stamped: bool = True  # whether the image has a stamp of its own
+    recorded_ns: int | None = None  # by the clock of the recorder
 
 
 class Recording(Protocol):
-    """Frames in the order of time."""
+    """Frames in the order of time. Images that cannot be read are skipped and counted."""
 
-    count: int | None  # of the frames; None if only reading tells
-    stamped: bool  # whether a camera took one after the other, at the times that they bear
+    count: int | None  # of the frames; None before they are read
+    stamped: bool  # whether one camera took them at the times of their stamps
+    rejections: Rejections
+    description: str  # what is read, in one line
 
     def __iter__(self) -> Iterator[Frame]: ...
 
 
 def intrinsics_of(values: tuple[float, ...], height: int, width: int) -> Intrinsics:
-    """fx, fy, cx, cy, or fx, fy of a camera that looks through the centre of this image."""
+    """Return the intrinsics fx, fy, cx, cy, or fx, fy with the principal point in the centre."""
     if len(values) not in (2, 4):
         raise ValueError(f'{len(values)} numbers as intrinsics: expected fx,fy,cx,cy or fx,fy')
     return Intrinsics(*values, *(((width - 1) / 2, (height - 1) / 2) if len(values) == 2 else ()))

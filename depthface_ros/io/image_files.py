@@ -2,122 +2,139 @@
 """Recordings of depth images in PNG and .npz files."""
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.camera_files import camera_file_beside, focal_and_centre, read_camera_file
+from depthface_ros.io.depth_encodings import in_unit
+from depthface_ros.io.errors import one_line, silenced_decoders
 from depthface_ros.io.frame import Frame, intrinsics_of
+from depthface_ros.io.npz_files import NpzFile
+from depthface_ros.io.png import MAX_PIXELS, decode_png
+from depthface_ros.io.rejections import Rejections
 
-CAMERA_FILES = ('camera.json', 'camera.yaml', 'camera.yml', 'intrinsics.json', 'intrinsics.yaml',
-                'camera_info.yaml')
 STEP_NS = 33_333_333  # between images of files, which have no stamps: 30 Hz
+MAX_PNG_BYTES = 4 * MAX_PIXELS  # PNG may be a little larger than its pixels
+
+
+class _Image(NamedTuple):
+    depth: np.ndarray
+    intrinsics: Intrinsics | None  # None where the file does not hold them
+    name: str
 
 
 class ImageRecording:
-    """PNG and .npz files. They have no stamps, so nobody knows whether they belong together."""
+    """PNG and .npz files. Without stamps nobody knows whether they belong together.
+
+    Images that cannot be read are skipped, counted in `rejections` and reported once per kind.
+    """
 
     stamped = False
 
-    def __init__(self, files: list[Path], intrinsics: tuple[float, ...] | None = None):
-        self._files, self._intrinsics = files, intrinsics
+    def __init__(self, files: list[Path], intrinsics: tuple[float, ...] | None = None,
+                 unit_m: float | None = None):
+        self._files, self._given, self._unit_m = files, intrinsics, unit_m
+        self._cameras: dict[Path, Intrinsics] = {}  # of folders
         self.count = len(files) if files[0].suffix.lower() == '.png' else None
+        self.rejections = Rejections()
+        if self.count is not None and not intrinsics:  # a PNG does not hold its camera
+            self._camera_of_folder(files[0])
+
+    @property
+    def description(self) -> str:
+        """What is read, for people."""
+        count = len(self._files)
+        camera = 'given intrinsics' if self._given else (
+            camera_file_beside(self._files[0]) or "each file's own intrinsics")
+        return f'{count} {self._files[0].suffix} file{"s" * (count > 1)}, {camera}'
 
     def __iter__(self) -> Iterator[Frame]:
-        images = (image for file in self._files for image in self._images(file))
-        for i, (depth, camera, name) in enumerate(images):
-            yield Frame(i * STEP_NS, depth, camera, name)
+        read = 0
+        for image, file in self._images():
+            try:
+                depth = in_unit(image.depth, self._unit_m)
+                intrinsics = self._camera(image, file, *depth.shape)
+            except ValueError as error:
+                self.rejections.reject(one_line(error), image.name)
+                continue
+            yield Frame(read * STEP_NS, depth, intrinsics, image.name)
+            read += 1
+        self.rejections.require_some(read)
 
-    def _images(self, file: Path) -> Iterator[tuple[np.ndarray, Intrinsics, str]]:
-        """Depth image, camera and name of each image in a file."""
-        if file.suffix.lower() == '.png':
-            depth = _read_png(file)
-            yield depth, self._camera(file, *depth.shape), file.stem
-            return
-        depths, arrays = _read_npz(file)
-        k = arrays.get('K')
-        for i, depth in enumerate(depths):
-            if 'size_hw' in arrays:
-                height, width = arrays['size_hw'][i]
-                depth = depth[:height, :width]
-            if k is not None and not self._intrinsics:
-                own = k[i] if k.shape in ((len(depths), 4), (len(depths), 3, 3)) else k
-                camera = Intrinsics(*(own if own.size == 4 else own.flat[[0, 4, 2, 5]]).tolist())
-            else:
-                camera = self._camera(file, *depth.shape)
-            yield depth, camera, f'{file.stem}_{i:05d}' if len(depths) > 1 else file.stem
+    def _images(self) -> Iterator[tuple[_Image, Path]]:
+        for file in self._files:
+            try:
+                for image in (_png_images if file.suffix.lower() == '.png' else _npz_images)(file):
+                    yield image, file
+            except Exception as error:  # of zip, zlib, numpy and OpenCV
+                self.rejections.reject(one_line(error), str(file))
 
-    def _camera(self, file: Path, height: int, width: int) -> Intrinsics:
-        if self._intrinsics:
-            return intrinsics_of(self._intrinsics, height, width)
-        beside = [file.parent / name for name in CAMERA_FILES if (file.parent / name).is_file()]
-        if not beside:
-            raise ValueError(f'{file} does not say which camera took it: give fx,fy,cx,cy, or put '
-                             'a camera.json with these four numbers beside it')
-        return read_camera_file(beside[0])
+    def _camera(self, image: _Image, file: Path, height: int, width: int) -> Intrinsics:
+        if self._given:
+            return intrinsics_of(self._given, height, width)
+        if image.intrinsics:
+            return image.intrinsics
+        return self._camera_of_folder(file)
 
-
-def read_camera_file(file: Path) -> Intrinsics:
-    """JSON or YAML with fx, fy, cx, cy, with K, or as ROS's camera_calibration writes it."""
-    text = file.read_text()
-    if file.suffix == '.json':
-        values = json.loads(text)
-    else:
-        from ruamel.yaml import YAML
-        values = YAML(typ='safe').load(text)
-    try:
-        if 'camera_matrix' in values:
-            values = {'K': values['camera_matrix']['data'], **values,
-                      'distortion': values.get('distortion_coefficients', {}).get('data', ())}
-        if 'K' in values:
-            k = np.ravel(values['K'])
-            four = k if len(k) == 4 else k[[0, 4, 2, 5]]
-        else:
-            four = [values[name] for name in ('fx', 'fy', 'cx', 'cy')]
-        four = [float(value) for value in four]
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f'{file}: expected fx, fy, cx and cy, K or a camera_matrix') from error
-    return Intrinsics(*four, tuple(map(float, values.get('distortion', ()))),
-                      values.get('distortion_model', 'plumb_bob'))
+    def _camera_of_folder(self, file: Path) -> Intrinsics:
+        folder = file.parent
+        if folder not in self._cameras:
+            beside = camera_file_beside(file)
+            if beside is None:
+                raise ValueError(f'{file} does not say which camera took it: give fx,fy,cx,cy, or '
+                                 'put a camera.json with these four numbers beside it')
+            self._cameras[folder] = read_camera_file(beside)
+        return self._cameras[folder]
 
 
-def _read_png(file: Path) -> np.ndarray:
-    import cv2
-    # not cv2.imread: it says nothing of what is wrong, and fails on some file names
-    content = np.fromfile(file, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
-    if image is None:
-        raise ValueError(f'{file} does not decode as PNG')
-    if image.dtype != np.uint16 or image.ndim != 2:
-        raise ValueError(f'{file} holds {image.dtype} of shape {image.shape}: expected 16-bit '
-                         'grey, in millimetres')
-    return image
+def _png_images(file: Path) -> Iterator[_Image]:
+    with file.open('rb') as opened:
+        content = opened.read(MAX_PNG_BYTES + 1)
+    if len(content) > MAX_PNG_BYTES:
+        raise ValueError(f'the file has more than {MAX_PNG_BYTES} bytes: no depth image does')
+    with silenced_decoders():
+        depth = decode_png(content)
+    yield _Image(depth, None, file.stem)
 
 
-def _read_npz(file: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Depth images (N, H, W), uint16 or float32, and all arrays of the file."""
-    try:
-        with np.load(file, allow_pickle=False) as loaded:
-            arrays = dict(loaded)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{file} does not load as .npz: {error}') from error
-    if 'depth_mm' in arrays and arrays['depth_mm'].dtype == np.uint16:
-        depth = arrays['depth_mm']
-    elif 'depth_m' in arrays and arrays['depth_m'].dtype.kind == 'f':
-        depth = arrays['depth_m'].astype(np.float32)
-    else:
-        found = ', '.join(f'{name} ({array.dtype})' for name, array in arrays.items())
-        raise ValueError(f'{file} holds {found}: expected depth_mm (uint16) or depth_m (float)')
-    if depth.ndim not in (2, 3):
-        raise ValueError(f'{file}: depth of shape {depth.shape}: expected (H, W) or (N, H, W)')
-    return depth.reshape(-1, *depth.shape[-2:]), arrays
+def _npz_images(file: Path) -> Iterator[_Image]:
+    npz = NpzFile(file)
+    name = _depth_array(npz)
+    shape = npz.headers[name].shape
+    if len(shape) not in (2, 3):
+        raise ValueError(f'depth of shape {shape}: expected (H, W) or (N, H, W)')
+    count = shape[0] if len(shape) == 3 else 1
+    sizes = npz.array('size_hw') if 'size_hw' in npz else None
+    k = npz.array('K') if 'K' in npz else None
+    for i, depth in enumerate(npz.images(name)):
+        if sizes is not None:
+            height, width = sizes[i]
+            depth = depth[:height, :width]
+        if depth.dtype.kind == 'f' or not depth.dtype.isnative:
+            depth = depth.astype(np.float32 if depth.dtype.kind == 'f' else np.uint16)
+        intrinsics = None
+        if k is not None:
+            own = k[i] if k.shape in ((count, 4), (count, 3, 3)) else k
+            intrinsics = Intrinsics(*map(float, focal_and_centre(own)))
+        yield _Image(depth, intrinsics, f'{file.stem}_{i:05d}' if count > 1 else file.stem)
+
+
+def _depth_array(npz: NpzFile) -> str:
+    for name, kind in (('depth_mm', 'u'), ('depth_m', 'f')):
+        if name in npz and npz.headers[name].dtype.kind == kind and (
+                kind == 'f' or npz.headers[name].dtype.itemsize == 2):
+            return name
+    found = ', '.join(f'{name} ({header.dtype})' for name, header in npz.headers.items())
+    raise ValueError(f'it holds {found or "no arrays"}: expected depth_mm (uint16) or depth_m '
+                     '(float)')
 
 
 def natural_order(path: Path) -> list:
-    """Sort key with which frame_10 comes after frame_9."""
-    return [(int(part), '') if part.isdigit() else (-1, part)
+    """Return a sort key with which frame_10 comes after frame_9."""
+    return [(int(part), '') if part.isdecimal() else (-1, part)
             for part in re.split(r'(\d+)', path.name)]

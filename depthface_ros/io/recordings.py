@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from depthface_ros.io.bags.files import BAG_SUFFIXES, METADATA, is_bag, is_bag_name
 from depthface_ros.io.frame import Recording
 from depthface_ros.io.image_files import ImageRecording, natural_order
 
-BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
-
 
 def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None,
-                   topic: str | None = None) -> Recording:
+                   topic: str | None = None, info_topic: str | None = None,
+                   depth_unit: float | None = None) -> Recording:
     """Open a ROS bag, an image or a folder of images.
 
     Bags are .mcap, .db3 and .bag files and rosbag2 folders, with raw or compressedDepth images.
@@ -22,23 +22,24 @@ def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None
     :param intrinsics: fx, fy, cx, cy in pixels, or fx, fy alone for the centre of each image;
         without it they come from the bag, from `K`, or from a camera.json or .yaml beside images.
     :param topic: of the depth images; needed where a bag has several.
-    :raises ValueError, OSError: there is nothing to read, or it is broken; the text says what.
+    :param info_topic: of their camera_info; without it the nearest in name is taken.
+    :param depth_unit: metres per unit of the pixels, where it is not that of the encoding.
+    :raises ValueError, OSError: there is nothing to read; the text gives the cause. Single images
+        that cannot be read are skipped and counted in `rejections`.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f'{path} does not exist')
     inside = sorted(path.iterdir(), key=natural_order) if path.is_dir() else [path]
-    bags = [file for file in inside if file.suffix in BAG_SUFFIXES]
-    if (path / 'metadata.yaml').is_file() or bags:
+    if (path / METADATA).is_file() or path.name == METADATA or any(map(is_bag_name, inside)):
         from depthface_ros.io.bags import BagRecording
-        if (path / 'metadata.yaml').is_file():
-            return BagRecording(path, intrinsics, topic)
-        if len(bags) > 1:
-            raise ValueError(f'{path} holds {len(bags)} bags and no metadata.yaml: name one')
-        return BagRecording(bags[0], intrinsics, topic)
+        return BagRecording(path, intrinsics, topic, info_topic, depth_unit)
     for suffix in ('.npz', '.png'):
         files = [file for file in inside if file.suffix.lower() == suffix]
         if files:
-            return ImageRecording(files, intrinsics)
+            return ImageRecording(files, intrinsics, depth_unit)
+    if path.is_file() and is_bag(path):
+        from depthface_ros.io.bags import BagRecording
+        return BagRecording(path, intrinsics, topic, info_topic, depth_unit)
     raise ValueError(f'{path}: expected a bag ({", ".join(BAG_SUFFIXES)}, or a rosbag2 folder), a '
                      '16-bit .png, an .npz, or a folder of either')

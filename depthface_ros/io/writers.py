@@ -1,45 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an offline run writes: poses, meshes, pictures; one small class per kind of file.
+"""Files of an offline run: poses, meshes, pictures; one small class per kind.
 
 Each has `write(frame, tracks)` for every image, in order, with all public tracks, whether the image
-shows them or not, and `close()` when there are no more.
+shows them or not, and `close()` for the end.
 """
 from __future__ import annotations
 
 import csv
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.rotations import quaternion_from_rotation, yaw_pitch_roll
 from depthface_ros.io.frame import Frame
-from depthface_ros.tools.overlay import VideoWriter, contact_sheet, draw_faces, vertex_normals
+from depthface_ros.tools.overlay import (
+    VideoWriter,
+    contact_sheet,
+    draw_faces,
+    sheet_tile,
+    vertex_normals,
+)
 from depthface_ros.tracking.tracks import Track, in_image
 
 PICTURE_HEIGHT = 360  # px, at least: smaller images are enlarged by an integer
+MAX_PICTURE_SIDE, MAX_PICTURE_PIXELS = 2048, 1920 * 1080  # larger images are thinned out
 
 
 class PoseFile:
     """One row per face and image, as CSV or as a JSON array: metres, radians, camera frame."""
 
     def __init__(self, file: Path, face_model: FaceModel):
-        self._file, self._face_model, self._rows = file, face_model, []
+        self._face_model, self._is_json, self._rows = face_model, file.suffix == '.json', 0
+        self._file = file.open('w', newline='')
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
-        self._rows += [self._row(frame, track) for track in in_image(tracks, frame.stamp_ns)]
+        for track in in_image(tracks, frame.stamp_ns):
+            row = self._row(frame, track)
+            if self._is_json:
+                self._file.write((',\n' if self._rows else '[\n') + json.dumps(row))
+            else:
+                self._write_csv(row)
+            self._rows += 1
 
     def close(self) -> None:
-        if self._file.suffix == '.json':
-            self._file.write_text(json.dumps(self._rows, indent=1) + '\n')
-            return
-        columns = self._rows[0] if self._rows else ['stamp', 'frame', 'id']
-        with self._file.open('w', newline='') as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows)
+        if self._is_json:
+            self._file.write('\n]\n' if self._rows else '[]\n')
+        elif not self._rows:
+            self._file.write('stamp,frame,id\r\n')
+        self._file.close()
+
+    def _write_csv(self, row: dict) -> None:
+        if not self._rows:
+            self._csv = csv.DictWriter(self._file, list(row))
+            self._csv.writeheader()
+        self._csv.writerow(row)
 
     def _row(self, frame: Frame, track: Track) -> dict:
         pose = track.face.camera_from_face.astype(np.float64)
@@ -82,7 +102,7 @@ def write_ply(file: Path, vertices: np.ndarray, triangles: np.ndarray) -> None:
 
 
 class Pictures:
-    """An overlay of each image for a video, for a contact sheet, or for both."""
+    """An overlay of each image, in a video, on a contact sheet, or both."""
 
     def __init__(self, face_model: FaceModel, video: Path | None = None, sheet: Path | None = None,
                  tiles: int = 24):
@@ -92,12 +112,12 @@ class Pictures:
         self._thinned = Thinned(tiles)
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
-        scale = -(-PICTURE_HEIGHT // frame.depth.shape[0])
+        depth, intrinsics, scale = picture_of(frame)
         tracks = in_image(tracks, frame.stamp_ns)
-        picture = draw_faces(frame.depth, frame.intrinsics, [track.face for track in tracks],
+        picture = draw_faces(depth, intrinsics, [track.face for track in tracks],
                              self._face_model, [track.id for track in tracks], scale)
         if self._sheet_file:
-            self._thinned.add(picture)
+            self._thinned.add(sheet_tile(picture))
         if self._video_file:
             self._write_video(frame.stamp_ns, picture)
 
@@ -111,7 +131,7 @@ class Pictures:
             self._sheet_file.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
 
     def _write_video(self, stamp_ns: int, picture: np.ndarray) -> None:
-        """The first two stamps give the frame rate, so the first picture waits for the second."""
+        """Write a picture; the first waits for the second, as both stamps give the frame rate."""
         if self._video is not None:
             self._video.write(picture)
         elif self._first is None:
@@ -126,8 +146,23 @@ class Pictures:
         self._video.write(self._first[1])
 
 
+def picture_of(frame: Frame) -> tuple[np.ndarray, Intrinsics, int]:
+    """Return depth and intrinsics of a frame, thinned out, and the integer scale to draw them at.
+
+    The picture is within `MAX_PICTURE_SIDE` and, unless it was enlarged, `MAX_PICTURE_PIXELS`.
+    """
+    stride = math.ceil(max(max(frame.depth.shape) / MAX_PICTURE_SIDE,
+                           math.sqrt(frame.depth.size / MAX_PICTURE_PIXELS)))
+    depth, camera = frame.depth[::stride, ::stride], frame.intrinsics
+    if stride > 1:
+        camera = replace(camera, **{name: getattr(camera, name) / stride
+                                    for name in ('fx', 'fy', 'cx', 'cy')})
+    return depth, camera, min(math.ceil(PICTURE_HEIGHT / depth.shape[0]),
+                              MAX_PICTURE_SIDE // max(depth.shape))
+
+
 class Thinned:
-    """Keeps about evenly spaced ones of items that come one by one: `limit` to twice as many."""
+    """Keep items of a stream at even distances: `limit` to twice as many."""
 
     def __init__(self, limit: int):
         self.items: list = []

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command line offers: runs on recordings, benchmarks, checks, overlays."""
+"""Tools of the command line: runs on recordings, benchmarks, checks, overlays."""

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long each stage takes, on a recording or on a drawn frame with a given number of heads."""
+"""Time each stage on a recording, or on a drawn frame with a given number of heads."""
 from __future__ import annotations
 
 import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WI
 from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
 from depthface_ros.estimation.head_detector import finder_stride
 from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.frame import Recording
 from depthface_ros.tracking.face_tracker import FaceTracker
 
 HEIGHT, WIDTH = 480, 640
 CAMERA = Intrinsics(525.0, 525.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
 WARM_UP = 10
+RECORDED_FRAMES = 60
+SEARCHED, TRACKED = 'all images searched', 'tracked at 30 Hz'
 
 
 class Stopwatch:
@@ -40,23 +43,24 @@ class Stopwatch:
         self._last = now
 
     def stop(self) -> None:
-        """End a call: a stage that it went through twice counts once, with both its times."""
+        """End a call; the times of a stage that ran twice are added."""
         self._call['end to end'] = 1000 * (self._clock() - self._start)
         for stage, milliseconds in self._call.items():
             self.milliseconds[stage].append(milliseconds)
         self._call = {}
 
     def table(self) -> list[tuple[str, float, float]]:
-        """(stage, median, 95th percentile), in milliseconds."""
+        """Return (stage, median, 95th percentile) in milliseconds."""
         return [(stage, *np.percentile(values, (50, 95)).tolist())
                 for stage, values in self.milliseconds.items()]
 
 
 def bench(estimator: Callable, frames: list[tuple[np.ndarray, Intrinsics]],
           runs: int = 200) -> tuple[Stopwatch, float]:
-    """Estimate faces in (depth, intrinsics) frames, round and round; also faces per frame.
+    """Estimate faces in (depth, intrinsics) frames, again and again.
 
     :param estimator: a FaceEstimator, or :func:`tracked`.
+    :returns: the times, and the mean number of faces per frame.
     """
     stopwatch, faces = Stopwatch(), 0
     for i in range(-WARM_UP, runs):
@@ -69,15 +73,47 @@ def bench(estimator: Callable, frames: list[tuple[np.ndarray, Intrinsics]],
     return stopwatch, faces / runs
 
 
+def bench_recording(estimator: FaceEstimator, recording: Recording, runs: int) -> None:
+    """Print a table for the first frames of a recording.
+
+    :raises ValueError: there are none.
+    """
+    frames = [(frame.depth, frame.intrinsics) for frame in islice(recording, RECORDED_FRAMES)]
+    if not frames:
+        raise ValueError('the recording holds no frames')
+    height, width = frames[0][0].shape
+    for mode, estimate in ((SEARCHED, estimator), (TRACKED, tracked(estimator))):
+        stopwatch, faces = bench(estimate, frames, runs)
+        print_table(f'{width}x{height}, {faces:.1f} faces per frame, {mode}', stopwatch.table())
+
+
+def bench_drawn(estimator: FaceEstimator, runs: int) -> None:
+    """Print tables for drawn frames with one and three heads."""
+    for heads in (1, 3):
+        depth, centres = drawn_frame(heads)
+        known = KnownHeads(estimator.engine, centres)
+        for mode, estimate in ((SEARCHED, known), (TRACKED, tracked(known))):
+            stopwatch, faces = bench(estimate, [(depth, CAMERA)], runs)
+            print_table(f'{WIDTH}x{HEIGHT}, {faces:g} face{"s" * (heads > 1)}, {mode}',
+                        stopwatch.table())
+
+
+def print_table(title: str, rows: list[tuple[str, float, float]]) -> None:
+    """Print (stage, median, 95th percentile) in milliseconds."""
+    print(f'\n{title:44}{"p50 ms":>8}{"p95 ms":>8}')
+    for stage, median, p95 in rows:
+        print(f'  {stage:42}{median:8.2f}{p95:8.2f}')
+
+
 def tracked(estimator: FaceEstimator) -> Callable:
-    """What can be called as the estimator, but follows faces as the node does at 30 Hz."""
+    """Return a callable like the estimator that tracks faces as the node does at 30 Hz."""
     tracker, stamps = FaceTracker(estimator), count(0, 33_333_333)
     return lambda depth, intrinsics, stage_done: tracker(
         depth, intrinsics, next(stamps), stage_done)
 
 
 class KnownHeads(FaceEstimator):
-    """Runs the head finder, and then finds heads where they were drawn, and takes all for faces.
+    """Run the head detector, replace its peaks by the drawn heads, and accept all as faces.
 
     So a drawn frame costs what a camera's does with as many people, whatever networks make of it.
     """
@@ -102,7 +138,7 @@ class KnownHeads(FaceEstimator):
 
 
 def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:
-    """A 640x480 uint16 depth image of eggs before a wall, and their centres (heads, 3), m."""
+    """Draw ellipsoids before a wall: depth (480, 640) uint16 mm, and centres (heads, 3), m."""
     centres = np.array([((i - (heads - 1) / 2) * 0.4, 0.0, 1.0) for i in range(heads)], np.float32)
     u, v = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1)
@@ -118,7 +154,7 @@ def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def machine() -> str:
-    """The processor, as the system names it."""
+    """Return the name of the processor."""
     try:
         with open('/proc/cpuinfo') as file:
             return next(line.partition(':')[2].strip() for line in file if 'model name' in line)

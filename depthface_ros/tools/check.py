@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed and what works here: the text of `depthface check`."""
+"""Report what is installed and what works: the text of `depthface check`."""
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +17,12 @@ from depthface_ros.engines import (
 from depthface_ros.engines.tensorrt.api import describe, open_tensorrt
 from depthface_ros.engines.tensorrt.build import supported_capabilities
 from depthface_ros.engines.tensorrt.cuda_runtime import CudaError, describe_gpu, open_cuda
+from depthface_ros.estimation.alignment import aligned_triangles, face_modes
+from depthface_ros.estimation.calibration import Calibration
+from depthface_ros.estimation.error_prior import ErrorPrior
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.io.errors import one_line
+from depthface_ros.io.text_files import read_json
 from depthface_ros.tools.bench import machine
 
 PACKAGES = {'depthface_ros': 'this package', 'numpy': 'required', 'array-api-compat': 'required',
@@ -30,8 +35,9 @@ PACKAGES = {'depthface_ros': 'this package', 'numpy': 'required', 'array-api-com
 JETSON = Path('/etc/nv_tegra_release')
 
 
-def check_report(models_folder: Path = MODELS_FOLDER) -> tuple[list[str], bool]:
-    """Lines for people to read, and whether at least one engine works."""
+def check_report(models_folder: str | Path = MODELS_FOLDER) -> tuple[list[str], bool]:
+    """Return lines for people to read, and whether the package works with some engine."""
+    models_folder = Path(models_folder)
     lines = [f'Python {platform.python_version()} on {platform.system()} {platform.machine()}',
              f'CPU {machine()}', f'GPU {_gpu()}', '', 'packages']
     lines += [f'  {name:24} {_version(name):14} {purpose}' for name, purpose in PACKAGES.items()]
@@ -39,11 +45,13 @@ def check_report(models_folder: Path = MODELS_FOLDER) -> tuple[list[str], bool]:
     auto = next((name for name in AUTO if (name, True) in [each[:2] for each in engines]), 'none')
     lines += ['', f"engines; 'auto' takes {auto}"]
     lines += [f'  {name:14} {"works" if works else "no"}: {text}' for name, works, text in engines]
-    lines += ['', f'engines for other machines: {_ahead()}', '', f'models in {models_folder}']
+    readable, text = _face_model(models_folder)
+    lines += ['', f'engines for other machines: {_ahead()}', '', f'models in {models_folder}',
+              f'  face model and calibration: {text}']
     files = sorted([*Path(models_folder).glob('*.onnx'), *Path(models_folder).glob('*.npz')])
     lines += [f'  {file.name:20} {file.stat().st_size / 1e6:6.2f} MB  sha256 {_card(file)}'
               for file in files]
-    return lines + ([] if files else ['  none']), auto != 'none'
+    return lines + ([] if files else ['  none']), readable and auto != 'none'
 
 
 def _version(package: str) -> str:
@@ -61,7 +69,7 @@ def _version(package: str) -> str:
 
 
 def _gpu() -> str:
-    """The GPU, by whoever can tell without PyTorch or TensorRT; or why none can be used."""
+    """Return the GPU, without PyTorch or TensorRT, or why none can be used."""
     jetson = JETSON.read_text().splitlines()[0].lstrip('# ') if JETSON.is_file() else ''
     try:
         gpu = describe_gpu(open_cuda())
@@ -72,11 +80,23 @@ def _gpu() -> str:
 
 
 def _try(engine: str, models_folder: Path) -> tuple[bool, str]:
-    """Whether an engine works, and what it is or else why it does not."""
+    """Return whether an engine works, and its description or the cause."""
     try:
         return True, open_engine(engine, models_folder, build=False)[0].description
-    except (EngineUnavailable, ValueError) as error:
-        return False, str(error).removeprefix(f'engine {engine}: ')
+    except Exception as error:  # a check reports what does not work
+        return False, one_line(error).removeprefix('EngineUnavailable: ').removeprefix(
+            f'engine {engine}: ')
+
+
+def _face_model(models_folder: Path) -> tuple[bool, str]:
+    """Return whether mesh, modes and the measured errors of the networks can be read."""
+    try:
+        model, modes = FaceModel.load(), face_modes()
+        ErrorPrior.load(models_folder, len(modes), len(aligned_triangles(model)))
+        Calibration.load(models_folder)
+    except Exception as error:
+        return False, f'no: {one_line(error)}'
+    return True, 'can be read'
 
 
 def _ahead() -> str:
@@ -94,7 +114,7 @@ def _card(file: Path) -> str:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     card = file.with_suffix('.json')
     try:
-        expected = json.loads(card.read_text())['sha256'] if card.is_file() else digest
-    except (ValueError, KeyError, TypeError) as error:
-        return f'{digest} (its card {card.name} is broken: {error!r})'
+        expected = read_json(card)['sha256'] if card.is_file() else digest
+    except Exception as error:  # a damaged card says nothing about the network
+        return f'{digest} (its card {card.name} is broken: {one_line(error)})'
     return digest + ('' if expected == digest else ' (NOT the one of its card)')

@@ -2,30 +2,38 @@
 """The node's pipeline on a recording: every frame, in order, at whatever speed the machine has."""
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 from depthface_ros.estimation.estimator import FaceEstimator
+from depthface_ros.io.depth_encodings import median_depth, unit_problem
+from depthface_ros.io.errors import one_line
 from depthface_ros.io.frame import Frame, Recording
+from depthface_ros.io.rejections import Rejections
 from depthface_ros.tracking.face_tracker import FaceTracker
 from depthface_ros.tracking.stamps import fingerprint
 from depthface_ros.tracking.tracks import Track, Tracker, TrackerConfig, in_image
 
-LOG = logging.getLogger('depthface_ros')
 
-
-@dataclass(frozen=True)
+@dataclass
 class Summary:
-    """What a run has seen."""
+    """Counts of a run."""
 
-    frames: int
-    frames_with_faces: int
-    faces: int
-    ids: int
+    frames: int = 0
+    frames_with_faces: int = 0
+    faces: int = 0
+    ids: int = 0
+    rejected: int = 0
+    rejections: str = ''  # 'N of M images rejected: why', or empty
     skipped: dict[str, int] = field(default_factory=dict)  # images, by fault of their stamps
+
+    def add(self, tracks: list[Track]) -> None:
+        """Count a frame and the faces in it."""
+        self.frames += 1
+        self.frames_with_faces += bool(tracks)
+        self.faces += len(tracks)
 
 
 def run_recording(recording: Recording, estimator: FaceEstimator, results: Sequence,
@@ -34,55 +42,78 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
     """Track faces in a recording as the node does, and hand each frame with them to the results.
 
     :param results: objects of :mod:`depthface_ros.io.writers`; closed in the end, errors or not.
-    :param show: wraps the frames, to show progress.
+    :param show: wraps the frames, to show progress or to stop early.
+    :raises ValueError: no image can be read.
     """
-    tracker = Stream(estimator, config) if recording.stamped else Stills(estimator, config)
-    frames = frames_with_faces = faces = 0
-    ids, skipped = set(), Counter()
+    rejections, summary = recording.rejections, Summary()
+    ids: set[str] = set()
     with ExitStack() as stack:
         for result in results:
             stack.callback(result.close)
-        for frame in show(recording):
-            frame, tracks, fault = tracker(frame)
+        frames, single = _is_single(show(recording))
+        track = (_Stream if recording.stamped and not single else _Stills)(estimator, config,
+                                                                           rejections)
+        for frame in frames:
+            try:
+                _check_unit(frame, rejections)
+                frame, tracks, fault = track(frame)
+            except Exception as error:  # one image never ends a run
+                rejections.reject(one_line(error), frame.name)
+                continue
             if fault:
-                skipped[fault] += 1
+                summary.skipped[fault] = summary.skipped.get(fault, 0) + 1
                 continue
             for result in results:
                 result.write(frame, tracks)
-            seen = in_image(tracks, frame.stamp_ns)
-            frames += 1
-            frames_with_faces += bool(seen)
-            faces += len(seen)
-            ids |= {track.id for track in seen}
-    return Summary(frames, frames_with_faces, faces, len(ids), dict(skipped))
+            shown = in_image(tracks, frame.stamp_ns)
+            summary.add(shown)
+            ids |= {track.id for track in shown}
+        rejections.require_some(summary.frames + len(summary.skipped))
+    summary.ids, summary.rejected = len(ids), rejections.count
+    summary.rejections = rejections.summary(summary.frames)
+    return summary
 
 
-class Stream:
-    """Tracks faces in the images of one camera, as the node does."""
+class _Stream:
+    """Track faces through the images of one camera. The tracker's stamps time them."""
 
-    def __init__(self, estimator: FaceEstimator, config: TrackerConfig):
-        self._tracker, self._reported = FaceTracker(estimator, config), set()
+    def __init__(self, estimator: FaceEstimator, config: TrackerConfig, rejections: Rejections):
+        self._tracker, self._rejections = FaceTracker(estimator, config), rejections
 
     def __call__(self, frame: Frame) -> tuple[Frame, list[Track], str]:
-        """Return the frame at the time that counts, its public tracks, and why to skip it."""
+        """Return a frame with its time, the tracks after it, and a fault if it is to be skipped."""
         time = self._tracker.stamps.check(frame.stamp_ns if frame.stamped else None,
                                           fingerprint(frame.depth), frame.recorded_ns)
-        if time.note and time.kind not in self._reported:
-            self._reported.add(time.kind)
-            LOG.warning('%s: %s', frame.name, time.note)
+        if time.note:
+            self._rejections.note(f'{frame.name}: {time.note}')
         tracks = self._tracker.track(frame.depth, frame.intrinsics, time)
         return replace(frame, stamp_ns=time.stamp_ns), tracks, time.fault
 
 
-class Stills:
-    """Faces in images that may not belong together: each image by itself, all that it shows.
+class _Stills:
+    """Estimate faces in images that may not belong together, each image for itself.
 
-    Only ids go from one image to the next, to faces in the same place.
+    Faces in the same place keep their ids from one image to the next.
     """
 
-    def __init__(self, estimator: FaceEstimator, config: TrackerConfig):
+    def __init__(self, estimator: FaceEstimator, config: TrackerConfig, rejections: Rejections):
         self._estimator, self._tracker = estimator, Tracker(replace(config, sightings=1))
 
     def __call__(self, frame: Frame) -> tuple[Frame, list[Track], str]:
         faces = self._estimator(frame.depth, frame.intrinsics)
         return frame, self._tracker.update(faces, frame.stamp_ns), ''
+
+
+def _is_single(frames: Iterable[Frame]) -> tuple[Iterator[Frame], bool]:
+    """Return the frames, and whether there is only one, which no tracker can confirm."""
+    frames = iter(frames)
+    first = list(islice(frames, 2))
+    return chain(first, frames), len(first) == 1
+
+
+def _check_unit(frame: Frame, rejections: Rejections) -> None:
+    """Warn of depth that is too large or too small for a depth camera."""
+    median = median_depth(frame.depth)
+    problem = median is not None and unit_problem(median, str(frame.depth.dtype))
+    if problem:
+        rejections.note(f'{frame.name}: {problem}')

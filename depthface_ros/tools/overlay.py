@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of what was found: coloured depth with shaded meshes, axes and labels."""
+"""Pictures of results: coloured depth with shaded meshes, axes and labels."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,11 +20,13 @@ SKIN = np.array((190, 215, 235), np.float32)  # BGR
 AXES = (('x', (60, 60, 255)), ('y', (60, 220, 60)), ('z', (255, 120, 60)))  # BGR: red, green, blue
 MESH_OPACITY = 0.75
 SUBPIXEL = 4  # bits, of OpenCV's drawing coordinates
+MIN_VIDEO_SIDE = 16  # px; encoders refuse less
+TILE_HEIGHT, MAX_TILE_ASPECT = 240, 4  # px; of a contact sheet
 
 
 def draw_faces(depth: np.ndarray, intrinsics: Intrinsics, faces: Sequence[Face],
                face_model: FaceModel, labels: Sequence[str] = (), scale: int = 1) -> np.ndarray:
-    """Draw faces over their depth image: (H * scale, W * scale, 3) uint8, BGR.
+    """Draw faces over their depth image; return (H * scale, W * scale, 3) uint8, BGR.
 
     :param depth: (H, W) as FaceEstimator takes it.
     :param labels: one per face, such as their ids.
@@ -44,9 +46,11 @@ def draw_faces(depth: np.ndarray, intrinsics: Intrinsics, faces: Sequence[Face],
 
 
 def colour_depth(depth: np.ndarray, focal: float = 525.0) -> np.ndarray:
-    """Depth (H, W) to BGR (H, W, 3) uint8: near is red, far is blue, nothing measured is black.
+    """Convert depth (H, W) to BGR (H, W, 3) uint8: near is red, far is blue, invalid is black.
 
-    Shaded by slope, so that what the camera sees of a face can be seen; `focal` in pixels.
+    Slopes are shaded, so that the measured surface of a face shows.
+
+    :param focal: in pixels.
     """
     metres = depth_in_metres(depth)
     place = np.log(np.clip(metres, NEAREST, FARTHEST) / FARTHEST) / np.log(NEAREST / FARTHEST)
@@ -63,7 +67,7 @@ def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
               triangles: np.ndarray) -> None:
     """Paint a translucent mesh, lit from the camera, far triangles first; in place."""
     if vertices[:, 2].min() < 0.05:
-        return  # behind the camera or nearly: no picture of it makes sense
+        return  # nearly behind the camera
     pixels = _pixels(intrinsics, vertices)
     corners = vertices[triangles]  # (T, 3, 3)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -87,49 +91,58 @@ def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3): the mean of those of the triangles around, weighted by their areas."""
+    """Return unit normals (V, 3): the area-weighted mean of those of adjacent triangles."""
     corners = vertices[triangles]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros_like(vertices)
     for axis in range(3):  # bincount adds up ten times faster than np.add.at
-        shares = np.repeat(normal[:, axis], 3)
-        total[:, axis] = np.bincount(triangles.ravel(), shares, len(vertices))
+        weights = np.repeat(normal[:, axis], 3)
+        total[:, axis] = np.bincount(triangles.ravel(), weights, len(vertices))
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 6,
-                  tile_height: int = 240) -> np.ndarray:
-    """Pictures (H, W, 3) of any sizes in rows, as one picture."""
-    sizes = [(max(1, round(picture.shape[1] * tile_height / picture.shape[0])), tile_height)
-             for picture in pictures]
-    tiles = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-             for picture, size in zip(pictures, sizes)]
+                  tile_height: int = TILE_HEIGHT) -> np.ndarray:
+    """Return pictures (H, W, 3) of any sizes in rows, as one picture."""
+    tiles = [sheet_tile(picture, tile_height) for picture in pictures]
     width = max(tile.shape[1] for tile in tiles)
-    tiles = [np.pad(tile, ((0, 2), (0, width - tile.shape[1] + 2), (0, 0))) for tile in tiles]
+    tiles = [np.pad(tile, ((0, tile_height - tile.shape[0] + 2), (0, width - tile.shape[1] + 2),
+                           (0, 0))) for tile in tiles]
     columns = min(columns, len(tiles))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     return np.vstack([np.hstack(tiles[i:i + columns]) for i in range(0, len(tiles), columns)])
 
 
+def sheet_tile(picture: np.ndarray, tile_height: int = TILE_HEIGHT) -> np.ndarray:
+    """Return a picture in the size that it has on a contact sheet."""
+    return _fitted(picture, MAX_TILE_ASPECT * tile_height, tile_height)
+
+
+def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scale a picture so that it fits into a tile and touches two of its sides."""
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
 class VideoWriter:
-    """An mp4 file with the size of its first picture."""
+    """Write an mp4 file with the size of its first picture."""
 
     def __init__(self, file: str | Path, fps: float):
         self._file, self._fps, self._writer = str(file), fps, None
 
     def write(self, picture: np.ndarray) -> None:
-        """Append (H, W, 3) uint8 BGR; later pictures are fitted to the first one's size."""
+        """Append (H, W, 3) uint8 BGR; later pictures are fitted to the size of the first."""
         if self._writer is None:
-            self._size = (picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2)  # codecs want even
+            # codecs want even numbers
+            self._size = tuple(max(MIN_VIDEO_SIDE, side // 2 * 2) for side in picture.shape[1::-1])
             codec = cv2.VideoWriter_fourcc(*'mp4v')
             self._writer = cv2.VideoWriter(self._file, codec, self._fps, self._size)
             if not self._writer.isOpened():
-                raise OSError(f'OpenCV cannot write {self._file}: its build has no MPEG-4 encoder')
+                raise OSError(f'OpenCV cannot write {self._file} of {self._size} pixels: its build '
+                              'has no MPEG-4 encoder, or the folder is not writable')
         if picture.shape[1::-1] != self._size:
-            scale = min(self._size[0] / picture.shape[1], self._size[1] / picture.shape[0])
-            fitted = cv2.resize(picture, None, fx=scale, fy=scale)[:self._size[1], :self._size[0]]
-            picture = np.zeros((self._size[1], self._size[0], 3), np.uint8)
-            picture[:fitted.shape[0], :fitted.shape[1]] = fitted
+            picture = self._padded(picture)
         self._writer.write(picture)
 
     def close(self) -> None:
@@ -137,9 +150,20 @@ class VideoWriter:
         if self._writer is not None:
             self._writer.release()
 
+    def _padded(self, picture: np.ndarray) -> np.ndarray:
+        """Shrink a picture to the size of the video where it is larger, and pad it."""
+        width, height = self._size
+        even = picture[:picture.shape[0] // 2 * 2 or 1, :picture.shape[1] // 2 * 2 or 1]
+        scale = min(width / even.shape[1], height / even.shape[0])
+        fitted = even if 1 <= scale < 2 else _fitted(picture, width, height)
+        result = np.zeros((height, width, 3), np.uint8)
+        fitted = fitted[:height, :width]
+        result[:fitted.shape[0], :fitted.shape[1]] = fitted
+        return result
+
 
 def _pixels(intrinsics: Intrinsics, points: np.ndarray) -> np.ndarray:
-    """Pixels (N, 2) of points (N, 3) in front of the camera."""
+    """Project points (N, 3) in front of the camera to pixels (N, 2)."""
     return np.stack(intrinsics.project(*(points[:, :2] / points[:, 2:]).T), axis=-1)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A progress bar by rich where it is installed, and a line now and then where it is not."""
+"""Show progress: a bar by rich where it is installed, else a line every five seconds."""
 from __future__ import annotations
 
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 
 def progress(items: Iterable, total: int | None, what: str) -> Iterator:
-    """Yield the items and show how far along they are on stderr; `total` may be unknown."""
+    """Yield the items and show progress on stderr; `total` may be unknown."""
     try:
         from rich.console import Console
         from rich.progress import track

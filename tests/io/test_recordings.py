@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 
 import numpy as np
 import pytest
@@ -12,56 +11,8 @@ from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.recordings import open_recording
 
 cv2 = pytest.importorskip('cv2')
-DEPTH = np.random.default_rng(0).integers(0, 5000, (6, 8), dtype=np.uint16)
-CAMERA = Intrinsics(10.0, 11.0, 3.5, 2.5)
-STAMP_NS = 1_700_000_000_123_456_789
-
-
-class Bag:
-    """Writes a bag with rosbags, one message per call."""
-
-    def __init__(self, path, storage='mcap'):
-        rosbag2 = pytest.importorskip('rosbags.rosbag2')
-        from rosbags.typesys import Stores, get_typestore
-        self.store = get_typestore(Stores.ROS2_JAZZY)
-        plugin = getattr(rosbag2.StoragePlugin, storage.upper())
-        self.writer = rosbag2.Writer(path, version=9, storage_plugin=plugin)
-        self.writer.open()
-        self.topics = {}
-
-    def type(self, name):
-        return self.store.types[name]
-
-    def header(self, stamp_ns):
-        stamp = self.type('builtin_interfaces/msg/Time')(*divmod(stamp_ns, 10 ** 9))
-        return self.type('std_msgs/msg/Header')(stamp, 'camera_depth_optical_frame')
-
-    def write(self, topic, message, stamp_ns=STAMP_NS):
-        name = message.__msgtype__
-        if topic not in self.topics:
-            self.topics[topic] = self.writer.add_connection(topic, name, typestore=self.store)
-        self.writer.write(self.topics[topic], stamp_ns, self.store.serialize_cdr(message, name))
-
-    def image(self, topic, depth=DEPTH, encoding='16UC1', stamp_ns=STAMP_NS, cut=None):
-        data = np.frombuffer(depth.tobytes()[:cut], np.uint8)
-        height, width = depth.shape
-        self.write(topic, self.type('sensor_msgs/msg/Image')(
-            self.header(stamp_ns), height, width, encoding, 0, width * depth.itemsize, data), stamp_ns)
-
-    def compressed(self, topic, depth=DEPTH):
-        data = struct.pack('<iff', 0, 0, 0) + cv2.imencode('.png', depth)[1].tobytes()
-        self.write(topic, self.type('sensor_msgs/msg/CompressedImage')(
-            self.header(STAMP_NS), '16UC1; compressedDepth png', np.frombuffer(data, np.uint8)))
-
-    def info(self, topic, camera=CAMERA, shape=DEPTH.shape):
-        k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1], np.float64)
-        p = np.zeros(12)
-        region = self.type('sensor_msgs/msg/RegionOfInterest')(0, 0, 0, 0, False)
-        self.write(topic, self.type('sensor_msgs/msg/CameraInfo')(
-            self.header(STAMP_NS), *shape, 'plumb_bob', np.zeros(5), k, np.eye(3).ravel(), p, 0, 0, region))
-
-    def close(self):
-        self.writer.close()
+pytest.importorskip('rosbags')
+from bags import CAMERA, DEPTH, STAMP_NS, Bag  # noqa: E402
 
 
 @pytest.fixture
@@ -74,9 +25,9 @@ def bag(tmp_path):
 def test_a_bag_gives_its_frames_with_stamps_and_camera(tmp_path, storage, whole_folder):
     bag = Bag(tmp_path / 'bag', storage)
     for i in range(3):
-        bag.image('/camera/depth/image_rect_raw', DEPTH + np.uint16(i), stamp_ns=STAMP_NS + i)
-    bag.info('/camera/depth/camera_info')
-    bag.info('/camera/color/camera_info', Intrinsics(1.0, 1.0, 0.0, 0.0))
+        bag.write('/camera/depth/image_rect_raw', bag.image(DEPTH + np.uint16(i), stamp_ns=STAMP_NS + i))
+    bag.write('/camera/depth/camera_info', bag.info())
+    bag.write('/camera/color/camera_info', bag.info(Intrinsics(1.0, 1.0, 0.0, 0.0)))
     bag.close()
     path = tmp_path / 'bag'
     recording = open_recording(path if whole_folder else next(
@@ -91,9 +42,9 @@ def test_a_bag_gives_its_frames_with_stamps_and_camera(tmp_path, storage, whole_
 
 def test_a_bag_may_hold_compressed_depth_and_float_metres(tmp_path, bag):
     metres = DEPTH.astype(np.float32) / 1000
-    bag.compressed('/depth/image_raw/compressedDepth')
-    bag.image('/other/depth', metres, '32FC1')
-    bag.info('/depth/camera_info')
+    bag.write('/depth/image_raw/compressedDepth', bag.compressed())
+    bag.write('/other/depth', bag.image(metres, encoding='32FC1'))
+    bag.write('/depth/camera_info', bag.info())
     bag.close()
     compressed, = open_recording(tmp_path / 'bag', topic='/depth/image_raw/compressedDepth')
     raw, = open_recording(tmp_path / 'bag', topic='/other/depth')
@@ -102,16 +53,16 @@ def test_a_bag_may_hold_compressed_depth_and_float_metres(tmp_path, bag):
 
 
 def test_of_raw_and_compressed_the_raw_topic_is_taken_and_colour_is_left_alone(tmp_path, bag):
-    bag.image('/depth/image', DEPTH)
-    bag.compressed('/depth/image/compressedDepth')
-    bag.image('/color/image', DEPTH, 'mono8')
-    bag.info('/depth/camera_info')
+    bag.write('/depth/image', bag.image(DEPTH))
+    bag.write('/depth/image/compressedDepth', bag.compressed())
+    bag.write('/color/image', bag.image(encoding='mono8'))
+    bag.write('/depth/camera_info', bag.info())
     bag.close()
     assert open_recording(tmp_path / 'bag').topic == '/depth/image'
 
 
 def test_intrinsics_that_are_given_replace_the_camera_info(tmp_path, bag):
-    bag.image('/depth/image')
+    bag.write('/depth/image', bag.image())
     bag.close()
     frame, = open_recording(tmp_path / 'bag', intrinsics=(100.0, 100.0))
     assert frame.intrinsics == Intrinsics(100.0, 100.0, 3.5, 2.5)
@@ -128,26 +79,26 @@ def test_bags_that_leave_a_choice_or_none_name_their_topics(tmp_path):
         return str(caught.value)
 
     def two_cameras(bag):
-        bag.image('/left/depth')
-        bag.image('/right/depth')
+        bag.write('/left/depth', bag.image())
+        bag.write('/right/depth', bag.image())
 
     def only_colour(bag):
-        bag.image('/color/image', encoding='rgb8')
+        bag.write('/color/image', bag.image(encoding='rgb8'))
 
     def no_camera_info(bag):
-        bag.image('/camera/depth/image')
+        bag.write('/camera/depth/image', bag.image())
 
     def truncated(bag):
-        bag.image('/depth/image', cut=40)
-        bag.info('/depth/camera_info')
+        bag.write('/depth/image', bag.image(cut=40))
+        bag.write('/depth/camera_info', bag.info())
 
     def uncalibrated(bag):
-        bag.image('/depth/image')
-        bag.info('/depth/camera_info', Intrinsics(0.0, 0.0, 0.0, 0.0))
+        bag.write('/depth/image', bag.image())
+        bag.write('/depth/camera_info', bag.info(Intrinsics(0.0, 0.0, 0.0, 0.0)))
 
     def other_size(bag):
-        bag.image('/depth/image')
-        bag.info('/depth/camera_info', shape=(480, 640))
+        bag.write('/depth/image', bag.image())
+        bag.write('/depth/camera_info', bag.info(shape=(480, 640)))
 
     assert '/left/depth, /right/depth' in error(two_cameras)
     assert '/color/image (Image)' in error(only_colour)
@@ -158,7 +109,7 @@ def test_bags_that_leave_a_choice_or_none_name_their_topics(tmp_path):
 
 
 def test_a_topic_that_is_not_there_is_named_with_those_that_are(tmp_path, bag):
-    bag.image('/depth/image')
+    bag.write('/depth/image', bag.image())
     bag.close()
     with pytest.raises(ValueError, match='/nothing.*/depth/image'):
         open_recording(tmp_path / 'bag', topic='/nothing')

@@ -17,6 +17,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.rotations import rotation_from_vector
 from depthface_ros.io.frame import Frame
+from depthface_ros.io.rejections import Rejections
 from depthface_ros.tools.offline import run_recording
 
 cv2 = pytest.importorskip('cv2')
@@ -39,8 +40,11 @@ def face(x=0.0, z=1.0):
 class Scripted:
     """A recording of five frames and what an estimator sees in them: 1, 2, 0, 1, 1 faces."""
 
-    count, stamped = 5, False
+    count, stamped, description = 5, False, 'scripted'
     seen = [[face(0.1)], [face(0.1), face(-0.4)], [], [face(0.11)], [face(0.12)]]
+
+    def __init__(self):
+        self.rejections = Rejections()
 
     def __iter__(self):
         for i in range(self.count):

@@ -9,6 +9,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.frame import Frame
+from depthface_ros.io.rejections import Rejections
 from depthface_ros.tools.offline import run_recording
 
 CAMERA = Intrinsics(50.0, 50.0, 32.0, 24.0)
@@ -38,6 +39,7 @@ class Recorded:
 
     def __init__(self, stamps, recorded=True, copies=1):
         self.stamps, self.recorded, self.copies = stamps, recorded, copies
+        self.rejections = Rejections()
 
     def __iter__(self):
         rng = np.random.default_rng(0)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process of fuzz_files.py: reads command lines from stdin, answers with what they cost."""
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from depthface_ros.cli import main
+from depthface_ros.face_model.mesh import FaceModel
+
+
+def memory_mb(field: str) -> float:
+    """Return VmRSS or VmHWM of this process."""
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def run(arguments: list[str], output: str) -> dict:
+    """Run a command line with its errors, those of C code too, in a file."""
+    gc.collect()
+    FaceModel.load.cache_clear()
+    Path('/proc/self/clear_refs').write_text('5')  # the peak starts anew
+    idle, start = memory_mb('VmRSS'), time.monotonic()
+    stderr = os.dup(2)
+    with open(output, 'w') as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                status = main(arguments)
+            if 'Traceback' in printed.getvalue():
+                file.write(printed.getvalue())
+        except SystemExit as end:
+            status = end.code
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    return {'status': status, 'seconds': time.monotonic() - start,
+            'peak_mb': memory_mb('VmHWM') - idle}
+
+
+if __name__ == '__main__':
+    answers = os.fdopen(os.dup(1), 'w', buffering=1)
+    answers.write('ready\n')
+    for line in sys.stdin:
+        request, output_file, limit_s = json.loads(line)
+        faulthandler.dump_traceback_later(3 * limit_s, exit=True)  # hung: the process dies
+        answers.write(json.dumps(run(request, output_file)) + '\n')
+        faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The boundary to files: whatever a reader raises becomes one line with file, place and cause."""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from depthface_ros.io.quoting import clipped
+
+MAX_TEXT = 400  # characters of an error
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an error as one line of printable characters, of limited length."""
+    text = clipped(' '.join(str(error).split()), MAX_TEXT)
+    if isinstance(error, (ValueError, OSError)) and text:
+        return text
+    name = type(error).__name__
+    return f'{name}: {text}' if text else name
+
+
+@contextmanager
+def silenced_decoders() -> Iterator[None]:
+    """Keep C libraries from writing to stderr; the exceptions that they cause say enough."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """Raise ValueError with the place for any exception inside: 'PLACE: cause'."""
+    try:
+        yield
+    except Exception as error:  # readers of foreign bytes raise anything
+        text = one_line(error)
+        raise ValueError(text if text.startswith(place) else f'{place}: {text}') from error

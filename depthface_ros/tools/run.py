@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthface run` on one recording."""
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
+from depthface_ros.io import writers
+from depthface_ros.io.frame import Recording
+from depthface_ros.io.recordings import open_recording
+from depthface_ros.settings import read_parameter_file
+from depthface_ros.tools.offline import Summary, run_recording
+from depthface_ros.tools.progress import progress
+from depthface_ros.tracking.tracks import TrackerConfig
+
+
+def run_one(options: argparse.Namespace) -> int:
+    """Run on the only input; print what is read, what runs, and the counts."""
+    summary = run_input(options, options.input[0], options.out)
+    if options.summary:
+        write_summaries(options.summary, {str(options.input[0]): asdict(summary)})
+    return 0
+
+
+def run_input(options: argparse.Namespace, path: Path, out: Path) -> Summary:
+    """Run on one input and write its results into a folder.
+
+    :raises ValueError, OSError, EngineUnavailable: it cannot be read, run or written.
+    """
+    recording = open_input(options, path)
+    configs = {'estimator': EstimatorConfig(), 'tracker': TrackerConfig()}
+    if options.params_file:
+        configs = read_parameter_file(options.params_file, **configs)
+    estimator = open_estimator(options, configs['estimator'])
+    print(f'{path}: {recording.description}')
+    print(f'engine {estimator.engine.name} ({estimator.engine.description}), '
+          f'networks in {options.models}')
+    total = recording.count
+    if options.frames:
+        total = min(total or options.frames, options.frames)
+    summary = run_recording(
+        recording, estimator, open_writers(options, out, estimator), configs['tracker'],
+        lambda frames: progress(itertools.islice(frames, options.frames), total, 'faces'))
+    if summary.rejections:
+        print(summary.rejections)
+    print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of '
+          f'{summary.frames} frames; written to {out}')
+    for fault, count in summary.skipped.items():
+        print(f'{count} {fault} images were skipped')
+    return summary
+
+
+def open_input(options: argparse.Namespace, path: Path) -> Recording:
+    """Open a recording as the options require."""
+    return open_recording(path, options.intrinsics, options.topic, options.info_topic,
+                          options.depth_unit)
+
+
+def open_estimator(options: argparse.Namespace,
+                   config: EstimatorConfig | None = None) -> FaceEstimator:
+    """Load the networks as the options require."""
+    return FaceEstimator(options.engine, config or EstimatorConfig(), options.models)
+
+
+def open_writers(options: argparse.Namespace, out: Path, estimator: FaceEstimator) -> list:
+    """Make the folder of results and open the files in it."""
+    model = estimator.face_model
+    out.mkdir(parents=True, exist_ok=True)
+    results = [writers.PoseFile(out / f'poses.{options.poses}', model)]
+    if options.meshes:
+        results.append(writers.MeshFolder(out / 'meshes', model))
+    if options.video or options.sheet:
+        results.append(writers.Pictures(model, out / 'overlay.mp4' if options.video else None,
+                                        out / 'sheet.png' if options.sheet else None))
+    if options.rerun:
+        results.append(writers.RerunFile(options.rerun, model))
+    if options.bag:
+        from depthface_ros.io.face_bag import FaceBag
+        results.append(FaceBag(options.bag, model))
+    return results
+
+
+def write_summaries(file: Path, summaries: dict[str, dict]) -> None:
+    """Write the counts of each recording as JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(summaries, indent=1) + '\n')
