@@ -17,6 +17,7 @@ DISTORTION_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
 NEAREST = 1e-3  # m; a camera sees nothing nearer, nor what is behind it
 MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
 FARTHEST = 1e3  # m; no camera measures as far, and sums of squares stay finite
+NO_DEPTH = 65535  # of uint16: 'no measurement' of some cameras, as 0 is of all
 
 
 @dataclass(frozen=True)
