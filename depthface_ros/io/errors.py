@@ -15,7 +15,7 @@ MAX_TEXT = 400  # characters of an error
 def one_line(error: BaseException) -> str:
     """Return the text of an error as one line of printable characters, of limited length."""
     text = clipped(' '.join(str(error).split()), MAX_TEXT)
-    if isinstance(error, (ValueError, OSError)) and text:
+    if text and (type(error) is ValueError or isinstance(error, OSError)):
         return text
     name = type(error).__name__
     return f'{name}: {text}' if text else name
