@@ -17,7 +17,7 @@ MODELS_FOLDER = Path(__file__).resolve().parents[1] / 'models'
 
 
 class EngineUnavailable(RuntimeError):
-    """This engine cannot run on this machine; the message says why."""
+    """This engine cannot run on this machine; the message gives the reason."""
 
 
 class Engine(Protocol):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX files with their weights in half precision, or in bytes: as good, and half the size or less.
+"""ONNX files whose large weights are stored in FP16 or in bytes: half the size or less.
 
-A `Cast` makes each large tensor single again. ONNX Runtime computes that once, as it loads the
-file; for other readers of those in half precision :func:`read_onnx` does.
+A `Cast` node makes each large tensor FP32 again. ONNX Runtime computes it once, on loading; for
+other readers of FP16 weights :func:`read_onnx` does.
 """
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-LARGE = 1000  # numbers in a tensor from which on it is worth a node
-VERY_LARGE = 100_000  # from which on it is worth a rounding
+LARGE = 1000  # elements of a tensor that is stored in FP16
+VERY_LARGE = 100_000  # elements of a tensor that is stored in bytes
 _STORED = '_fp16'
 
 
 def store_weights_in_half(model) -> None:
-    """Rewrite an `onnx.ModelProto`, in place, so that its large tensors of floats are FP16."""
+    """Store the large FP32 tensors of an `onnx.ModelProto` in FP16, in place."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -31,9 +31,10 @@ def store_weights_in_half(model) -> None:
 
 
 def store_linear_weights_in_bytes(model) -> None:
-    """Rewrite an `onnx.ModelProto`, in place: its very large linear layers hold steps of -127..127.
+    """Store the very large linear layers of an `onnx.ModelProto` in bytes, in place.
 
-    How large a step is differs by input, so each input's largest weight is exact.
+    Weights become steps of -127..127. The step size is chosen per input: its largest weight is
+    exact.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -53,14 +54,14 @@ def store_linear_weights_in_bytes(model) -> None:
 
 
 def _put_first(graph, nodes) -> None:
-    """What a node reads must stand before it."""
+    """Insert nodes before all others: ONNX requires that producers come first."""
     nodes = [*nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
 
 
 def read_onnx(file: Path):
-    """An ONNX file as an `onnx.ModelProto` whose weights are FP32 and no nodes.
+    """Read an ONNX file as an `onnx.ModelProto` with FP32 weights, without their `Cast` nodes.
 
     :raises ImportError: the package `onnx` is missing.
     """

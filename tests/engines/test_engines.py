@@ -14,6 +14,7 @@ import pytest
 from depthface_ros import engines
 from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
 from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.model_file import load_model
 
 pytest.importorskip('onnxruntime')
 
@@ -94,6 +95,18 @@ def test_missing_broken_and_wrong_model_files_are_named(models, tmp_path):
     shutil.copy(MODELS_FOLDER / 'face_shape.onnx', models / 'head_pose.onnx')
     with pytest.raises(ValueError, match='head_pose.onnx: outputs .*offsets.*expected .*sellion'):
         open_engine('cpu', models)
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (lambda file: file.unlink(), 'head_pose.onnx is missing'),
+    (lambda file: file.write_bytes(b''), "head_pose.onnx: inputs {}: expected {'crop'"),
+    (lambda file: file.write_bytes(b'version https://git-lfs'), 'head_pose.onnx does not load: ')])
+@pytest.mark.parametrize('half', [False, True])
+def test_gpu_engines_name_missing_and_broken_files(models, spoil, message, half):
+    pytest.importorskip('onnx')
+    spoil(models / 'head_pose.onnx')
+    with pytest.raises((EngineUnavailable, ValueError), match=message):
+        load_model(models, 'head_pose', half)
 
 
 @pytest.mark.parametrize('error', [OSError(30, 'Read-only file system'), RuntimeError('no home')])

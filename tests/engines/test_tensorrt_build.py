@@ -42,8 +42,8 @@ def recipe(network='head_pose', precision='fp16', capabilities=RTX):
                   f'TensorRT for RTX {trt.__version__}', ANY_GPU, capabilities)
 
 
-def built(data, made=recipe(), report=lambda text: None):
-    return build_plan(trt, new_logger(trt), made, data, b'', report)[0]
+def built(data, made=recipe()):
+    return build_plan(trt, new_logger(trt), made, data)
 
 
 def parsed(data):
@@ -144,14 +144,6 @@ def test_gpus_that_the_library_does_not_support_are_refused(tmp_path, capability
     assert not list(tmp_path.iterdir())  # no half set of engines
 
 
-def test_the_progress_of_a_build_is_reported(monkeypatch):
-    monkeypatch.setattr(build, 'TICK', 0.01)
-    reports = []
-    built(load_model(MODELS_FOLDER, 'face_shape', True).SerializeToString(),
-          recipe('face_shape'), reports.append)
-    assert any('building for 0 s, Building engine: step' in report for report in reports)
-
-
 # ---- loading: every check passes, and then the library misses a driver
 
 
@@ -236,20 +228,3 @@ def test_tensorrt_8_keeps_single_precision_where_the_file_has_it():
     single = [layer for layer in layers if layer.precision == trt.DataType.FLOAT]
     assert trt.DataType.HALF in half and trt.DataType.FLOAT not in half
     assert 0 < len(single) < len(layers)
-
-
-def test_timings_of_another_gpu_are_measured_again():
-    class Config:
-        def create_timing_cache(self, data):
-            return None if data == b'broken' else data
-
-        def set_timing_cache(self, timings, ignore_mismatch):
-            assert not ignore_mismatch, 'timings of another GPU would be taken'
-            return timings in (b'', b'of this GPU')
-
-    reports = []
-    assert build._use_timings(Config(), b'of this GPU', reports.append) == b'of this GPU'
-    assert not reports
-    for timings in (b'of another GPU', b'broken'):
-        assert build._use_timings(Config(), timings, reports.append) == b''
-        assert 'measuring again' in reports.pop()

@@ -17,12 +17,9 @@ SOURCES = Path(__file__).resolve().parents[2] / 'depthface_ros' / 'engines' / 't
 CLASSES = {
     'builder': 'Builder', 'network': 'INetworkDefinition', 'parser': 'OnnxParser',
     'config': 'IBuilderConfig', 'profile': 'IOptimizationProfile',
-    'tensor': 'ITensor', 'layer': 'ILayer', 'timing_cache': 'ITimingCache', 'runtime': 'Runtime',
+    'tensor': 'ITensor', 'layer': 'ILayer', 'runtime': 'Runtime',
     'engine': 'ICudaEngine', 'context': 'IExecutionContext', 'runtime_config': 'IRuntimeConfig',
     'runtime_cache': 'IRuntimeCache'}
-# What a progress monitor or logger must define: TensorRT calls these.
-CALLED_BACK = {'ILogger': {'log'},
-               'IProgressMonitor': {'phase_start', 'step_complete', 'phase_finish'}}
 
 
 class Names(ast.NodeVisitor):
@@ -74,14 +71,6 @@ class Names(ast.NodeVisitor):
                     if isinstance(child, ast.AST):
                         self.visit(child)
 
-    def visit_ClassDef(self, node):
-        for base in map(ast.unparse, node.bases):
-            if base.startswith('trt.'):
-                defined = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-                assert defined == CALLED_BACK[base[4:]] | {'__init__'}
-                self.found |= {f'{base[4:]}.{name}' for name in defined}
-        self.generic_visit(node)
-
     def visit_Attribute(self, node):
         text = ast.unparse(node).removesuffix('.__members__')
         if text.startswith('trt.') and text != 'trt.__version__':
@@ -109,13 +98,11 @@ def marks(version: str) -> set[str]:
 @pytest.mark.parametrize('version', NAMES)
 def test_every_name_that_is_reached_exists(version):
     assert used(version) | marks(version) == NAMES[version]
-    assert len(NAMES[version]) > 40  # the names were found at all
+    assert len(NAMES[version]) > 30  # the names were found at all
 
 
 def test_names_that_versions_do_not_share_are_reached_only_where_they_exist():
     assert 'BuilderFlag.FP16' in used('8.6.1') and 'BuilderFlag.FP16' not in used('11.4.0')
-    assert 'IBuilderConfig.progress_monitor' not in used('8.6.1')
-    assert 'IBuilderConfig.get_timing_cache' in used('11.4.0') - used(RTX)
     assert {'IRuntimeCache.serialize', 'BuilderFlag.REQUIRE_USER_ALLOCATION'} <= used(RTX)
 
 
@@ -128,10 +115,10 @@ def test_the_installed_library_has_what_the_list_gives_it():
 
 def test_a_call_that_a_version_lacks_is_found():
     source = ('def f(trt, config, context):\n    config.max_workspace_size = 1\n'
-              "    if not hasattr(trt, 'IProgressMonitor'):\n"
+              "    if not hasattr(trt, 'IRuntimeCache'):\n"
               '        return context.execute_async_v2()\n    context.execute_async_v3(0)\n')
-    old, new = Names('8.6.1'), Names('10.3.0')
+    old, new = Names('10.3.0'), Names(RTX)
     for names in (old, new):
         names.block(ast.parse(source).body)
-    assert new.found - NAMES['10.3.0'] == {'IBuilderConfig.max_workspace_size'}
+    assert new.found - NAMES[RTX] == {'IBuilderConfig.max_workspace_size'}
     assert 'IExecutionContext.execute_async_v2' in old.found - new.found

@@ -163,16 +163,3 @@ def test_pytorch_without_a_gpu_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(EngineUnavailable, match='for CUDA 12.6 finds no GPU'):
         TorchCuda(MODELS_FOLDER)
-
-
-def test_missing_and_broken_models_are_named(tmp_path):
-    with pytest.raises(EngineUnavailable, match='head_finder.onnx is missing'):
-        TorchCuda(tmp_path, device='cpu')
-    (tmp_path / 'head_finder.onnx').write_bytes(b'version https://git-lfs.github.com/spec/v1')
-    with pytest.raises(EngineUnavailable, match='head_finder.onnx does not load'):
-        TorchCuda(tmp_path, device='cpu')
-
-
-def test_an_unknown_precision_is_an_error():
-    with pytest.raises(ValueError, match="'bf16'.*'fp32'"):
-        TorchCuda(MODELS_FOLDER, 'bf16', device='cpu')

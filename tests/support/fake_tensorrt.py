@@ -20,12 +20,11 @@ NAMES = {version: {*_LISTED['every version'], *names} for version, names in _LIS
 RTX = 'rtx 1.7.1.116'
 
 
-def build_plan(trt, logger, recipe, onnx, timings, report):
+def build_plan(trt, logger, recipe, onnx):
     """Stand in for :func:`depthface_ros.engines.tensorrt.build.build_plan`."""
     trt._state.builds += 1
     head = json.dumps({'version': trt.__version__, 'shapes': recipe.shapes}).encode()
-    plan = b'plan' + len(head).to_bytes(4, 'little') + head + onnx
-    return plan, f'timings of {trt.__version__}'.encode()
+    return b'plan' + len(head).to_bytes(4, 'little') + head + onnx
 
 
 def make(flavour: str, cuda, fail: dict):

@@ -2,29 +2,19 @@
 """From an ONNX file to a TensorRT plan, with TensorRT 8.6, 10, 11 and TensorRT for RTX alike."""
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from contextlib import contextmanager
-
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.tensorrt.api import builds_ahead, construct, describe, take_errors
 from depthface_ros.engines.tensorrt.plan_files import Recipe
 
 WORKSPACE = 256 << 20  # bytes; far more than networks of 2 million weights can use
-TICK = 5.0  # seconds between two progress reports
 
 
-def build_plan(trt, logger, recipe: Recipe, onnx: bytes, timings: bytes,
-               report: Callable[[str], None]) -> tuple[bytes, bytes]:
+def build_plan(trt, logger, recipe: Recipe, onnx: bytes) -> bytes:
     """Build a plan: takes a second with TensorRT for RTX, else seconds to minutes.
 
     :param recipe: TensorRT for RTX builds for its compute capabilities, the others for the GPU of
         this machine.
     :param onnx: the network, with the types of the recipe's precision in it.
-    :param timings: a timing cache of earlier builds, or b''.
-    :param report: called with the progress every few seconds.
-    :returns: the plan, and the timing cache to keep for the next build or b''.
     :raises EngineUnavailable: TensorRT refuses; the message holds its reasons.
     """
     builder = construct(trt.Builder, logger)
@@ -43,16 +33,11 @@ def build_plan(trt, logger, recipe: Recipe, onnx: bytes, timings: bytes,
         config.clear_flag(trt.BuilderFlag.TF32)  # its 10 bits are not FP32
     _set_capabilities(trt, logger, config, recipe.compute_capabilities)
     _set_shapes(logger, builder, config, network.get_input(0), *recipe.shapes)
-    # the configuration keeps neither alive, and the build needs both
-    alive = [] if builds_ahead(trt) else [_use_timings(config, timings, report)]
-    with _progress(trt, config, report) as monitor:
-        alive.append(monitor)
-        plan = builder.build_serialized_network(network, config)
+    plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineUnavailable(f'{describe(trt)} built no engine of {recipe.network}: '
                                 f'{take_errors(logger)}')
-    timing_cache = None if builds_ahead(trt) else config.get_timing_cache()
-    return bytes(plan), b'' if timing_cache is None else bytes(timing_cache.serialize())
+    return bytes(plan)
 
 
 def _network_flags(trt) -> int:
@@ -116,63 +101,3 @@ def _set_shapes(logger, builder, config, tensor, smallest: tuple, largest: tuple
     if not accepted:
         raise EngineUnavailable(f'TensorRT refuses inputs of {smallest} to {largest}: '
                                 f'{take_errors(logger)}')
-
-
-def _use_timings(config, timings: bytes, report):
-    """Start from the timings of earlier builds, if they are of this TensorRT and this GPU."""
-    timing_cache = config.create_timing_cache(timings)
-    if timing_cache is not None and config.set_timing_cache(timing_cache, False):
-        return timing_cache
-    if timings:
-        report('timings of earlier builds are of another GPU or TensorRT: measuring again')
-        return _use_timings(config, b'', report)
-    report('TensorRT takes no timing cache: the next build will take as long')
-    return None
-
-
-@contextmanager
-def _progress(trt, config, report):
-    """Report every few seconds that the build goes on, and its phase where TensorRT gives it."""
-    started, ended, phase = time.monotonic(), threading.Event(), ['']
-    monitor = _monitor_phases(trt, config, phase)
-
-    def tick():
-        while not ended.wait(TICK):
-            report(f'building for {time.monotonic() - started:.0f} s{phase[0]}')
-
-    ticker = threading.Thread(target=tick, daemon=True)
-    ticker.start()
-    try:
-        yield monitor
-    finally:
-        ended.set()
-        ticker.join()
-
-
-def _monitor_phases(trt, config, phase: list[str]):
-    """Have the outermost phase and its steps written into `phase[0]`, from TensorRT 10 on."""
-    if not hasattr(trt, 'IProgressMonitor'):
-        return None
-
-    class Monitor(trt.IProgressMonitor):
-
-        def __init__(self):
-            trt.IProgressMonitor.__init__(self)
-            self._steps = {}
-
-        def phase_start(self, phase_name, parent_phase, num_steps):
-            if parent_phase is None:
-                self._steps[phase_name] = num_steps
-                phase[0] = f', {phase_name}'
-
-        def step_complete(self, phase_name, step):
-            steps = self._steps.get(phase_name)
-            if steps:
-                phase[0] = f', {phase_name}: step {step + 1} of {steps}'
-            return True  # go on
-
-        def phase_finish(self, phase_name):
-            self._steps.pop(phase_name, None)
-
-    monitor = config.progress_monitor = Monitor()
-    return monitor

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans (built TensorRT engines) as files, each beside a JSON card that says what it is."""
+"""Plans (built TensorRT engines) as files, each beside a JSON card that describes it."""
 from __future__ import annotations
 
 import hashlib

@@ -15,17 +15,9 @@ from depthface_ros.engines.tensorrt.api import builds_ahead, describe, new_logge
 from depthface_ros.engines.tensorrt.build import build_plan
 from depthface_ros.engines.tensorrt.cuda_runtime import Gpu
 from depthface_ros.engines.tensorrt.plan_files import ANY_GPU, Recipe, load_plan, store_plan
-from depthface_ros.engines.tensorrt.trusted_files import (
-    SHARED,
-    cache_folder,
-    check_folder,
-    read_trusted,
-    write_whole,
-)
+from depthface_ros.engines.tensorrt.trusted_files import SHARED, cache_folder, check_folder
 
-PRECISIONS = ('fp16', 'fp32')
 PREBUILT = 'DEPTHFACE_ENGINES'  # environment variable: a folder of plans that were built ahead
-TIMINGS = 'timings.bin'
 
 
 class Plans:
@@ -35,11 +27,9 @@ class Plans:
                  report: Callable[[str], None]):
         """Choose the networks.
 
-        :param report: called with what is built, the reason, and the progress.
-        :raises ValueError: no such precision.
+        :param precision: 'fp16' or 'fp32'.
+        :param report: called with what is built, the reason, and the time it took.
         """
-        if precision not in PRECISIONS:
-            raise ValueError(f'precision {precision!r}: expected one of {PRECISIONS}')
         self._trt, self._logger, self._models = trt, logger, models_folder
         self._precision, self._report = precision, report
 
@@ -66,12 +56,10 @@ class Plans:
             raise EngineUnavailable(f'the engine of {network} must be built ({reason}); '
                                     '`depthface build-engines` does it, once, in some minutes')
         self._report(f'building the engine of {network} ({reason})')
-        plan, timings = self._build(recipe, read_trusted(folder / TIMINGS) or b'')
+        plan = self._build(recipe)
         try:
             store_plan(folder / recipe.file_name, recipe, plan,
                        driver=gpu.driver, cuda_runtime=gpu.runtime)
-            if timings:
-                write_whole(folder / TIMINGS, timings)
         except OSError as error:
             self._report(f'the engine of {network} cannot be kept: {error}')
         return plan
@@ -79,7 +67,7 @@ class Plans:
     def build_ahead(self, capabilities: tuple[str, ...], folder: Path) -> list[Path]:
         """Build all plans for GPUs that need not be here, and write them once all are built."""
         recipes = [self._recipe(network, ANY_GPU, capabilities) for network in NETWORKS]
-        built = [self._build(recipe)[0] for recipe in recipes]
+        built = [self._build(recipe) for recipe in recipes]
         for recipe, plan in zip(recipes, built):
             store_plan(folder / recipe.file_name, recipe, plan, SHARED)
         return [folder / recipe.file_name for recipe in recipes]
@@ -92,13 +80,12 @@ class Plans:
                       contract.input_range, dict(contract.outputs), describe(self._trt),
                       ANY_GPU if builds_ahead(self._trt) else gpu, capabilities)
 
-    def _build(self, recipe: Recipe, timings: bytes = b'') -> tuple[bytes, bytes]:
+    def _build(self, recipe: Recipe) -> bytes:
         started = time.monotonic()
         model = load_model(self._models, recipe.network, recipe.precision == 'fp16')
-        built = build_plan(self._trt, self._logger, recipe, model.SerializeToString(), timings,
-                           lambda text: self._report(f'{recipe.network}: {text}'))
+        plan = build_plan(self._trt, self._logger, recipe, model.SerializeToString())
         self._report(f'{recipe.network}: built in {time.monotonic() - started:.1f} s')
-        return built
+        return plan
 
 
 def build_ahead(models_folder: Path, capabilities: Sequence[str], precision: str, out: Path,

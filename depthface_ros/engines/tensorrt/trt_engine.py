@@ -30,8 +30,8 @@ class TensorRt:
         """Load the engines; build those that are missing or stale.
 
         :param build: whether builds of minutes are allowed; TensorRT for RTX takes a second.
-        :param report: called with what is built, the reason, and the progress.
-        :raises EngineUnavailable: something is missing, refused or failed; the message says what.
+        :param report: called with what is built, the reason, and the time it took.
+        :raises EngineUnavailable: the message gives the reason.
         """
         try:
             cuda = open_cuda()  # before any TensorRT object: see open_tensorrt

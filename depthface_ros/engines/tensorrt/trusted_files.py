@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that only this user, or root, can have written.
 
-Loading an engine file is running it: NVIDIA says so of any file from an untrusted source. A file
+Loading an engine file is running code, as NVIDIA warns of files from untrusted sources. So a file
 that another user could have written is refused.
 """
 from __future__ import annotations

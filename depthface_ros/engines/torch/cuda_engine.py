@@ -12,8 +12,6 @@ from depthface_ros.engines.model_file import load_model
 from depthface_ros.engines.torch.device import TorchDevice
 from depthface_ros.engines.torch.onnx_module import OnnxFunction
 
-PRECISIONS = ('fp32', 'fp16')
-
 
 class TorchCuda(TorchDevice):
     """All networks of a models folder as PyTorch functions, their weights on the GPU."""
@@ -28,8 +26,6 @@ class TorchCuda(TorchDevice):
         :raises EngineUnavailable: no GPU, a missing package, or a missing or broken file.
         :raises ValueError: inputs or outputs of a file are not those of the contract.
         """
-        if precision not in PRECISIONS:
-            raise ValueError(f'precision {precision!r}: expected one of {PRECISIONS}')
         super().__init__(device)
         self.description = f'{precision}, {self.device_description}'
         self._networks = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A device of PyTorch's on which an estimator computes: images up, stages there, faces down."""
+"""A PyTorch device that runs an estimator: images are uploaded, faces downloaded."""
 from __future__ import annotations
 
 import threading
@@ -13,16 +13,16 @@ import torch
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.torch.stage import Image, Stage, inference
 
-GRAPHS_KEPT = 64  # of stages: one per image size, camera and number of faces
+GRAPHS_KEPT = 64  # stages: one per function, image size, camera and number of faces
 
 
 class TorchDevice:
-    """What engines share whose stages run on tensors: see `DeviceEngine`."""
+    """Base of the engines with stages on tensors; see `DeviceEngine`."""
 
     def __init__(self, device: str = 'cuda'):
-        """Use a device; 'cpu' runs the same code without a GPU, slowly: the tests do.
+        """Choose a device; 'cpu' runs the same code without a GPU, for tests.
 
-        :raises EngineUnavailable: PyTorch can use no GPU; the message says why.
+        :raises EngineUnavailable: PyTorch can use no GPU; the message gives the reason.
         """
         if device == 'cuda':
             _check_cuda()
@@ -34,11 +34,14 @@ class TorchDevice:
         self._lock = threading.Lock()  # stages have one set of buffers each
 
     def constant(self, array: np.ndarray):
-        """An array as a tensor that stays on the device."""
+        """Return an array as a tensor that stays on the device."""
         return torch.tensor(array, device=self.device)
 
     def upload(self, depth: np.ndarray):
-        """A depth image as float32 metres on the device, until the next of its size and type."""
+        """Return a depth image as float32 metres on the device.
+
+        The tensor is overwritten by the next image of its size and type.
+        """
         key = depth.shape, depth.dtype
         with self._lock, inference():
             if key not in self._images:
@@ -47,13 +50,13 @@ class TorchDevice:
 
     def compute(self, function: Callable, fixed: tuple,
                 arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        """`function(*fixed, *arrays)` on the device, where its arguments and results are tensors.
+        """Return `function(*fixed, *arrays)`, run on tensors on the device.
 
-        On a GPU it becomes a CUDA graph when it is first called with these fixed arguments and
-        arrays of these shapes.
+        On a GPU the first call with these fixed arguments and shapes records a CUDA graph.
 
-        :param function: gives a tuple of float32 tensors; what it does depends on shapes only.
-        :param fixed: hashable; tensors of :meth:`upload` and :meth:`constant` are.
+        :param function: returns a tuple of float32 tensors; its control flow depends on shapes
+            only.
+        :param fixed: hashable, as the tensors of :meth:`upload` and :meth:`constant` are.
         :raises RuntimeError: PyTorch could not run it.
         """
         key = function, fixed, tuple(array.shape for array in arrays)
@@ -68,10 +71,10 @@ class TorchDevice:
 
 
 def _check_cuda() -> None:
-    """Raise EngineUnavailable, with the reason, unless PyTorch can use a GPU."""
+    """Raise EngineUnavailable with the reason unless PyTorch can use a GPU."""
     if torch.version.cuda is None:
         raise EngineUnavailable(f'PyTorch {torch.__version__} is a build without CUDA; '
-                                'pytorch.org tells which to install')
+                                'pytorch.org lists those with it')
     if not torch.cuda.is_available():
         raise EngineUnavailable(f'PyTorch {torch.__version__} for CUDA {torch.version.cuda} finds '
                                 'no GPU that it can use; does nvidia-smi?')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX file as a PyTorch function, for the few operators that this project's networks use."""
+"""An ONNX file as a PyTorch function, for the operators of this project's networks."""
 from __future__ import annotations
 
 import math
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Host values (numpy arrays) are shapes and indices; everything else is a tensor on the device.
+# Shapes and indices are numpy arrays on the host; everything else is a tensor on the device.
 
 
 def _conv(x, weight, bias=None, *, pads, strides, dilations, group, kernel_shape):
@@ -91,12 +91,12 @@ OPERATORS = {
 
 
 class OnnxFunction:
-    """Calls an ONNX graph: one input tensor (B, ...) to its outputs by name."""
+    """An ONNX graph as a function: one input tensor (B, ...) to its outputs by name."""
 
     def __init__(self, model, device: torch.device):
-        """Put the weights of an `onnx.ModelProto` on a device.
+        """Move the weights of an `onnx.ModelProto` to a device.
 
-        :raises ValueError: it holds an operator that is not in :data:`OPERATORS`.
+        :raises ValueError: an operator is not in :data:`OPERATORS`.
         """
         from onnx import helper, numpy_helper
         graph = model.graph
@@ -110,7 +110,7 @@ class OnnxFunction:
 
         def constant(tensor):
             value = numpy_helper.to_array(tensor)
-            # shapes, axes and scales of Resize are few and wanted on the host
+            # shapes, axes and scales of Resize are small and needed on the host
             on_host = value.shape == (4,) or value.dtype.kind != 'f' and value.size <= 8
             return value if on_host else torch.tensor(value, device=device)
 
@@ -133,5 +133,5 @@ class OnnxFunction:
         return {name: values[name] for name in self.outputs}
 
     def in_order(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The outputs in the order of the file."""
+        """Return the outputs in the order of the file."""
         return tuple(self(x).values())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numpy arrays to the GPU, a function of tensors there as one CUDA graph, and its results back."""
+"""A function of tensors as one CUDA graph, from numpy arrays to numpy arrays."""
 from __future__ import annotations
 
 import logging
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from depthface_ros.geometry.camera import depth_in_metres
 
-WARM_UP = 3  # calls before a capture: the first ones choose algorithms and fill caches
+WARM_UP = 3  # calls before a capture: the first ones select algorithms and fill caches
 _log = logging.getLogger(__name__)
 
 
 class Staged:
-    """A tensor on the device and its twin on the host, pinned so that copies need not wait."""
+    """A tensor on the device and its pinned twin on the host; copies do not block."""
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device):
         self.host = torch.empty(shape, dtype=dtype, pin_memory=device.type == 'cuda')
@@ -30,23 +30,23 @@ class Staged:
 
 
 class Image:
-    """A depth image on the device: uploaded as it comes, 2 bytes a pixel, and metres there."""
+    """A depth image on the device: uploaded in its own type, converted to metres there."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, device: torch.device):
         self._raw = Staged(shape, getattr(torch, np.dtype(dtype).name), device)
         self._metres = torch.empty(shape, dtype=torch.float32, device=device)
 
     def upload(self, depth: np.ndarray) -> Tensor:
-        """(H, W) float32 metres, 0 where there is no measurement: the same tensor each time."""
+        """Return (H, W) float32 metres, 0 where nothing was measured; the same tensor each time."""
         self._raw.upload(depth)
         return self._metres.copy_(depth_in_metres(self._raw.device))
 
 
 class Stage:
-    """A function of tensors with inputs and outputs of fixed shapes and float32 type.
+    """A function of float32 tensors with inputs and outputs of fixed shapes.
 
-    :param function: gives a tuple of tensors; it must not look at values, for a graph replays what
-        it did the first time.
+    :param function: returns a tuple of tensors. Its control flow must not depend on values, for a
+        graph replays the first run.
     :param arrays: examples of its inputs.
     """
 
@@ -79,7 +79,7 @@ class Stage:
         return tuple(part.reshape(shape) for part, shape in zip(parts, self._shapes))
 
     def _flat(self) -> Tensor:
-        """All outputs in one tensor, for one download."""
+        """Return all outputs in one tensor, for one download."""
         found = self._function(*(staged.device for staged in self._inputs))
         return torch.cat([tensor.reshape(-1) for tensor in found])
 
@@ -103,7 +103,7 @@ class Stage:
 
 @contextmanager
 def inference():
-    """No gradients, and no TF32: with its 10 bits a tenth of a degree would be gone."""
+    """Disable gradients and TF32, whose 10 bits cost a tenth of a degree."""
     with torch.no_grad(), torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
         yield
