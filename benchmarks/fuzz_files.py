@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,8 +116,8 @@ def network_seeds(models: Path) -> list[Seed]:
     import io
     file = io.BytesIO()
     np.savez(file, depth_mm=np.full((1, 60, 80), 900, np.uint16))
-    names = [*NETWORKS, 'calibration.json', 'error_prior.npz', 'face_model.npz', 'face_basis.npz',
-             *(item.name for item in sorted(models.glob('*.json')) if 'calib' not in item.name)]
+    names = [*NETWORKS, 'head_pose.json', 'calibration.json', 'error_prior.npz', 'face_model.npz',
+             'face_basis.npz']
     return [Seed(f'models {name}', f'models/{name}', (models / name).read_bytes(), run,
                  (('a.npz', file.getvalue()),), text=name.endswith('.json'))
             for name in names if (models / name).is_file()]
@@ -186,15 +187,16 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
     cases += [(seed, mutated(seed.content, rng, seed.text))
               for i in range(options.files) for seed in [good[i % len(good)]]]
     worker, report, start = Worker(package), Report(options.keep), time.monotonic()
-    for number, (seed, content) in enumerate(cases):
-        with placed(seed, content, folder / 'case', models) as arguments:
-            report.add(seed, content, worker.run(arguments, folder / 'output.txt'),
-                       (folder / 'output.txt').read_text(errors='replace'))
-        if number % 100 == 99:
-            print(f'{number + 1} of {len(cases)}', file=sys.stderr, flush=True)
+    with suppress(KeyboardInterrupt):  # what was done until then is reported
+        for number, (seed, content) in enumerate(cases, 1):
+            with placed(seed, content, folder / 'case', models) as arguments:
+                report.add(seed, content, worker.run(arguments, folder / 'output.txt'),
+                           (folder / 'output.txt').read_text(errors='replace'))
+            if number % 100 == 0:
+                print(f'{number} of {len(cases)}', file=sys.stderr, flush=True)
     worker.close()
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(report.text(len(cases), time.monotonic() - start, seconds.ru_utime + seconds.ru_stime))
+    print(report.text(time.monotonic() - start, seconds.ru_utime + seconds.ru_stime))
     return 0 if report.good else 1
 
 
@@ -253,17 +255,17 @@ class Report:
                 self._keep.mkdir(parents=True, exist_ok=True)
                 (self._keep / f'{number}_{Path(seed.name).name}').write_bytes(content)
 
-    def text(self, files: int, seconds: float, processor_seconds: float) -> str:
+    def text(self, seconds: float, processor_seconds: float) -> str:
         """Return the report."""
         lines = [f'{"kind":32}{"files":>7}{"read":>7}{"refused":>8}{"MB":>8}{"s":>7}']
         for kind, count in self._files.items():
             read = self._statuses[kind, 0]
             lines.append(f'{kind:32}{count:7}{read:7}{count - read:8}{self._peaks[kind]:8.0f}'
                          f'{self._seconds[kind]:7.1f}')
-        return '\n'.join([*lines, f'{files} files in {seconds:.0f} s ({processor_seconds:.0f} s of the '
-                                  f'processor): {len(self._wrong)} wrong; '
-                                  f'peak {max(self._peaks.values()):.0f} MB above idle '
-                                  f'(limit {MAX_MEMORY_MB})', *self._wrong[:20]])
+        lines.append(f'{sum(self._files.values())} files in {seconds:.0f} s '
+                     f'({processor_seconds:.0f} s of the processor): {len(self._wrong)} wrong; '
+                     f'peak {max(self._peaks.values()):.0f} MB above idle (limit {MAX_MEMORY_MB})')
+        return '\n'.join([*lines, *self._wrong[:20]])
 
 
 def fault(result: dict, output: str) -> str:

@@ -30,11 +30,16 @@ def intrinsics_from_camera_info(info, height: int, width: int,
     if any(expected) and expected != (width, height):
         raise ValueError(f'camera_info is for {expected[0]}x{expected[1]} pixels, the depth image '
                          f'has {width}x{height}: expected the camera_info of the depth stream')
-    if k.size != 9 or not k[0] > 0:
-        raise ValueError('camera_info has no calibration (K is zero): expected focal lengths > 0; '
-                         'check the camera driver')
     raw = d.any() and not rectified
-    matrix = p[[0, 5, 2, 6]] if not raw and p.size == 12 and p[0] > 0 else k[[0, 4, 2, 5]]
+    # Only the matrix that is used must be right: drivers of rectified depth may leave K zero.
+    if not raw and p.size == 12 and p[0] > 0:
+        matrix = p[[0, 5, 2, 6]]
+    elif k.size == 9 and k[0] > 0:
+        matrix = k[[0, 4, 2, 5]]
+    else:
+        raise ValueError('camera_info has no calibration (K is zero'
+                         f'{"" if raw else ", and P too"}): expected focal lengths > 0; check the '
+                         'camera driver')
     fx, fy, cx, cy = matrix.tolist()
     # Pixel i of the image is the mean of pixels x_offset + i * binning_x and so on of the sensor.
     return Intrinsics(fx / binning_x, fy / binning_y,

@@ -38,6 +38,13 @@ def test_a_rectified_image_follows_p_whatever_the_lens():
     assert found == Intrinsics(400, 410, 320, 240)
 
 
+@pytest.mark.parametrize('k', [[0.0] * 9, [float('nan')] * 9, []])
+@pytest.mark.parametrize('d, rectified', [([], False), ([0.0] * 8, False), (LENS, True)])
+def test_where_p_counts_k_may_be_missing(k, d, rectified):
+    found = intrinsics_from_camera_info(camera_info(k=k, d=d), 480, 640, rectified)
+    assert found == Intrinsics(400, 410, 320, 240)
+
+
 @pytest.mark.parametrize('p', [[0.0] * 12, []])
 def test_without_p_k_counts(p):
     found = intrinsics_from_camera_info(camera_info(p=p), 480, 640)
@@ -58,9 +65,10 @@ def test_a_binned_region_sees_the_same_directions():
 @pytest.mark.parametrize('info, text', [
     (camera_info(width=320, height=240), '320x240 pixels, the depth image has 640x480'),
     (camera_info(binning_x=2, binning_y=2), '320x240 pixels, the depth image has 640x480'),
-    (camera_info(k=[0.0] * 9), 'no calibration'),
-    (camera_info(k=[float('nan')] * 9), 'no calibration'),
-    (camera_info(k=[]), 'no calibration'),
+    (camera_info(k=[0.0] * 9, d=LENS), 'no calibration'),
+    (camera_info(k=[0.0] * 9, p=[0.0] * 12), 'no calibration'),
+    (camera_info(k=[float('nan')] * 9, p=[float('nan')] * 12), 'no calibration'),
+    (camera_info(k=[], p=[]), 'no calibration'),
     (camera_info(d=LENS, distortion_model='magic'), "'magic'"),
 ])
 def test_what_cannot_be_used_is_told(info, text):
