@@ -38,6 +38,7 @@ def silenced_decoders() -> Iterator[None]:
 @contextmanager
 def reading(place: str) -> Iterator[None]:
     """Raise ValueError with the place for any exception inside: 'PLACE: cause'."""
+    place = ' '.join(place.split())
     try:
         yield
     except Exception as error:  # readers of foreign bytes raise anything

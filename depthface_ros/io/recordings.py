@@ -7,6 +7,7 @@ from pathlib import Path
 from depthface_ros.io.bags.files import BAG_SUFFIXES, METADATA, is_bag, is_bag_name
 from depthface_ros.io.frame import Recording
 from depthface_ros.io.image_files import ImageRecording, natural_order
+from depthface_ros.io.quoting import quoted
 
 
 def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None,
@@ -41,5 +42,9 @@ def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None
     if path.is_file() and is_bag(path):
         from depthface_ros.io.bags import BagRecording
         return BagRecording(path, intrinsics, topic, info_topic, depth_unit)
+    folders = [file.name for file in inside if (file / METADATA).is_file()]
+    if folders:
+        raise ValueError(f'{path} holds {len(folders)} recordings, such as {quoted(folders[0])}: '
+                         'name them, one or several')
     raise ValueError(f'{path}: expected a bag ({", ".join(BAG_SUFFIXES)}, or a rosbag2 folder), a '
                      '16-bit .png, an .npz, or a folder of either')

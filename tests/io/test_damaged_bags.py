@@ -285,6 +285,21 @@ def test_files_without_content_say_so(tmp_path, name, content, cause):
     assert cause in text and text.startswith(str(tmp_path / name))
 
 
+def test_a_folder_of_recordings_asks_for_their_names(tmp_path):
+    for name in ('monday', 'tuesday'):
+        Bag(tmp_path / name).fill(1)
+    assert "holds 2 recordings, such as 'monday'" in error(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['with space', 'a#b?c%20.d', 'ümläut', 'new\nline'])
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_folders_may_have_any_name(tmp_path, storage, name):
+    path = Bag(tmp_path / 'plain', storage).fill(2).rename(tmp_path / name)
+    assert stamps(open_recording(path)) == [0, 1]
+    storage_file(path).write_bytes(b'no bag')
+    error(path)
+
+
 def test_a_folder_whose_storage_file_is_gone_says_so(tmp_path):
     path = Bag(tmp_path / 'bag').fill()
     storage_file(path).unlink()
