@@ -2,14 +2,13 @@
 """The networks on one CPU core, by ONNX Runtime; in 8 bits if the processor is made for it."""
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
-from depthface_ros.engines.model_file import float_file
+from depthface_ros.engines.model_file import file_hash, float_file
 
 MADE_FROM = 'made_from_sha256'  # metadata of a network in 8 bits: hash of the float network
 # Instructions that multiply and add bytes: with them, 8 bits take half the time of floats.
@@ -63,7 +62,7 @@ class OnnxRuntimeCpu:
         if not (file.is_file() and source.is_file()):
             return None
         session = self._load(file, network)
-        same = _made_from(session) == hashlib.sha256(source.read_bytes()).hexdigest()
+        same = _made_from(session) == file_hash(source)
         return session if same else None
 
     def _load(self, file: Path, network: str):

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ONNX file of a network, checked, for engines that build their own network from it."""
+"""The ONNX file of a network, checked against the contract, and the card beside it."""
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.half_precision import half_precision
 from depthface_ros.engines.onnx_file import read_onnx
+from depthface_ros.io.errors import one_line
+from depthface_ros.io.text_files import read_json
 
 
 def float_file(models_folder: Path, network: str) -> Path:
@@ -29,9 +32,27 @@ def load_model(models_folder: Path, network: str, half: bool):
     except ImportError as error:
         raise EngineUnavailable(f'{error}: networks are read with it; pip install onnx') from error
     except Exception as error:  # protobuf's exceptions share no base class
-        raise EngineUnavailable(f'{file} does not load: {error}') from error
+        raise EngineUnavailable(f'{file} does not load: {one_line(error)}') from error
     NETWORKS[network].check(file, *map(_float_tensors, (model.graph.input, model.graph.output)))
     return model
+
+
+def file_hash(file: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def hash_and_fault(file: Path) -> tuple[str, str]:
+    """Return the sha256 of a file, and what is wrong with its card: '' if nothing is.
+
+    The card is a JSON file of the same name; a file may have none.
+    """
+    digest, card = file_hash(file), file.with_suffix('.json')
+    try:
+        expected = read_json(card)['sha256'] if card.is_file() else digest
+    except Exception as error:  # a broken card proves nothing about the network
+        return digest, f'its card {card.name} is broken: {one_line(error)}'
+    return digest, '' if expected == digest else f'NOT the file of its card {card.name}'
 
 
 def _float_tensors(values) -> dict[str, tuple]:

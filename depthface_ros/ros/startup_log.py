@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
 from depthface_ros.engines import MODELS_FOLDER, Engine
+from depthface_ros.engines.contract import NETWORKS
+from depthface_ros.engines.model_file import float_file, hash_and_fault
 from depthface_ros.geometry.camera import Intrinsics
 
 
@@ -16,11 +17,13 @@ def describe_engine(engine: Engine) -> str:
     return f'{engine.name}: {engine.description}'
 
 
-def describe_models(folder: Path = MODELS_FOLDER) -> str:
-    """The networks of a folder by the beginnings of their checksums, as their cards have them."""
-    cards = [json.loads(file.read_text()) for file in sorted(Path(folder).glob('*.json'))]
-    return ', '.join(f'{card["network"]} {card["sha256"][:8]}' for card in cards
-                     if {'network', 'sha256'} <= card.keys())
+def describe_models(folder: str | Path = MODELS_FOLDER) -> str:
+    """Return the networks of a folder with the first digits of their hashes, and faulty cards."""
+    parts = []
+    for network in NETWORKS:
+        digest, fault = hash_and_fault(float_file(Path(folder), network))
+        parts.append(f'{network} {digest[:8]}' + (f' ({fault})' if fault else ''))
+    return ', '.join(parts)
 
 
 def describe_camera(intrinsics: Intrinsics) -> str:

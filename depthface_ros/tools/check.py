@@ -2,7 +2,6 @@
 """Report what is installed and what works: the text of `depthface check`."""
 from __future__ import annotations
 
-import hashlib
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +13,7 @@ from depthface_ros.engines import (
     EngineUnavailable,
     open_engine,
 )
+from depthface_ros.engines.model_file import hash_and_fault
 from depthface_ros.engines.tensorrt.api import describe, open_tensorrt
 from depthface_ros.engines.tensorrt.build import supported_capabilities
 from depthface_ros.engines.tensorrt.cuda_runtime import CudaError, describe_gpu, open_cuda
@@ -22,7 +22,6 @@ from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.io.errors import one_line
-from depthface_ros.io.text_files import read_json
 from depthface_ros.tools.bench import machine
 
 PACKAGES = {'depthface_ros': 'this package', 'numpy': 'required', 'array-api-compat': 'required',
@@ -49,8 +48,10 @@ def check_report(models_folder: str | Path = MODELS_FOLDER) -> tuple[list[str], 
     lines += ['', f'engines for other machines: {_ahead()}', '', f'models in {models_folder}',
               f'  face model and calibration: {text}']
     files = sorted([*Path(models_folder).glob('*.onnx'), *Path(models_folder).glob('*.npz')])
-    lines += [f'  {file.name:20} {file.stat().st_size / 1e6:6.2f} MB  sha256 {_card(file)}'
-              for file in files]
+    for file in files:
+        digest, fault = hash_and_fault(file)
+        lines.append(f'  {file.name:22} {file.stat().st_size / 1e6:6.2f} MB  sha256 {digest}'
+                     + (f' ({fault})' if fault else ''))
     return lines + ([] if files else ['  none']), readable and auto != 'none'
 
 
@@ -107,14 +108,3 @@ def _ahead() -> str:
         return f'no: {error}'
     names = ','.join(f'sm{each.replace(".", "")}' for each in supported_capabilities(trt))
     return f'{describe(trt)} builds for {names}'
-
-
-def _card(file: Path) -> str:
-    """Return the hash of a file, and whether its card disagrees or is broken."""
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    card = file.with_suffix('.json')
-    try:
-        expected = read_json(card)['sha256'] if card.is_file() else digest
-    except Exception as error:  # a damaged card says nothing about the network
-        return f'{digest} (its card {card.name} is broken: {one_line(error)})'
-    return digest + ('' if expected == digest else ' (NOT the one of its card)')

@@ -10,17 +10,19 @@ import pytest
 pytest.importorskip('onnxruntime')
 
 from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.ros.startup_log import describe_models
 from depthface_ros.tools.check import check_report
 
 
 @pytest.mark.parametrize('card, text', [
     ('{', 'its card head_pose.json is broken: JSONDecodeError'),
     ('[]', 'its card head_pose.json is broken: TypeError'),
-    ('{"sha256": "0"}', '(NOT the one of its card)')])
+    ('{"sha256": "0"}', '(NOT the file of its card head_pose.json)')])
 def test_broken_and_foreign_cards_of_networks_are_named(tmp_path, card, text):
     for file in MODELS_FOLDER.glob('*.onnx'):
         shutil.copy(file, tmp_path)
     (tmp_path / 'head_pose.json').write_text(card)
+    assert text.strip('()') in describe_models(str(tmp_path))
     lines, works = check_report(str(tmp_path))
     assert works
     line, = (line for line in lines if line.startswith('  head_pose.onnx'))

@@ -2,7 +2,6 @@
 """The plans of a folder of networks: loaded where they are, built where they are not."""
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
-from depthface_ros.engines.model_file import float_file, load_model
+from depthface_ros.engines.model_file import file_hash, float_file, load_model
 from depthface_ros.engines.tensorrt.api import builds_ahead, describe, new_logger, open_tensorrt
 from depthface_ros.engines.tensorrt.build import build_plan
 from depthface_ros.engines.tensorrt.cuda_runtime import Gpu
@@ -76,7 +75,7 @@ class Plans:
         contract, file = NETWORKS[network], float_file(self._models, network)
         if not file.is_file():
             raise EngineUnavailable(f'{file} is missing')
-        return Recipe(network, hashlib.sha256(file.read_bytes()).hexdigest(), self._precision,
+        return Recipe(network, file_hash(file), self._precision,
                       contract.input_range, dict(contract.outputs), describe(self._trt),
                       ANY_GPU if builds_ahead(self._trt) else gpu, capabilities)
 
