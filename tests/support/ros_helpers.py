@@ -186,12 +186,14 @@ def known_node(monkeypatch, namespace: str = '', estimator=KnownFaces,
 def active_node(monkeypatch, connected: bool = True, **parameters):
     """A peer, connected or not to be, of an active `known_node`, which is its `subject`."""
     rclpy.init()
-    peer = Peer(compressed=parameters.get('image_transport') == 'compressedDepth')
-    peer.subject = known_node(monkeypatch, **parameters)
-    peer.subject.trigger_configure()
-    peer.subject.trigger_activate()
-    with spinning(peer.subject, peer.node):
-        if connected:
-            peer.wait_until_connected()
-        yield peer
-    rclpy.shutdown()
+    try:
+        peer = Peer(compressed=parameters.get('image_transport') == 'compressedDepth')
+        peer.subject = known_node(monkeypatch, **parameters)
+        peer.subject.trigger_configure()
+        peer.subject.trigger_activate()
+        with spinning(peer.subject, peer.node):
+            if connected:
+                peer.wait_until_connected()
+            yield peer
+    finally:
+        rclpy.shutdown()
