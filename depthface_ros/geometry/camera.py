@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from depthface_ros.geometry.arrays import device_of, namespace
+from depthface_ros.io.quoting import quoted
 
 DISTORTION_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
 NEAREST = 1e-3  # m; a camera sees nothing nearer, nor what is behind it
@@ -37,8 +38,8 @@ class Intrinsics:
 
     def __post_init__(self):
         if self.distortion and self.distortion_model not in DISTORTION_MODELS:
-            raise ValueError(f'distortion model {self.distortion_model!r} is not supported: expected '
-                             f'one of {", ".join(DISTORTION_MODELS)}')
+            raise ValueError(f'distortion model {quoted(self.distortion_model)} is not supported: '
+                             f'expected one of {", ".join(DISTORTION_MODELS)}')
         if any(self.distortion) != bool(self.distortion):
             object.__setattr__(self, 'distortion', ())  # all zero: a rectified image
 

@@ -58,13 +58,14 @@ def received_image(data: bytes) -> ImageView | Image:
     return ImageView(Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=frame_id), *rest)
 
 
-def depth_from_image(image: ImageView | Image) -> np.ndarray:
+def depth_from_image(image: ImageView | Image, unit_m: float | None = None) -> np.ndarray:
     """Return depth (H, W), uint16 millimetres or float32 metres, a view where bytes allow it.
 
+    :param unit_m: metres per unit of the pixels, where it is not that of the encoding.
     :raises ValueError: the message is not a depth image.
     """
     return depth_image(image.data, image.encoding, image.height, image.width, image.step,
-                       bool(image.is_bigendian))
+                       bool(image.is_bigendian), unit_m)
 
 
 def nanoseconds(stamp: Time) -> int:

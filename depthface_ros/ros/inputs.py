@@ -13,8 +13,8 @@ from std_msgs.msg import Header
 
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.camera_info import is_rectified
-from depthface_ros.io.compressed_depth import decompress_depth
-from depthface_ros.io.depth_encodings import median_depth
+from depthface_ros.io.compressed_depth import TRANSPORTS, CompressedDepth, raw_topic
+from depthface_ros.io.depth_encodings import median_depth, unit_problem
 from depthface_ros.io.quoting import as_name, quoted
 from depthface_ros.ros import conversions
 from depthface_ros.ros.camera import Camera
@@ -25,8 +25,6 @@ from depthface_ros.ros.startup_log import describe_camera
 from depthface_ros.ros.subscription import LatchedSubscription, Listener, Silence
 from depthface_ros.tracking.stamps import ImageTime, StampMonitor, fingerprint
 
-COMPRESSED = '/compressedDepth'  # appended by image_transport to the topic of raw images
-IMPLAUSIBLE_DEPTH = 100.0  # m; a median beyond it means that the unit is wrong
 DESCRIPTION_PERIOD = 5.0  # s at least between two descriptions of the input in the log
 LONGEST_FRAME_ID = 255  # characters; it is repeated in each transform
 
@@ -59,17 +57,18 @@ class Inputs:
                  stamps: StampMonitor, on_image: Callable[[bytes], None]):
         self._clock, self._log = node.get_clock(), node.get_logger().info
         self._health, self._problems, self._stamps = health, problems, stamps
+        self._unit_m = settings.depth_unit or None
         topic = node.resolve_topic_name('depth/image')
-        compressed = topic.endswith(COMPRESSED) or settings.image_transport == 'compressedDepth'
-        topic = topic.removesuffix(COMPRESSED)
-        self._type = CompressedImage if compressed else Image
-        self._camera = Camera(problems, settings.rectified or is_rectified(topic))
+        raw = raw_topic(topic)
+        if raw == topic and settings.image_transport in TRANSPORTS:
+            topic = f'{topic}/{settings.image_transport}'
+        self._type = Image if raw == topic else CompressedImage
+        self._camera = Camera(problems, settings.rectified or is_rectified(raw))
         self._frame_ids = ['', '']  # the latest two that differ
         self._frame_changes = 0
         self._described: tuple | None = None  # the input that the log describes
         self._descriptions = RateLimit(DESCRIPTION_PERIOD)
-        self._images = Listener(node, self._type, topic + COMPRESSED * compressed, on_image,
-                                health, problems)
+        self._images = Listener(node, self._type, topic, on_image, health, problems)
         try:
             self._camera_infos = Listener(node, CameraInfo, 'depth/camera_info',
                                           self._camera.on_camera_info, health, problems)
@@ -107,16 +106,22 @@ class Inputs:
 
         :raises ValueError: there is none; the text says what was found and what was expected.
         """
-        compressed = self._type is CompressedImage
-        image = (conversions.deserialised(data, CompressedImage) if compressed
-                 else conversions.received_image(data))
+        if self._type is CompressedImage:
+            image = conversions.deserialised(data, CompressedImage)
+            encoding = image.format
+        else:
+            image = conversions.received_image(data)
+            encoding = image.encoding
         frame_id = image.header.frame_id
         self._check_frame_id(frame_id)
-        if compressed:
-            depth, encoding = decompress_depth(image.data, image.format), image.format
+        if self._type is CompressedImage:
+            compressed = CompressedDepth(image.data, image.format, self._unit_m)
+            # The size is compared before the pixels cost anything.
+            intrinsics = self._intrinsics(compressed.height, compressed.width, frame_id)
+            depth = compressed.decode()
         else:
-            depth, encoding = conversions.depth_from_image(image), image.encoding
-        intrinsics = self._camera.intrinsics(*depth.shape, frame_id, self._camera_infos.topic)
+            depth = conversions.depth_from_image(image, self._unit_m)
+            intrinsics = self._intrinsics(*depth.shape, frame_id)
         time = self._time(image.header.stamp, depth)
         if time.fault:
             self._health.count(time.fault)
@@ -125,6 +130,9 @@ class Inputs:
         self._check_depth(depth, encoding)
         header = Header(stamp=conversions.time_message(time.stamp_ns), frame_id=frame_id)
         return DepthFrame(header, depth, intrinsics, time)
+
+    def _intrinsics(self, height: int, width: int, frame_id: str) -> Intrinsics:
+        return self._camera.intrinsics(height, width, frame_id, self._camera_infos.topic)
 
     def _time(self, stamp, depth: np.ndarray) -> ImageTime:
         """Return the time of an image.
@@ -173,7 +181,5 @@ class Inputs:
         if median is None:
             self._problems.report('empty', 'image without any valid depth: expected some; is the '
                                   'camera covered, or everything too close?')
-        elif median > IMPLAUSIBLE_DEPTH:
-            self._problems.report('unit', f'median depth is {median:.0f} m: expected metres in '
-                                  f'{as_name(encoding)}; the publisher seems to send '
-                                  'millimetres')
+        elif problem := unit_problem(median, encoding):
+            self._problems.report('unit', problem)

@@ -16,14 +16,15 @@ from rclpy.node import Node
 from depthface_ros import settings
 from depthface_ros.engines import ENGINES
 from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.io.compressed_depth import TRANSPORTS
 from depthface_ros.ros.health import HealthConfig
 from depthface_ros.settings import setting
 from depthface_ros.tracking.tracks import TrackerConfig
 
 # Read when the node is made, and whenever it is configured; all others can change at any time.
 READ_ONLY = ('autostart', 'first_id')
-READ_AT_CONFIGURE = ('engine', 'image_transport', 'rectified', 'estimator.shape_looks',
-                     'estimator.alignment.')
+READ_AT_CONFIGURE = ('engine', 'image_transport', 'depth_unit', 'rectified',
+                     'estimator.shape_looks', 'estimator.alignment.')
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,11 @@ class Parameters:
         'auto', 'What runs the networks; auto takes the fastest that works here.',
         choices=('auto', *ENGINES))
     image_transport: str = setting(
-        'raw', 'How images come; compressedDepth adds /compressedDepth to the name of the topic. '
-        'A topic that is named so already needs no setting.', choices=('raw', 'compressedDepth'))
+        'raw', 'Transport of the images; others than raw are appended to the name of the topic. '
+        'A topic that is named so already needs no setting.', choices=('raw', *TRANSPORTS))
+    depth_unit: float = setting(
+        0.0, 'Metres per unit of the pixels, such as 0.0001; 0: as the encoding says, millimetres '
+        'for integers and metres for floats.', 0.0, 1.0)
     rectified: bool = setting(
         False, 'The image is rectified: use P and ignore D of camera_info. Needed only if D is '
         'not zero and the name of the topic lacks "rect" after its last slash.')

@@ -123,13 +123,40 @@ def test_every_form_of_a_compressed_image_shows_the_same_face(monkeypatch):
         assert peer.diagnostics()['rejected total'] == '0' and len(forms) == 4
 
 
-def test_a_topic_that_is_named_as_compressed_is_taken_as_such(monkeypatch):
+def test_a_png_of_the_compressed_transport_shows_the_same_face(monkeypatch):
+    with active_node(monkeypatch, connected=False, image_transport='compressed') as peer:
+        camera = peer.node.create_publisher(CompressedImage, 'depth/image/compressed', 1)
+        peer.wait_for(lambda: camera.get_subscription_count()
+                      and peer._info.get_subscription_count() and peer.node.count_publishers('/tf'))
+        time.sleep(0.2)  # the other side may learn of it a moment later
+        peer.send_info(camera_info_message())
+        message = CompressedImage(format='16UC1; png compressed ', data=encode_png(DEPTH))
+        message.header.frame_id, message.header.stamp.sec = FRAME, 1
+        camera.publish(message)
+        peer.wait_for(lambda: peer.heard['tf'])
+
+
+def test_the_unit_of_depth_can_be_set(monkeypatch):
+    with active_node(monkeypatch, depth_unit=0.0001) as peer:
+        peer.send_info(camera_info_message())
+        show(peer, image_message(10 * DEPTH, 0), 1)
+        assert 'median depth' not in last_problem(peer)
+
+
+def test_depth_in_another_unit_is_warned_of_with_the_parameter(peer):
+    peer.send_info(camera_info_message())
+    peer.send(image_message(np.full((48, 64), 65000, np.uint16), SECOND))
+    peer.wait_for(lambda: 'depth_unit' in last_problem(peer))
+
+
+@pytest.mark.parametrize('transport', ['compressedDepth', 'compressed'])
+def test_a_topic_that_is_named_as_compressed_is_taken_as_such(monkeypatch, transport):
     monkeypatch.setattr(node_module, 'FaceEstimator', KnownFaces)
-    rclpy.init(args=['--ros-args', '-r', 'depth/image:=/front/depth/compressedDepth'])
+    rclpy.init(args=['--ros-args', '-r', f'depth/image:=/front/depth/{transport}'])
     node = node_module.FaceNode()
     node.trigger_configure()
     node.trigger_activate()
-    endpoint, = node.get_subscriptions_info_by_topic('/front/depth/compressedDepth')
+    endpoint, = node.get_subscriptions_info_by_topic(f'/front/depth/{transport}')
     assert endpoint.topic_type == 'sensor_msgs/msg/CompressedImage'
     node.destroy_node()
     rclpy.shutdown()
