@@ -13,7 +13,7 @@ from pathlib import Path
 from depthface_ros.tools import thread_limits  # noqa: F401  before numpy
 
 # isort: split
-from depthface_ros.engines import ENGINES, MODELS_FOLDER
+from depthface_ros.engines import ENGINES, MODELS_FOLDER, EngineUnavailable
 from depthface_ros.io.errors import one_line
 
 
@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except Exception as error:  # --verbose shows the traceback
         logging.debug('traceback', exc_info=True)
-        print(f'depthface: error: {one_line(error)}', file=sys.stderr)
+        text = str(error) if isinstance(error, EngineUnavailable) else one_line(error)
+        print(f'depthface: error: {text}', file=sys.stderr)
         return 2
 
 

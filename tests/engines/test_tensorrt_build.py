@@ -189,7 +189,7 @@ def test_the_command_builds_ahead_and_lists_the_files(tmp_path, capsys):
 
 @pytest.mark.parametrize('arguments, message', [
     (['--for', 'ada'], "'ada': expected compute capabilities, as sm86"),
-    (['--for', 'sm90'], 'does not support compute capability 9.0'),
+    (['--for', 'sm90'], 'error: TensorRT for RTX'),
     (['--out', 'engines'], 'add --for')])
 def test_wrong_options_are_one_line(arguments, message, capsys):
     try:

@@ -88,7 +88,10 @@ def test_without_cuda_no_tensorrt_object_is_ever_made(machine):
     machine.cuda._driver = 0
     machine.cuda._fail['cudaGetDeviceCount'] = cudaError_t.cudaErrorInsufficientDriver
     with pytest.raises(EngineUnavailable, match='CUDA 12.6 does not start: text of '
-                                                'cudaErrorInsufficientDriver.*0.0 means'):
+                                                'cudaErrorInsuff.*there is no NVIDIA driver'):
+        machine.open()
+    machine.cuda._driver = 11080
+    with pytest.raises(EngineUnavailable, match='the driver supports CUDA 11.8'):
         machine.open()
     assert not machine.trt._state.made
 

@@ -42,10 +42,11 @@ def open_cuda():
                                 'TensorRT\'s CUDA)') from error
     status, count = runtime.cudaGetDeviceCount()
     if status != runtime.cudaError_t.cudaSuccess:
+        newest = runtime.cudaDriverGetVersion()[1]  # 0 without a driver
         raise EngineUnavailable(
             f'CUDA {_version(runtime.cudaRuntimeGetVersion()[1])} does not start: '
-            f'{_explain(runtime, status)} (the driver supports CUDA '
-            f'{_version(runtime.cudaDriverGetVersion()[1])}; 0.0 means that there is none)')
+            f'{_explain(runtime, status)}; ' + (f'the driver supports CUDA {_version(newest)}'
+                                                if newest else 'there is no NVIDIA driver'))
     if not count:
         raise EngineUnavailable('CUDA works, but shows no GPU')
     return runtime
