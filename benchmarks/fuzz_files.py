@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -112,6 +113,7 @@ def text_seeds(models: Path) -> list[Seed]:
 
 def network_seeds(models: Path) -> list[Seed]:
     """Return networks, their cards and what was measured with them."""
+    # a link: the worker keeps networks of the package's own folder from file to file
     run = ('{}/a.npz', '--intrinsics', '70,70', '--models', '{models}')
     import io
     file = io.BytesIO()
@@ -173,6 +175,8 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--keep', type=Path, help='folder for files that went wrong')
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # end early, with a report
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix='fuzz_files_') as name:
         return fuzz(options, Path(name))
 
@@ -182,11 +186,14 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
     package, models = folder / 'package', folder / 'package' / 'depthface_ros' / 'models'
     shutil.copytree(HERE.parent / 'depthface_ros', models.parent,
                     ignore=shutil.ignore_patterns('__pycache__', '*.int8.onnx'))
+    linked = folder / 'linked'
+    linked.symlink_to(models)
     rng, good = np.random.default_rng(options.seed), seeds(models, folder)
     cases = [(seed, seed.content) for seed in bomb_seeds()]
     cases += [(seed, mutated(seed.content, rng, seed.text))
               for i in range(options.files) for seed in [good[i % len(good)]]]
     worker, report, start = Worker(package), Report(options.keep), time.monotonic()
+    models = linked
     with suppress(KeyboardInterrupt):  # what was done until then is reported
         for number, (seed, content) in enumerate(cases, 1):
             with placed(seed, content, folder / 'case', models) as arguments:
@@ -212,18 +219,18 @@ class placed:
         for name, content in seed.beside:
             (self._folder / name).write_bytes(content)
         if seed.name.startswith('models/'):
-            (self._models.parent / seed.name).write_bytes(self._content)
+            (self._models / Path(seed.name).name).write_bytes(self._content)
         else:
             (self._folder / seed.name).write_bytes(self._content)
         if seed.name.startswith('models/') and hash(self._content) % 2:
-            return ['check']
+            return ['check', '--models', str(self._models)]
         arguments = [argument.replace('{models}', str(self._models))
                      .replace('{}', str(self._folder)) for argument in seed.arguments]
         return ['run', *arguments, '--engine', 'cpu', '--out', str(self._folder / 'out')]
 
     def __exit__(self, *_) -> None:
         if self._seed.name.startswith('models/'):
-            (self._models.parent / self._seed.name).write_bytes(self._seed.content)
+            (self._models / Path(self._seed.name).name).write_bytes(self._seed.content)
         shutil.rmtree(self._folder)
 
 

@@ -10,10 +10,29 @@ import json
 import os
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from depthface_ros.cli import main
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
 from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.tools import run as run_command
+
+OPEN_ESTIMATOR = run_command.open_estimator
+
+
+@lru_cache(maxsize=2)
+def shipped_estimator(engine: str, config: EstimatorConfig) -> FaceEstimator:
+    """Return an estimator of the networks that ship, which takes longest to load."""
+    return FaceEstimator(engine, config)
+
+
+def open_estimator(options, config: EstimatorConfig | None = None) -> FaceEstimator:
+    """Load the networks as `depthface` does, those that ship only once."""
+    if options.models != MODELS_FOLDER:
+        return OPEN_ESTIMATOR(options, config)
+    return shipped_estimator(options.engine, config or EstimatorConfig())
 
 
 def memory_mb(field: str) -> float:
@@ -25,7 +44,7 @@ def memory_mb(field: str) -> float:
 def run(arguments: list[str], output: str) -> dict:
     """Run a command line with its errors, those of C code too, in a file."""
     gc.collect()
-    if '--models' in arguments or arguments == ['check']:
+    if '--models' in arguments:
         FaceModel.load.cache_clear()
     Path('/proc/self/clear_refs').write_text('5')  # the peak starts anew
     idle, start = memory_mb('VmRSS'), time.monotonic()
@@ -47,6 +66,7 @@ def run(arguments: list[str], output: str) -> dict:
 
 
 if __name__ == '__main__':
+    run_command.open_estimator = open_estimator
     answers = os.fdopen(os.dup(1), 'w', buffering=1)
     answers.write('ready\n')
     for line in sys.stdin:
