@@ -35,7 +35,7 @@ def run_many(options: argparse.Namespace) -> int:
     folders = result_folders(options.input, options.out)
     outcomes: dict[Path, Outcome] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
-        running = {pool.submit(_run_in_process, options, path, folder): path
+        running = {pool.submit(run_in_process, options, path, folder): path
                    for path, folder in folders.items()}
         try:
             for done in as_completed(running):
@@ -93,7 +93,7 @@ def _numbers(summary: Summary) -> str:
             f'{summary.faces:7} {summary.ids:5}')
 
 
-def _run_in_process(options: argparse.Namespace, path: Path, folder: Path) -> Outcome:
+def run_in_process(options: argparse.Namespace, path: Path, folder: Path) -> Outcome:
     """Run on one input in a new process and wait for it, however it ends."""
     start = time.monotonic()
     context = multiprocessing.get_context('spawn')

@@ -2,6 +2,7 @@
 """`depthface run` on real, damaged, single-image and several recordings."""
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -19,7 +20,7 @@ from sample_frames import SAMPLE  # noqa: E402
 from depthface_ros.cli import main  # noqa: E402
 from depthface_ros.geometry.camera import Intrinsics  # noqa: E402
 from depthface_ros.io.recordings import open_recording  # noqa: E402
-from depthface_ros.tools.run_many import result_folders  # noqa: E402
+from depthface_ros.tools import run_many  # noqa: E402
 
 TOPIC, INFO = '/head/range_finder/image', '/head/range_finder/camera_info'
 
@@ -86,10 +87,23 @@ def test_several_recordings_run_at_once_and_one_that_fails_ends_no_other(tmp_pat
     assert 'Traceback' not in out + err
 
 
+class _EndsItsProcess:
+    """Kills the process that unpickles it, as the kernel does when memory runs out."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_a_process_that_is_killed_ends_no_other(tmp_path):
+    options = argparse.Namespace(command=None, poses=_EndsItsProcess())
+    outcome = run_many.run_in_process(options, tmp_path / 'a.mcap', tmp_path / 'out')
+    assert outcome.summary is None and outcome.error == 'its process ended with status 9'
+
+
 def test_results_of_recordings_with_one_name_do_not_meet(tmp_path):
     inputs = [Path(name) for name in ('/a/mon/walk.mcap', '/a/tue/walk.mcap', '/a/mon/run.mcap',
                                       '/a/mon/walk.png', '/a/b/other')]
-    folders = result_folders(inputs, tmp_path)
+    folders = run_many.result_folders(inputs, tmp_path)
     assert len(set(folders.values())) == len(inputs)
     assert folders[inputs[2]] == tmp_path / 'run' and folders[inputs[1]] == tmp_path / 'tue_walk'
 

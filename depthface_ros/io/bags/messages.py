@@ -9,9 +9,7 @@ from functools import cache
 
 from depthface_ros.io.errors import reading
 from depthface_ros.io.serialised_image import read_image
-from depthface_ros.io.storage.types import Message
-
-IMAGE = 'sensor_msgs/msg/Image'
+from depthface_ros.io.storage.types import IMAGE, Message
 
 
 def decoded(message: Message):

@@ -10,19 +10,13 @@ import numpy as np
 from depthface_ros.io.bags.camera import BagCamera
 from depthface_ros.io.bags.files import BagFiles
 from depthface_ros.io.bags.messages import decoded, frame_id, stamp_ns
-from depthface_ros.io.bags.topics import (
-    CAMERA_INFO,
-    COMPRESSED,
-    depth_topic,
-    image_topics,
-    info_topics,
-)
+from depthface_ros.io.bags.topics import depth_topic, image_topics, info_topics
 from depthface_ros.io.compressed_depth import decompress_depth
 from depthface_ros.io.depth_encodings import depth_image
 from depthface_ros.io.errors import one_line, reading
 from depthface_ros.io.frame import Frame
 from depthface_ros.io.rejections import Rejections
-from depthface_ros.io.storage.types import Message
+from depthface_ros.io.storage.types import CAMERA_INFO, COMPRESSED, Message
 
 
 class BagRecording:

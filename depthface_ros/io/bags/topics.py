@@ -11,10 +11,8 @@ from depthface_ros.io.bags.messages import decoded
 from depthface_ros.io.compressed_depth import TRANSPORTS, is_depth_format, raw_topic
 from depthface_ros.io.depth_encodings import is_depth_encoding
 from depthface_ros.io.quoting import quoted
-from depthface_ros.io.storage.types import Topic
+from depthface_ros.io.storage.types import CAMERA_INFO, COMPRESSED, IMAGE, Topic
 
-IMAGE, COMPRESSED, CAMERA_INFO = (
-    f'sensor_msgs/msg/{name}' for name in ('Image', 'CompressedImage', 'CameraInfo'))
 ENCODINGS = ('cdr', 'ros1')
 TRIED_MESSAGES = 5  # until one of a topic can be decoded
 # Images that a face node publishes itself: with `ros2 bag record -a` they are in the bag.

@@ -14,7 +14,14 @@ from struct import Struct, error, unpack_from
 from zlib import crc32
 
 from depthface_ros.io.storage.parts import decompress, find, message_data
-from depthface_ros.io.storage.types import MAX_PART_BYTES, Message, Part, Topic, message_type
+from depthface_ros.io.storage.types import (
+    MAX_PART_BYTES,
+    READ_TYPES,
+    Message,
+    Part,
+    Topic,
+    message_type,
+)
 
 MAGIC = b'\x89MCAP0\r\n'
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, CHUNK_INDEX, STATISTICS, DATA_END = (
@@ -40,7 +47,7 @@ class McapFile:
         self._channels: dict[int, Topic] = {}
         self._counts: dict[int, int] = {}
         # start time, place, length, channels or None where they are unknown
-        self._chunks: list[tuple[int, int, int, set[int] | None]] = []
+        self._chunks: list[tuple[int, int, int, tuple[int, ...] | None]] = []
         self._loose: list[tuple[int, int, int, int]] = []  # time, channel, place, length
 
     def _read_index(self) -> None:
@@ -59,7 +66,7 @@ class McapFile:
         wanted = {channel for channel, topic in self._channels.items() if topic in topics}
         chunks = [Part(start_ns, partial(self._load, place, length, wanted))
                   for start_ns, place, length, channels in self._chunks
-                  if channels is None or channels & wanted]
+                  if channels is None or not wanted.isdisjoint(channels)]
         return chunks + [Part(stamp_ns, partial(self._load_loose, stamp_ns, channel, place, length))
                          for stamp_ns, channel, place, length in self._loose if channel in wanted]
 
@@ -78,8 +85,8 @@ class McapFile:
                 self._define(opcode, body)
             elif opcode == CHUNK_INDEX:
                 start_ns, _, place, length, map_bytes = unpack_from('<QQQQI', body)
-                channels = {channel for channel, _ in Struct('<HQ').iter_unpack(
-                    body[36:36 + map_bytes])}
+                channels = tuple(channel for channel, _ in Struct('<HQ').iter_unpack(
+                    body[36:36 + map_bytes]))
                 self._chunks.append((start_ns, place, length, channels or None))
             elif opcode == STATISTICS:
                 messages, chunk_count, map_bytes = unpack_from('<Q14xI16xI', body)
@@ -124,9 +131,10 @@ class McapFile:
                 self._scan_chunk(place, length + _RECORD.size)
             elif opcode == MESSAGE and _MESSAGE.size <= length <= self._size - body:
                 channel, _, stamp_ns, _ = _MESSAGE.unpack(self._bytes(body, _MESSAGE.size))
-                self._loose.append((stamp_ns, channel, body, length))
+                if channel not in self._channels or self._channels[channel].type in READ_TYPES:
+                    self._loose.append((stamp_ns, channel, body, length))
                 self._counts[channel] = self._counts.get(channel, 0) + 1
-            elif not 0 < opcode <= DATA_END:
+            elif opcode == 0:
                 return place
             place = body + length
         return place
@@ -145,7 +153,7 @@ class McapFile:
                     self._counts[channel] = self._counts.get(channel, 0) + 1
         except Exception:
             channels = None
-        self._chunks.append((start_ns, place, length, channels))
+        self._chunks.append((start_ns, place, length, channels and tuple(channels)))
 
     def _define(self, opcode: int, body: memoryview | bytes) -> None:
         number, = unpack_from('<H', body)

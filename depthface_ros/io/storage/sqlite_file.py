@@ -12,7 +12,14 @@ from pathlib import Path
 
 from depthface_ros.io.errors import one_line
 from depthface_ros.io.storage.parts import message_data
-from depthface_ros.io.storage.types import MAX_PART_BYTES, Message, Part, Topic, message_type
+from depthface_ros.io.storage.types import (
+    MAX_PART_BYTES,
+    READ_TYPES,
+    Message,
+    Part,
+    Topic,
+    message_type,
+)
 
 MAGIC = b'SQLite format 3\x00'
 JOURNALS = ('-journal', '-wal')
@@ -41,8 +48,7 @@ class SqliteFile:
         self._rows = self._read_rows()
         self.topics = dict.fromkeys(self._topics.values(), 0)
         for _, topic, _ in self._rows:
-            if topic in self._topics:
-                self.topics[self._topics[topic]] += 1
+            self.topics[self._topics[topic]] += 1
 
     def parts(self, topics: Collection[Topic]) -> list[Part]:
         wanted = {number for number, topic in self._topics.items() if topic in topics}
@@ -61,11 +67,12 @@ class SqliteFile:
         return sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro&immutable=1', uri=True)
 
     def _read_rows(self) -> list[tuple[int, int, int]]:
-        """Return id, topic and time of each message; of a damaged table those before the damage."""
+        """Return id, topic and time of messages of READ_TYPES, up to where the table is damaged."""
+        wanted = {number for number, topic in self._topics.items() if topic.type in READ_TYPES}
         rows = []
         try:
             for row in self._database.execute('SELECT id, topic_id, timestamp FROM messages'):
-                if all(isinstance(value, int) for value in row):
+                if row[1] in wanted and isinstance(row[2], int):
                     rows.append(row)
         except sqlite3.Error as error:
             self.damage.append(f'{one_line(error)} after {len(rows)} messages: the file was cut '

@@ -6,6 +6,9 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 MAX_PART_BYTES = 1 << 27  # of a message or a chunk in memory: an 8K image of float metres
+IMAGE, COMPRESSED, CAMERA_INFO = (
+    f'sensor_msgs/msg/{name}' for name in ('Image', 'CompressedImage', 'CameraInfo'))
+READ_TYPES = (IMAGE, COMPRESSED, CAMERA_INFO)  # messages of other types are not noted
 
 
 class Topic(NamedTuple):
@@ -34,7 +37,7 @@ class Part(NamedTuple):
 class StorageFile(Protocol):
     """One file of a recording."""
 
-    topics: dict[Topic, int]  # number of messages
+    topics: dict[Topic, int]  # number of messages; of other types than READ_TYPES it may be 0
     damage: list[str]  # found when the file was opened
 
     def parts(self, topics: Collection[Topic]) -> list[Part]:
