@@ -137,5 +137,5 @@ def unit_problem(median_m: float, encoding: str) -> str | None:
     if low <= median_m <= high:
         return None
     return (f'median depth is {round(median_m, 3):g} m in {encoding[:_SHOWN]!r}: expected '
-            f'{low:g} to {high:g} m; the unit of the pixels seems to be another: set depth_unit (metres per '
-            'unit, such as 0.001 or 0.0001)')
+            f'{low:g} to {high:g} m; the unit of the pixels seems to be another: set depth_unit '
+            '(metres per unit, such as 0.001 or 0.0001)')

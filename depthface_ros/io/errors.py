@@ -23,7 +23,7 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def silenced_decoders() -> Iterator[None]:
-    """Keep C libraries from writing to stderr; the exceptions that they cause say enough."""
+    """Keep C libraries from writing to stderr; exceptions report their errors."""
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

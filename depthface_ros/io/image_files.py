@@ -29,7 +29,7 @@ class _Image(NamedTuple):
 
 
 class ImageRecording:
-    """PNG and .npz files. Without stamps nobody knows whether they belong together.
+    """PNG and .npz files. They have no stamps, so each image stands for itself.
 
     Images that cannot be read are skipped, counted in `rejections` and reported once per kind.
     """

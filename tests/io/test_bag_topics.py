@@ -74,7 +74,7 @@ def test_a_camera_info_that_changes_counts_from_then_on(tmp_path):
     assert [frame.intrinsics for frame in frames] == [CAMERA] * 6 + [OTHER] * 4
 
 
-def test_without_any_good_camera_info_the_cause_is_told(tmp_path):
+def test_without_any_good_camera_info_the_cause_is_reported(tmp_path):
     with pytest.raises(ValueError, match='none of 10 images.*zero'):
         list(infos_and_images(tmp_path / 'bag', lambda i: ZERO))
 
@@ -109,7 +109,7 @@ def test_a_topic_whose_first_messages_are_damaged_is_found_by_the_next(tmp_path)
     assert len(list(open_recording(tmp_path / 'bag'))) == 2
 
 
-def test_units_that_the_encoding_does_not_tell_can_be_given(tmp_path):
+def test_units_other_than_those_of_the_encoding_can_be_given(tmp_path):
     path = Bag(tmp_path / 'bag').fill(1)
     plain, = open_recording(path)
     tenths, = open_recording(path, depth_unit=0.0001)

@@ -183,7 +183,7 @@ def test_zeros_in_a_recording_without_an_index_cost_the_chunks_that_they_hit(tmp
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3', 'ros1'])
 @pytest.mark.parametrize('keep', [0, 3, 11, 30, 90])
-def test_messages_that_were_cut_are_skipped_counted_and_told_once(tmp_path, caplog, storage, keep):
+def test_messages_that_were_cut_are_skipped_counted_and_reported_once(tmp_path, caplog, storage, keep):
     bag = Bag(tmp_path / ('bag.bag' if storage == 'ros1' else 'bag'), storage)
     bag.write(INFO_TOPIC, bag.info())
     for i in range(6):
@@ -279,7 +279,7 @@ def test_a_sqlite3_file_with_a_hot_journal_is_read_and_left_alone(tmp_path, mode
     ('a.db3', b'SQLite format 3\0' + bytes(200), 'database'),
     ('a.bag', b'#ROSBAG V2.0\n', 'no depth images'),
     ('a.mcap.zstd', b'\x28\xb5\x2f\xfd' + bytes(50), 'no recording')])
-def test_files_without_content_say_so(tmp_path, name, content, cause):
+def test_files_without_content_are_named_with_the_cause(tmp_path, name, content, cause):
     (tmp_path / name).write_bytes(content)
     text = error(tmp_path / name)
     assert cause in text and text.startswith(str(tmp_path / name))
@@ -300,7 +300,7 @@ def test_folders_may_have_any_name(tmp_path, storage, name):
     error(path)
 
 
-def test_a_folder_whose_storage_file_is_gone_says_so(tmp_path):
+def test_a_folder_whose_storage_file_is_gone_is_named(tmp_path):
     path = Bag(tmp_path / 'bag').fill()
     storage_file(path).unlink()
     assert 'holds metadata.yaml but no storage file' in error(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags and image files give the frames that were put into them, or say what is wrong."""
+"""Bags and image files give the frames that were put into them, or name the cause."""
 from __future__ import annotations
 
 import json
@@ -144,7 +144,7 @@ def test_the_camera_file_may_be_what_ros_calibration_writes(tmp_path):
     assert frame.intrinsics == Intrinsics(10.0, 11.0, 3.5, 2.5, (0.1, 0.0, 0.0, 0.0, 0.0), 'plumb_bob')
 
 
-def test_images_without_a_camera_say_so(tmp_path):
+def test_images_without_a_camera_are_refused(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), DEPTH)
     with pytest.raises(ValueError, match='camera.json'):
         list(open_recording(tmp_path))
@@ -172,13 +172,13 @@ def test_npz_of_one_image_may_hold_metres_of_any_precision_and_its_camera(tmp_pa
     assert frame.depth.dtype == np.float32 and frame.intrinsics == CAMERA and frame.name == 'f'
 
 
-def test_npz_with_other_arrays_says_what_it_holds(tmp_path):
+def test_npz_with_other_arrays_is_refused_with_their_names(tmp_path):
     np.savez(tmp_path / 'f.npz', depth=DEPTH)
     with pytest.raises(ValueError, match=r'depth \(uint16\).*depth_mm'):
         list(open_recording(tmp_path / 'f.npz', intrinsics=(1.0, 1.0)))
 
 
-def test_a_folder_without_anything_to_read_says_what_it_could_be(tmp_path):
+def test_a_folder_without_anything_to_read_is_refused_with_what_is_expected(tmp_path):
     with pytest.raises(ValueError, match='expected a bag'):
         open_recording(tmp_path)
     with pytest.raises(FileNotFoundError, match='nowhere'):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthface` writes what it was asked for, and mistakes end with one line."""
+"""`depthface` writes the requested files, and mistakes end with one line."""
 from __future__ import annotations
 
 import csv
@@ -38,7 +38,7 @@ def face(x=0.0, z=1.0):
 
 
 class Scripted:
-    """A recording of five frames and what an estimator sees in them: 1, 2, 0, 1, 1 faces."""
+    """A recording of five frames with 1, 2, 0, 1 and 1 faces."""
 
     count, stamped, description = 5, False, 'scripted'
     seen = [[face(0.1)], [face(0.1), face(-0.4)], [], [face(0.11)], [face(0.12)]]
@@ -192,14 +192,14 @@ def test_bench_lists_every_stage_for_one_and_three_faces_searched_and_tracked(ca
     assert text.count('tracking') == 2 and text.count('find heads') >= 2
 
 
-def test_drawn_heads_are_where_they_are_said_to_be():
+def test_drawn_heads_are_at_the_returned_centres():
     depth, centres = bench.drawn_frame(3)
     for centre in centres:
         u, v = bench.CAMERA.project(*(centre[:2] / centre[2]))
         assert depth[round(float(v)), round(float(u))] == pytest.approx(1000 * (centre[2] - 0.095), abs=12)
 
 
-def test_check_tells_what_works_and_names_the_models(monkeypatch, capsys):
+def test_check_reports_what_works_and_names_the_models(monkeypatch, capsys):
     for package in ('cuda.bindings', 'depthface_ros.engines.torch.cuda_engine'):
         monkeypatch.setitem(sys.modules, package, None)
     assert main(['check']) == 0
