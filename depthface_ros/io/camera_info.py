@@ -31,6 +31,9 @@ def intrinsics_from_camera_info(info, height: int, width: int,
         raise ValueError(f'camera_info is for {expected[0]}x{expected[1]} pixels, the depth image '
                          f'has {width}x{height}: expected the camera_info of the depth stream')
     raw = d.any() and not rectified
+    if raw and not np.isfinite(d).all():
+        raise ValueError('camera_info has NaN or infinity in D: expected the coefficients of the '
+                         'lens, zeros for none; check the calibration')
     # Only the matrix that is used must be right: drivers of rectified depth may leave K zero.
     if not raw and p.size == 12 and p[0] > 0:
         matrix = p[[0, 5, 2, 6]]

@@ -14,11 +14,16 @@ MAX_TEXT = 400  # characters of an error
 
 def one_line(error: BaseException) -> str:
     """Return the text of an error as one line of printable characters, of limited length."""
-    text = clipped(' '.join(str(error).split()), MAX_TEXT)
+    text = as_line(str(error))
     if text and (type(error) is ValueError or isinstance(error, OSError)):
         return text
     name = type(error).__name__
     return f'{name}: {text}' if text else name
+
+
+def as_line(text: str) -> str:
+    """Return a text as one line of printable characters, of limited length."""
+    return clipped(' '.join(text.split()), MAX_TEXT)
 
 
 @contextmanager
@@ -38,7 +43,7 @@ def silenced_decoders() -> Iterator[None]:
 @contextmanager
 def reading(place: str) -> Iterator[None]:
     """Raise ValueError with the place for any exception inside: 'PLACE: cause'."""
-    place = ' '.join(place.split())
+    place = as_line(place)
     try:
         yield
     except Exception as error:  # readers of foreign bytes raise anything

@@ -6,6 +6,8 @@ import logging
 import re
 from dataclasses import dataclass, field
 
+from depthface_ros.io.errors import as_line
+
 MAX_KINDS = 20  # hostile recordings could have a kind for each image
 OTHERS = 'other reasons'
 LOG = logging.getLogger('depthface')
@@ -23,6 +25,7 @@ class Rejections:
 
     def reject(self, reason: str, place: str, count: int = 1) -> None:
         """Count an image, or several; report the first one of each kind."""
+        reason, place = as_line(reason), as_line(place)
         self.count += count
         self.first = self.first or f'{place}: {reason}'
         kind = _kind(reason)
@@ -37,6 +40,7 @@ class Rejections:
 
     def note(self, text: str) -> None:
         """Report what costs no image, or an unknown number of them, once per kind."""
+        text = as_line(text)
         kind = _kind(text)
         if kind not in self._noted and len(self._noted) < MAX_KINDS:
             self._noted.add(kind)

@@ -109,6 +109,19 @@ def test_a_topic_whose_first_messages_are_damaged_is_found_by_the_next(tmp_path)
     assert len(list(open_recording(tmp_path / 'bag'))) == 2
 
 
+def test_topics_with_escape_codes_reach_neither_log_nor_description(tmp_path, caplog):
+    topic = '/a\n\x1b[31m' + 'x' * 2000
+    bag = Bag(tmp_path / 'bag')
+    bag.fill(2, topic, topic + '/camera_info')
+    recording = open_recording(tmp_path / 'bag')
+    with caplog.at_level(logging.WARNING):
+        assert len(list(recording)) == 2
+    assert recording.description.isprintable() and len(recording.description) < 300
+    with pytest.raises(ValueError) as caught:
+        open_recording(tmp_path / 'bag', topic='/b')
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 900
+
+
 def test_units_other_than_those_of_the_encoding_can_be_given(tmp_path):
     path = Bag(tmp_path / 'bag').fill(1)
     plain, = open_recording(path)

@@ -69,6 +69,8 @@ def test_a_binned_region_sees_the_same_directions():
     (camera_info(k=[0.0] * 9, p=[0.0] * 12), 'no calibration'),
     (camera_info(k=[float('nan')] * 9, p=[float('nan')] * 12), 'no calibration'),
     (camera_info(k=[], p=[]), 'no calibration'),
+    (camera_info(d=[0.1, float('nan'), 0, 0, 0]), 'NaN or infinity in D'),
+    (camera_info(d=[float('inf'), 0, 0, 0, 0]), 'NaN or infinity in D'),
     (camera_info(d=LENS, distortion_model='magic'), "'magic'"),
 ])
 def test_what_cannot_be_used_is_told(info, text):

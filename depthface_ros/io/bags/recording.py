@@ -15,6 +15,7 @@ from depthface_ros.io.compressed_depth import decompress_depth
 from depthface_ros.io.depth_encodings import depth_image
 from depthface_ros.io.errors import one_line, reading
 from depthface_ros.io.frame import Frame
+from depthface_ros.io.quoting import as_name
 from depthface_ros.io.rejections import Rejections
 from depthface_ros.io.storage.types import CAMERA_INFO, COMPRESSED, Message
 
@@ -51,8 +52,9 @@ class BagRecording:
     @property
     def description(self) -> str:
         """What is read, for people."""
-        camera = f'camera_info on {self.info_topic}' if self.info_topic else 'given intrinsics'
-        return f'depth on {self.topic}, {camera}'
+        camera = (f'camera_info on {as_name(self.info_topic)}' if self.info_topic
+                  else 'given intrinsics')
+        return f'depth on {as_name(self.topic)}, {camera}'
 
     def __iter__(self) -> Iterator[Frame]:
         found = read = 0

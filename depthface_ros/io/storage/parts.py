@@ -44,11 +44,17 @@ def in_time_order(parts: Iterable[Part], report: Callable[[str], None]) -> Itera
 
 
 def zstd_module():
-    """Return the module for zstd: of the standard library, or its backport."""
+    """Return the module for zstd: of the standard library, or its backport.
+
+    :raises ValueError: the backport is missing.
+    """
     if sys.version_info >= (3, 14):
         from compression import zstd
-    else:
+        return zstd
+    try:
         from backports import zstd
+    except ImportError as error:
+        raise ValueError(f'zstd needs {error.name}: pip install rosbags') from error
     return zstd
 
 
@@ -64,7 +70,10 @@ def decompress(data: bytes, compression: str, cut: bool = False) -> bytes:
     if compression == 'zstd':
         decompressor = zstd_module().ZstdDecompressor()
     elif compression == 'lz4':
-        from lz4.frame import LZ4FrameDecompressor
+        try:
+            from lz4.frame import LZ4FrameDecompressor
+        except ImportError as error:
+            raise ValueError(f'lz4 needs {error.name}: pip install rosbags') from error
         decompressor = LZ4FrameDecompressor()
     elif compression == 'bz2':
         decompressor = bz2.BZ2Decompressor()
