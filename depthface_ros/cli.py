@@ -75,7 +75,7 @@ def build_engines(options: argparse.Namespace) -> int:
         for file in build_ahead(options.models, options.capabilities, options.precision, out,
                                 report):
             print(f'{file}  {file.stat().st_size / 1e6:.1f} MB')
-        print(f'where they shall run: export {PREBUILT}=<their folder>')
+        print(f'on the robot: export {PREBUILT}=FOLDER')
         return 0
     if options.out:
         raise ValueError('--out is for engines of other machines: add --for, as in --for sm89')

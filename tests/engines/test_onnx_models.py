@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ONNX files that ship: what TensorRT 8.6 to 11 can build, what training had, and how weights are stored."""
+"""The ONNX files that ship: readable by TensorRT 8.6 to 11, equal to the trained networks, small."""
 import hashlib
 import json
 
@@ -9,16 +9,13 @@ import pytest
 onnx = pytest.importorskip('onnx')
 ort = pytest.importorskip('onnxruntime')
 
+from onnx_models import ALLOWED_OPERATORS
+
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.onnx_file import store_linear_weights_in_bytes
 from depthface_ros.face_model.mesh import FaceModel
 
-# Operators that the parsers of TensorRT 8.6, 10 and 11 all read alike at opset 17
-ALLOWED_OPERATORS = {
-    'Conv', 'Relu', 'Add', 'Mul', 'Sub', 'Div', 'Concat', 'MaxPool', 'AveragePool', 'GlobalAveragePool',
-    'Gemm', 'MatMul', 'Reshape', 'Flatten', 'Transpose', 'Slice', 'Sigmoid', 'Resize', 'Constant',
-    'Identity', 'Split', 'Sqrt', 'Shape', 'Gather', 'Unsqueeze', 'Cast'}
 MEGABYTE = 1e6
 
 

@@ -18,7 +18,7 @@ trt = pytest.importorskip('tensorrt_rtx', reason='no TensorRT for RTX for this p
 onnx = pytest.importorskip('onnx')
 
 from fake_cuda import FakeCuda
-from test_torch_engine import small_model
+from onnx_models import small_model
 
 from depthface_ros.cli import main
 from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable

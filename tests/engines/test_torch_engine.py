@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip('onnx')
-ort = pytest.importorskip('onnxruntime')
+pytest.importorskip('onnxruntime')
 torch = pytest.importorskip('torch')
 
-from test_onnx_models import ALLOWED_OPERATORS
+from onnx_models import ALLOWED_OPERATORS, run_onnx, small_model
 
 from depthface_ros.engines import MODELS_FOLDER, EngineUnavailable, open_engine
 from depthface_ros.engines.contract import NETWORKS
@@ -111,20 +111,6 @@ def check_half(model):
         node.op_type for node in model.graph.node}
     assert {weights[node.input[1]] for node in model.graph.node
             if node.op_type == 'Gemm'} <= {onnx.TensorProto.FLOAT}
-
-
-def run_onnx(data, x):
-    session = ort.InferenceSession(data, providers=['CPUExecutionProvider'])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: x})))
-
-
-def small_model(*nodes, initializers=()):
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        list(nodes), 'small', [value('x', 1, [1, 1, 4, 4])], [value('y', 1, None)],
-        list(initializers))
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)])
 
 
 def test_unknown_operators_are_named(tmp_path):
