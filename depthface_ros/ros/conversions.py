@@ -119,6 +119,7 @@ def diagnostics(stamp: Time, node_name: str, state: str, engine: str, report: Re
     for name, pair in (('stamp to publish', report.latency_s), ('work', report.work_s)):
         for quantile, value in zip(('p50', 'p95'), pair or ()):
             values[f'{name} {quantile} (ms)'] = f'{value * 1e3:.1f}'
+    values['time of images'] = report.time_source
     values['last problem'] = report.last_problem or 'none'
     level, problem = report.verdict(config)
     status = DiagnosticStatus(

@@ -48,6 +48,7 @@ class Report:
     """The content of one heartbeat. Rates are those since the previous report."""
 
     camera: str  # its frame, or the topic of its images
+    time_source: str  # of the images: see StampMonitor.source
     faces: int
     totals: dict[str, int]  # by name of COUNTS and SKIPS
     rates: dict[str, float]  # Hz, by name of COUNTS
@@ -101,7 +102,7 @@ class Health:
         self._latency_s, self._work_s = deque(maxlen=window), deque(maxlen=window)
         self._faces = 0
         self._problem, self._level, self._last_problem = '', OK, ''
-        self.camera = ''
+        self.camera, self.time_source = '', 'stamps'
 
     def count(self, name: str, more: int = 1) -> None:
         """Count images of one of COUNTS, or of SKIPS, which are dropped as well."""
@@ -144,7 +145,7 @@ class Health:
             rates = {name: (total - self._before[name]) * per_second
                      for name, total in totals.items()}
             report = Report(
-                self.camera, self._faces if rates['processed'] else 0, totals,
+                self.camera, self.time_source, self._faces if rates['processed'] else 0, totals,
                 {name: rates[name] for name in COUNTS}, sum(rates[name] for name in SKIPS),
                 _median_and_95(self._latency_s), _median_and_95(self._work_s),
                 self._problem, self._level, self._last_problem)

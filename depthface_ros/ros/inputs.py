@@ -141,6 +141,7 @@ class Inputs:
         """
         time = self._stamps.check(conversions.valid_nanoseconds(stamp), fingerprint(depth),
                                   self._clock.now().nanoseconds or None)
+        self._health.time_source = self._stamps.source
         if time.fault and time.fault not in SKIPS:
             raise ValueError(time.note)
         if time.note:

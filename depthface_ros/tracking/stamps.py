@@ -88,7 +88,7 @@ class StampMonitor:
         self._used: set[int] = set()  # stamps of images before a jump back
         self._content: bytes | None = None  # of the image before
         self._skipped = 0  # images in a row
-        self._by_stamps = True
+        self._by_stamps = self._timed = True
         self._steady_since_ns: float = -np.inf  # where stamps began to increase steadily
 
     def check(self, stamp_ns: int | None, content: bytes | None = None,
@@ -106,6 +106,11 @@ class StampMonitor:
             time = self._replace(stamp_ns, arrival_ns)
         self._content = content
         return time
+
+    @property
+    def source(self) -> str:
+        """What times the images: their stamps, their arrival, or a count of them."""
+        return 'stamps' if self._by_stamps else 'arrival' if self._timed else 'count'
 
     @property
     def _jump_ns(self) -> float:
@@ -187,15 +192,16 @@ class StampMonitor:
             before_ns, self._newest_ns = self._newest_ns, stamp_ns
             if before_ns is not None and not 0 < stamp_ns - before_ns <= self._jump_ns:
                 self._steady_since_ns = stamp_ns
-            if stamp_ns - self._steady_since_ns > self._jump_ns:
-                return self._rely_on_stamps(stamp_ns)
+            overlap_ns = self._time_ns - stamp_ns
+            steady = stamp_ns - self._steady_since_ns > self._jump_ns
+            if steady and not FLOW_NS < overlap_ns <= self._jump_ns:
+                return self._rely_on_stamps(stamp_ns, overlap_ns)
         never_set = stamp_ns is None and self._newest_ns is None
         return self._arrived(arrival_ns, 'never set' if never_set else '')
 
-    def _rely_on_stamps(self, stamp_ns: int) -> ImageTime:
+    def _rely_on_stamps(self, stamp_ns: int, overlap_ns: int) -> ImageTime:
         """Return to the stamps without a step back in time, or restart where it is a long one."""
-        overlap_ns = self._time_ns - stamp_ns
-        if 0 <= overlap_ns <= self._jump_ns:
+        if 0 <= overlap_ns <= FLOW_NS:
             return ImageTime(self._time_ns, 'late', kind='late')
         self._by_stamps, self._since_jump = True, []
         if overlap_ns > 0:
@@ -203,10 +209,11 @@ class StampMonitor:
         return self._accept(stamp_ns)
 
     def _arrived(self, arrival_ns: int | None, kind: str = '') -> ImageTime:
-        timed = arrival_ns is not None and (self._time_ns is None or arrival_ns > self._time_ns)
-        self._time_ns = arrival_ns if timed else (self._time_ns or 0) + STEP_NS
+        self._timed = arrival_ns is not None and (self._time_ns is None
+                                                  or arrival_ns > self._time_ns)
+        self._time_ns = arrival_ns if self._timed else (self._time_ns or 0) + STEP_NS
         self._skipped = 0
-        return ImageTime(self._time_ns, '', Change.NONE, timed, kind, NOTES.get(kind, ''))
+        return ImageTime(self._time_ns, '', Change.NONE, self._timed, kind, NOTES.get(kind, ''))
 
 
 def is_valid_stamp(stamp) -> bool:

@@ -76,6 +76,23 @@ def test_a_latched_camera_info_from_before_the_node_is_received(monkeypatch):
     context.shutdown()
 
 
+def test_a_latched_camera_info_of_a_driver_that_comes_back_replaces_the_first(
+        monkeypatch, cameras):
+    with active_node(monkeypatch) as peer:
+        for focal in (61.0, 62.0):
+            camera = peer.node.create_publisher(CameraInfo, 'depth/camera_info', LATCHED)
+            camera.publish(camera_info_message(focal=focal))
+            seconds = iter(range(round(focal) * 100, 10 ** 6))
+
+            def used():
+                peer.send(image_message(DEPTH, next(seconds) * SECOND))  # noqa: B023
+                time.sleep(0.1)
+                return cameras[-1].fx == focal  # noqa: B023
+
+            peer.wait_for(used)
+            peer.node.destroy_publisher(camera)
+
+
 def test_durability_can_be_set(monkeypatch):
     override = {'qos_overrides./depth/camera_info.subscription.durability': 'transient_local'}
     with active_node(monkeypatch, connected=False, **override) as peer:

@@ -67,6 +67,8 @@ STREAMS = {
         lambda now, i: 1_700_000_000 * SECOND + i % 8 * 40_000_000, 'looped'),
 }
 
+BY_ARRIVAL = ('no valid stamp', 'stand still', 'looped')
+
 
 def play(peer, messages) -> float:
     """Send images at the rate of a camera; return when the last people were sent."""
@@ -78,6 +80,12 @@ def play(peer, messages) -> float:
         if i == WITH_PEOPLE - 1:
             left = time.monotonic()
     return left
+
+
+def wait_for_images(peer, count: int) -> None:
+    """Return when the node has so many, received or known to be lost on a busy machine."""
+    peer.wait_for(lambda: sum(int(peer.diagnostics()[f'{name} total'])
+                              for name in ('received', 'lost')) == count)
 
 
 def problems(peer) -> str:
@@ -97,8 +105,8 @@ def test_two_people_have_two_ids_and_leave_whatever_stamps_do(monkeypatch, name)
     with active_node(monkeypatch, **TRACKER) as peer:
         peer.send_info(camera_info_message())
         play(peer, sent(change))
-        peer.wait_for(lambda: int(peer.diagnostics()['received total']) == WITH_PEOPLE + EMPTY)
-        peer.wait_for(lambda: peer.diagnostics()['faces'] == '0')
+        wait_for_images(peer, WITH_PEOPLE + EMPTY)
+        values = peer.wait_for(lambda: peer.diagnostics()['faces'] == '0' and peer.diagnostics())
         shown, count = transforms(peer), len(peer.heard['tf'])
         play(peer, [[image_message(image(False, 99), time.time_ns())]] * 3)
         assert len(peer.heard['tf']) == count  # nobody came back
@@ -106,7 +114,8 @@ def test_two_people_have_two_ids_and_leave_whatever_stamps_do(monkeypatch, name)
         assert len(shown) == len(set(shown))  # each stamp once
         assert len(shown) >= 2 * (WITH_PEOPLE - 2) * 0.7  # images are processed, not skipped
         assert note in problems(peer) and 'Traceback' not in problems(peer)
-        values = peer.diagnostics()
+        if note != 'set back':  # after a second the stamps count again
+            assert values['time of images'] == ('arrival' if note in BY_ARRIVAL else 'stamps')
         assert int(values['received total']) == sum(
             int(values[f'{name} total']) for name in ('processed', 'dropped', 'rejected'))
 
@@ -116,7 +125,7 @@ def test_each_image_twice_is_processed_and_published_once(monkeypatch):
         peer.send_info(camera_info_message())
         play(peer, sent(copies=2))
         images = WITH_PEOPLE + EMPTY
-        peer.wait_for(lambda: int(peer.diagnostics()['received total']) == 2 * images)
+        wait_for_images(peer, 2 * images)
         values = peer.wait_for(lambda: peer.diagnostics()['faces'] == '0' and peer.diagnostics())
         assert int(values['repeated total']) > 0.7 * images
         shown = transforms(peer)
@@ -128,7 +137,7 @@ def test_a_problem_of_stamps_is_reported_once(monkeypatch):
     with active_node(monkeypatch, **TRACKER) as peer:
         peer.send_info(camera_info_message())
         play(peer, sent(lambda now, i: 1_700_000_000 * SECOND))
-        peer.wait_for(lambda: int(peer.diagnostics()['received total']) == WITH_PEOPLE + EMPTY)
+        wait_for_images(peer, WITH_PEOPLE + EMPTY)
         assert problems(peer).count('stand still') == 1
 
 

@@ -189,6 +189,13 @@ def test_a_clock_that_is_set_back_a_little_is_relied_on_again():
     assert all(time.change is Change.NONE for time in times)
 
 
+def test_stamps_that_stay_behind_the_time_of_arrival_cost_no_image():
+    """They are half a second old when images arrive, and were not advancing before."""
+    stamps_ns = [NOW - SECOND] * 4 + steady(60, NOW - 100 * MS)
+    times = play(stamps_ns, arrival_ns=live)
+    assert faults(times) == ['', 'repeated', 'repeated'] + [''] * 61
+
+
 def test_images_of_a_second_clock_never_end_the_timeline_of_the_first():
     first, second = steady(20), steady(20, NOW - 3600 * SECOND)
     times = play([stamp for pair in zip(first, second) for stamp in pair])
