@@ -70,6 +70,8 @@ class EstimatorConfig:
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     refine: bool = setting(True, 'Refine expression, shape and pose from the residual between mesh '
                            'and measured surface.')
+    surface: bool = setting(True, 'Fit the mesh to the measured surface, as far as the noise of '
+                            'the image allows.')
 
 
 def _ignore(stage: str) -> None:
@@ -97,7 +99,7 @@ class FaceEstimator:
         self._on_device = isinstance(engine, DeviceEngine)
         self._constant = engine.constant if self._on_device else np.asarray
         self._fitting = FaceFitting(engine, self._constant, models_folder, config.shape_looks,
-                                    config.alignment, config.refine)
+                                    config.alignment, config.refine, config.surface)
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
                  heads: HeadCandidates | None = None,

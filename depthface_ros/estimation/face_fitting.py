@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From predicted head poses to face meshes: shape network, alignment, refiner."""
+"""From predicted head poses to face meshes: shape network, alignment, refiner, surface detail."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from depthface_ros.estimation.alignment import (
 )
 from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.estimation.refinement import REACH, Refinement
+from depthface_ros.estimation.surface import SurfaceDetail, SurfaceModes
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.geometry.arrays import namespace
@@ -39,11 +40,13 @@ class FaceFitting:
     """Fit face meshes to a depth image; numpy or torch, as the engine computes."""
 
     def __init__(self, engine: Engine, constant: Callable, models_folder: Path, passes: int,
-                 alignment: AlignmentConfig, refine: bool):
+                 alignment: AlignmentConfig, refine: bool, surface: bool):
         """Prepare the face model for an engine.
 
         :param constant: converts a numpy array to the kind and device of the computation.
         :param passes: of the shape network.
+        :param refine, surface: whether to run the refiner and to fit surface detail; neither
+            without an alignment.
         """
         self._engine, self._passes = engine, passes
         self._template = constant(FaceModel.load().template)
@@ -53,6 +56,8 @@ class FaceFitting:
         # The refiner was trained on what an alignment of all modes leaves.
         self.refines = refine and alignment.steps > 0 and alignment.modes >= len(modes)
         self._refinement = Refinement(self._template, modes, constant)
+        self._fits_surface = surface and alignment.steps > 0
+        self._surface = SurfaceDetail(FaceModel.load(), SurfaceModes.load(), constant)
 
     def fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
             stage_done: Callable[[str], None] = lambda stage: None) -> FittedFaces:
@@ -66,6 +71,10 @@ class FaceFitting:
         if self.refines:
             faces = self._refine(depth, intrinsics, aligned, faces)
             stage_done('refiner')
+        if self._fits_surface:
+            faces = faces._replace(vertices=self._surface(
+                depth, intrinsics, faces.camera_from_face, faces.vertices))
+            stage_done('surface')
         return faces._replace(vertices=_transform(faces.camera_from_face, faces.vertices))
 
     def _predict_shape(self, depth, intrinsics, camera_from_face, stage_done):

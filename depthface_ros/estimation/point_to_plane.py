@@ -63,8 +63,14 @@ class MeshTriangles:
         :param reach: m along the ray, at which a point counts a quarter.
         :returns: distances, and their weights (N, T) in 0..1, 0 of triangles out of view.
         """
-        xp = namespace(vertices_face)
         planes = self.planes(camera_from_face, vertices_face)
+        return self.distances_of(depth, intrinsics, camera_from_face, planes, reach)
+
+    @staticmethod
+    def distances_of(depth, intrinsics: Intrinsics, camera_from_face, planes: Planes,
+                     reach: float):
+        """Return the same as :meth:`plane_distances` for planes that are known."""
+        xp = namespace(planes.centre)
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
         weight, distance = measure(depth, intrinsics, xp.matmul(rotation, planes.centre) + origin,
                                    xp.matmul(rotation, planes.normal), reach)

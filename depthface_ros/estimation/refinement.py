@@ -75,10 +75,10 @@ class Refinement:
             xp.log(clipped / (1 - clipped))], axis=1)
 
     def refined(self, aligned: Aligned, correction):
-        """Return poses (N, 4, 4) and vertices (N, V, 3) m, face frame, after (N, 6 + K) corrections.
+        """Return poses (N, 4, 4) and vertices (N, V, 3) m, face frame, after corrections.
 
-        A correction is a rotation vector (rad) and a translation (m), in the face frame, and shape
-        modes in sigmas.
+        A correction (N, 6 + K) is a rotation vector (rad) and a translation (m), in the face frame,
+        and shape modes in sigmas.
         """
         xp = namespace(correction)
         pose = compose(aligned.camera_from_face, rotation_from_vector(correction[:, :3]),

@@ -24,7 +24,8 @@ from depthface_ros.tracking.tracks import TrackerConfig
 # Read when the node is made, and whenever it is configured; all others can change at any time.
 READ_ONLY = ('autostart', 'first_id')
 READ_AT_CONFIGURE = ('engine', 'image_transport', 'depth_unit', 'rectified',
-                     'estimator.shape_looks', 'estimator.alignment.')
+                     'estimator.shape_looks', 'estimator.alignment.', 'estimator.refine',
+                     'estimator.surface')
 
 
 @dataclass(frozen=True)

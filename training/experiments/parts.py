@@ -40,8 +40,9 @@ PARTS = {
     'without test-time augmentation': replace(WHOLE, sure_confidence=0.0),
     'without re-cropping': replace(WHOLE, recentre=1.0, upright=3.2),
     'one pass of the shape network': replace(WHOLE, shape_looks=1),
+    'without surface detail': replace(WHOLE, surface=False),
     'without the refiner': replace(WHOLE, refine=False),
-    'without alignment and refiner': replace(WHOLE, alignment=AlignmentConfig(steps=0)),
+    'without alignment, refiner and surface detail': replace(WHOLE, alignment=AlignmentConfig(steps=0)),
 }
 NOISE_M = 0.0005  # of the simulated precise camera
 PRECISE_FRAMES = 3  # times as many: few faces are near

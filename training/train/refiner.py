@@ -47,7 +47,7 @@ from training.train.shape import vertex_distance
 
 UPSTREAM = ('head_finder', 'head_pose', 'face_shape')  # networks whose output it refines
 # includes some faces that the pipeline would not report
-CONFIG = replace(EstimatorConfig(), min_confidence=0.5, max_rotation_std=math.inf)
+CONFIG = replace(EstimatorConfig(), min_confidence=0.5, max_rotation_std=math.inf, surface=False)
 VERTICES = slice(None, None, 8)  # a subset of the mesh, which carries the same loss
 WINDOWS_AT_ONCE = 64
 WEIGHT_DECAY = 0.05

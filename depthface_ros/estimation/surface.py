@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Surface detail: meshes follow the measured surface as far as the camera is precise.
+
+Networks and alignment describe a face by few shape modes. What the camera measured beyond them is
+fitted here: displacements along the normals, with a smooth prior. The noise is estimated from the
+residual of each face in each image, so noisy cameras change little.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+
+from depthface_ros.estimation.point_to_plane import MeshTriangles
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.geometry.arrays import namespace
+from depthface_ros.geometry.camera import Intrinsics
+
+REACH = 0.008  # m along the ray, at which a measured point counts a quarter
+MIN_WEIGHT = 0.2  # of a triangle that is fitted
+MIN_TRIANGLES = 60  # with such a weight, below which a face stays as it is
+# Residual, in sigmas, at which a triangle counts a quarter. In front of the face, where hair,
+# glasses and hands are, it is FRONT times that.
+CUT, FRONT = 3.0, 0.7
+# At first the kernel is wide, so that local shapes are no outliers.
+MIN_CUTS = (0.004, 0.003, 0.002)  # m, one for each iteration
+MIN_NOISE, MAX_NOISE = 0.0003, 0.01  # m, limits of the estimated sigma
+SOLVER_STEPS = 3  # conjugate gradients per iteration
+TRIANGLE_STEP = 2  # every so many triangles are fitted: modes are much longer than their edges
+MIN_COSINE = 0.5  # between the directions of displacements and the normals of a mesh
+TINY = 1e-20  # instead of a division by zero
+
+
+class SurfaceModes(NamedTuple):
+    """Smooth displacements of the face mesh, by `python -m training surface-modes`; float32."""
+
+    displacements: np.ndarray  # (K, V) m, one sigma each
+    directions: np.ndarray  # (V, 3), smoothed normals of the template
+
+    @classmethod
+    def load(cls) -> SurfaceModes:
+        """Return the modes of this package."""
+        with (files('depthface_ros') / 'models' / 'surface_modes.npz').open('rb') as file:
+            arrays = np.load(file)
+            return cls(arrays['displacements_mm'].astype(np.float32) / 1000,
+                       arrays['directions'].astype(np.float32))
+
+
+def surface_triangles(model: FaceModel) -> np.ndarray:
+    """Return the triangles (T, 3) that are fitted, both sides alike.
+
+    Ears are left out, and so are the rims of mouth and eyes: beside them the camera measures what
+    is behind the lips and lids.
+    """
+    rim = np.concatenate([model.regions['ears'], opening_vertices(model)])
+    some = model.triangles[~np.isin(model.triangles, rim).any(axis=1)][::TRIANGLE_STEP]
+    left = some[model.template[some, 1].mean(axis=1) > 0]
+    return np.concatenate([left, model.mirror[left][:, ::-1]])
+
+
+def opening_vertices(model: FaceModel) -> np.ndarray:
+    """Return the vertices (B,) at the boundary of the mesh: eyes, mouth and outer edge."""
+    edges = np.sort(np.concatenate([model.triangles[:, pair] for pair in ((0, 1), (1, 2), (2, 0))]))
+    unique, count = np.unique(edges, axis=0, return_counts=True)
+    return np.unique(unique[count == 1])
+
+
+class SurfaceDetail:
+    """Fit displacements of meshes to depth images; numpy or torch, as `constant` makes arrays."""
+
+    def __init__(self, model: FaceModel, modes: SurfaceModes, constant: Callable = np.asarray):
+        """Prepare for meshes of a face model."""
+        triangles = surface_triangles(model)
+        self._triangles = MeshTriangles(constant(triangles))
+        self._displacements, self._directions = map(constant, modes)
+        at_triangles = modes.displacements[:, triangles].mean(axis=2)
+        self._jacobian = constant(at_triangles)  # (K, T)
+        self._jacobian_t = constant(np.ascontiguousarray(at_triangles.T))
+        self._square = constant(np.square(at_triangles).mean(axis=1))  # (K,) m^2
+        self._triangle_directions = constant(
+            np.ascontiguousarray(modes.directions[triangles].mean(axis=1).T))  # (3, T)
+        self._rank = constant(np.arange(len(triangles), dtype=np.float32))
+
+    def __call__(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face):
+        """Return the most probable meshes (N, V, 3) m, face frame, at poses (N, 4, 4).
+
+        Iteratively reweighted ridge regression on the coefficients c of the modes:
+
+            minimise  sum_t w_t (d_t - (J' c)_t)^2 / sigma^2 + |c|^2,   sigma = 1.48 MAD
+
+        d_t are the point-to-plane distances of the triangles, J the displacements of their centres
+        by the modes.
+        """
+        xp = namespace(vertices_face)
+        distance, weight = self._distances(depth, intrinsics, camera_from_face, vertices_face)
+        valid = weight > MIN_WEIGHT
+        enough = xp.sum(xp.astype(valid, xp.float32), axis=1, keepdims=True) >= MIN_TRIANGLES
+        weight = weight * xp.astype(valid & enough, xp.float32)
+        coefficients = xp.zeros_like(distance[:, :1]) * self._square
+        for min_cut in MIN_CUTS:
+            residual = distance - xp.matmul(coefficients, self._jacobian)
+            noise = self._noise(residual, valid)
+            robust = _robust(residual, (CUT * noise).clip(min_cut))
+            information = weight * robust / (noise * noise)
+            gradient = xp.matmul(information * residual, self._jacobian_t) - coefficients
+            coefficients = coefficients + self._solve(information, gradient)
+        displacement = xp.matmul(coefficients, self._displacements)
+        return vertices_face + displacement[..., None] * self._directions
+
+    def _distances(self, depth, intrinsics, camera_from_face, vertices_face):
+        """Return distances (N, T) m along the smooth normals, and their weights (N, T)."""
+        xp = namespace(vertices_face)
+        planes = self._triangles.planes(camera_from_face, vertices_face)
+        distance, weight = self._triangles.distances_of(depth, intrinsics, camera_from_face, planes,
+                                                        REACH)
+        cosine = xp.sum(planes.normal * self._triangle_directions, axis=1).clip(MIN_COSINE)
+        return distance / cosine, weight * cosine * cosine
+
+    def _noise(self, residual, valid):
+        """Return one sigma (N, 1) m of residuals (N, T) by their median absolute deviation."""
+        xp = namespace(residual)
+        outside = xp.full_like(residual, MAX_NOISE)
+        ordered = xp.sort(xp.where(valid, xp.abs(residual), outside), axis=1)
+        count = xp.sum(xp.astype(valid, xp.float32), axis=1, keepdims=True)
+        middle = xp.astype(self._rank == xp.floor(count / 2), xp.float32)
+        median = xp.sum(ordered * middle, axis=1, keepdims=True)
+        return (1.4826 * median).clip(MIN_NOISE, MAX_NOISE)
+
+    def _solve(self, information, gradient):
+        """Return Gauss-Newton steps (N, K) by some preconditioned conjugate gradients.
+
+            (J W J' + I) step = gradient
+
+        :param information: (N, T), the diagonal of W, in 1 / m^2.
+        """
+        xp = namespace(gradient)
+        total = xp.sum(information, axis=1, keepdims=True)
+        preconditioner = 1 / (1 + total * self._square)
+        step, residual = xp.zeros_like(gradient), gradient
+        direction = preconditioner * residual
+        energy = _dot(residual, direction)
+        for _ in range(SOLVER_STEPS):
+            weighted = information * xp.matmul(direction, self._jacobian)
+            image = xp.matmul(weighted, self._jacobian_t) + direction
+            length = energy / _dot(direction, image).clip(TINY)
+            step, residual = step + length * direction, residual - length * image
+            scaled = preconditioner * residual
+            previous, energy = energy, _dot(residual, scaled)
+            direction = scaled + energy / previous.clip(TINY) * direction
+        return step
+
+
+def _robust(residual, cut):
+    """Return Welsch's weights of residuals (N, T) m: a quarter at the cut (N, 1), soon nothing."""
+    xp = namespace(residual)
+    scaled = xp.where(residual > 0, residual / FRONT, residual) / cut
+    return xp.exp(-math.log(4) * scaled * scaled)
+
+
+def _dot(a, b):
+    """Return the inner products (N, 1) of vectors (N, K)."""
+    return namespace(a).sum(a * b, axis=1, keepdims=True)
