@@ -46,6 +46,33 @@ def test_the_topic_of_the_camera_info_can_be_named(tmp_path):
         open_recording(tmp_path / 'bag', info_topic='/nothing')
 
 
+def test_a_ros_1_recording_of_the_realsense_viewer_is_read_with_colour_beside_it(tmp_path):
+    bag = Bag(tmp_path / 'viewer.bag', 'ros1', 'lz4')
+    depth, colour = '/device_0/sensor_0/Depth_0', '/device_0/sensor_1/Color_0'
+    for sensor, camera in ((colour, OTHER), (depth, CAMERA)):  # once, before all images
+        info = bag.info(camera, frame='0')
+        info.P[:], info.distortion_model = 0, 'Brown Conrady'
+        bag.write(f'{sensor}/info/camera_info', info, 1)
+    for i in range(3):
+        stamp_ns = STAMP_NS + i * STEP_NS
+        bag.write(f'{depth}/image/data', bag.image(DEPTH, stamp_ns, 'mono16', frame='0'), stamp_ns)
+        bag.write(f'{colour}/image/data', bag.image(DEPTH, stamp_ns, 'rgb8', frame='0'), stamp_ns)
+    recording = open_recording(bag.close())
+    frames = list(recording)
+    assert recording.topic == f'{depth}/image/data'
+    assert [frame.intrinsics for frame in frames] == [CAMERA] * 3
+
+
+def test_rectified_depth_whose_k_is_zero_follows_p(tmp_path):
+    bag = Bag(tmp_path / 'bag')
+    info = bag.info()
+    info.k[:], info.d = 0, np.zeros(8)
+    bag.write('/oak/stereo/camera_info', info)
+    bag.write('/oak/stereo/image_raw', bag.image())
+    frame, = open_recording(bag.close())
+    assert frame.intrinsics == CAMERA
+
+
 def infos_and_images(path, camera_of):
     """A bag with ten images; before image i comes the camera_info camera_of(i), if any."""
     bag = Bag(path)
