@@ -40,7 +40,7 @@ def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
         for item in fields(defaults) for default in [getattr(defaults, item.name)]})
 
 
-def read_parameter_file(file: Path, **groups) -> dict[str, Any]:
+def read_parameter_file(file: str | Path, **groups) -> dict[str, Any]:
     """Return groups of settings, as tracker=TrackerConfig(), with the values of a parameter file.
 
     Parameters outside of these groups belong to the node and are ignored.

@@ -20,7 +20,8 @@ class BagWriter:
     :raises ValueError: the name of the file does not end with .mcap.
     """
 
-    def __init__(self, file: Path, topics: dict[str, str], level: int = 3):
+    def __init__(self, file: str | Path, topics: dict[str, str], level: int = 3):
+        file = Path(file)
         if file.suffix != '.mcap':
             raise ValueError(f'{file}: bags are written as .mcap')
         self._file, self._kinds = file, topics

@@ -21,13 +21,13 @@ def camera_file_beside(file: Path) -> Path | None:
     return next((candidate for candidate in beside if candidate.is_file()), None)
 
 
-def read_camera_file(file: Path) -> Intrinsics:
+def read_camera_file(file: str | Path) -> Intrinsics:
     """Read JSON or YAML with fx, fy, cx, cy, with K, or as ROS's camera_calibration writes it.
 
     :raises ValueError: it is none of these; the text gives file and cause.
     """
     with reading(str(file)):
-        values = read_json(file) if file.suffix == '.json' else read_yaml(file)
+        values = read_json(file) if Path(file).suffix == '.json' else read_yaml(file)
         try:
             intrinsics = _intrinsics(values)
         except (KeyError, IndexError, TypeError, AttributeError) as error:

@@ -29,7 +29,7 @@ TRIANGLE_LIST, ADD, DELETE = 11, 0, 2  # of visualization_msgs/msg/Marker
 class FaceBag:
     """Write face_<id> and gaze_<id> on /tf and a mesh marker per face, stamped as the images."""
 
-    def __init__(self, file: Path, face_model: FaceModel):
+    def __init__(self, file: str | Path, face_model: FaceModel):
         self._bag = BagWriter(file, TOPICS)
         self._corners = face_model.triangles.reshape(-1)
         self._frame_id: str | None = None

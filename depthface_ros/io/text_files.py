@@ -8,7 +8,7 @@ from pathlib import Path
 MAX_TEXT_BYTES = 1 << 18  # parsing YAML in Python takes seconds per megabyte
 
 
-def read_json(file: Path):
+def read_json(file: str | Path):
     """Return what a JSON file holds.
 
     :raises ValueError, RecursionError: it is larger than `MAX_TEXT_BYTES` or no JSON.
@@ -16,7 +16,7 @@ def read_json(file: Path):
     return json.loads(_text(file))
 
 
-def read_yaml(file: Path):
+def read_yaml(file: str | Path):
     """Return what a YAML file holds.
 
     :raises ValueError, ruamel.yaml.YAMLError, RecursionError: it is larger than `MAX_TEXT_BYTES`,
@@ -30,8 +30,8 @@ def read_yaml(file: Path):
     return YAML(typ='safe').load(text)
 
 
-def _text(file: Path) -> str:
-    with file.open('rb') as opened:
+def _text(file: str | Path) -> str:
+    with Path(file).open('rb') as opened:
         content = opened.read(MAX_TEXT_BYTES + 1)
     if len(content) > MAX_TEXT_BYTES:
         raise ValueError(f'it has more than {MAX_TEXT_BYTES} bytes: expected a few kilobytes')

@@ -35,7 +35,8 @@ MAX_PICTURE_SIDE, MAX_PICTURE_PIXELS = 2048, 1920 * 1080  # larger images are th
 class PoseFile:
     """One row per face and image, as CSV or as a JSON array: metres, radians, camera frame."""
 
-    def __init__(self, file: Path, face_model: FaceModel):
+    def __init__(self, file: str | Path, face_model: FaceModel):
+        file = Path(file)
         self._face_model, self._is_json, self._rows = face_model, file.suffix == '.json', 0
         self._file = file.open('w', newline='')
 
@@ -78,9 +79,9 @@ class PoseFile:
 class MeshFolder:
     """One binary PLY file per face and image, metres, camera frame."""
 
-    def __init__(self, folder: Path, face_model: FaceModel):
-        self._folder, self._face_model = folder, face_model
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: str | Path, face_model: FaceModel):
+        self._folder, self._face_model = Path(folder), face_model
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: Frame, tracks: list[Track]) -> None:
         for track in in_image(tracks, frame.stamp_ns):
@@ -91,22 +92,23 @@ class MeshFolder:
         pass
 
 
-def write_ply(file: Path, vertices: np.ndarray, triangles: np.ndarray) -> None:
+def write_ply(file: str | Path, vertices: np.ndarray, triangles: np.ndarray) -> None:
     """Write a mesh, vertices (V, 3) and triangles (T, 3), as binary PLY."""
     faces = np.empty(len(triangles), [('count', 'u1'), ('corners', '<i4', 3)])
     faces['count'], faces['corners'] = 3, triangles
     header = (f'ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n'
               'property float x\nproperty float y\nproperty float z\n'
               f'element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n')
-    file.write_bytes(header.encode() + vertices.astype('<f4').tobytes() + faces.tobytes())
+    Path(file).write_bytes(header.encode() + vertices.astype('<f4').tobytes() + faces.tobytes())
 
 
 class Pictures:
     """An overlay of each image, in a video, on a contact sheet, or both."""
 
-    def __init__(self, face_model: FaceModel, video: Path | None = None, sheet: Path | None = None,
-                 tiles: int = 24):
-        self._face_model, self._video_file, self._sheet_file = face_model, video, sheet
+    def __init__(self, face_model: FaceModel, video: str | Path | None = None,
+                 sheet: str | Path | None = None, tiles: int = 24):
+        self._face_model, self._video_file = face_model, video
+        self._sheet_file = Path(sheet) if sheet else None
         self._video: VideoWriter | None = None
         self._first: tuple[int, np.ndarray] | None = None
         self._thinned = Thinned(tiles)
@@ -179,7 +181,7 @@ class Thinned:
 class RerunFile:
     """A recording for the rerun viewer: depth images, cameras and meshes in 3D."""
 
-    def __init__(self, file: Path, face_model: FaceModel):
+    def __init__(self, file: str | Path, face_model: FaceModel):
         try:
             import rerun
         except ImportError as error:

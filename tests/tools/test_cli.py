@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,3 +215,19 @@ def test_the_command_line_answers_help_without_loading_networks():
     code = 'import sys, depthface_ros.cli; depthface_ros.cli._parser(); print("onnxruntime" in sys.modules)'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == 'False'
+
+
+def test_files_and_folders_may_be_texts_or_paths(tmp_path):
+    pytest.importorskip('rosbags')
+    from depthface_ros.io.bags import BagRecording
+    from depthface_ros.io.face_bag import FaceBag
+    for kind in (str, Path):
+        folder = tmp_path / kind.__name__
+        folder.mkdir()
+        name = str(folder) if kind is str else folder
+        run(output.PoseFile(kind(f'{name}/p.json'), MODEL), output.MeshFolder(name, MODEL),
+            output.Pictures(MODEL, kind(f'{name}/v.mp4'), kind(f'{name}/s.png')),
+            FaceBag(kind(f'{name}/f.mcap'), MODEL))
+        assert len(list(folder.iterdir())) == 9
+        with pytest.raises(ValueError, match='no depth images'):
+            BagRecording(kind(f'{name}/f.mcap'))

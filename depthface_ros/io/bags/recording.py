@@ -28,7 +28,7 @@ class BagRecording:
 
     stamped = True
 
-    def __init__(self, path: Path, intrinsics: tuple[float, ...] | None = None,
+    def __init__(self, path: str | Path, intrinsics: tuple[float, ...] | None = None,
                  topic: str | None = None, info_topic: str | None = None,
                  unit_m: float | None = None):
         """Open the bag and choose the topics.
@@ -36,8 +36,8 @@ class BagRecording:
         :raises ValueError: there is nothing to read, or the choice is not clear.
         """
         self.rejections = Rejections()
-        self._path, self._unit_m = path, unit_m
-        self._bag = BagFiles(path)
+        self._path, self._unit_m = Path(path), unit_m
+        self._bag = BagFiles(self._path)
         with reading(str(path)):
             self.topic = topic or depth_topic(self._bag)
             self._images = image_topics(self._bag, self.topic)
