@@ -116,6 +116,20 @@ def test_files_of_a_split_recording_are_read_in_order_of_time(tmp_path):
     assert [(frame.stamp_ns - STAMP_NS) // 10 ** 9 for frame in frames] == [0, 10, 20]
 
 
+def test_a_recording_may_have_more_files_than_a_process_may_open(tmp_path):
+    resource = pytest.importorskip('resource')
+    file = storage_file(Bag(tmp_path / 'bag').fill(1))
+    for number in range(60):
+        shutil.copyfile(file, tmp_path / f'long_{number}.mcap')
+    shutil.rmtree(tmp_path / 'bag')
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (50, limits[1]))
+    try:
+        assert stamps(open_recording(tmp_path)) == [0] * 60
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def test_two_recordings_in_a_folder_are_not_mixed(tmp_path):
     for name in ('one', 'two'):
         storage_file(Bag(tmp_path / name).fill()).rename(tmp_path / f'{name}.mcap')

@@ -70,7 +70,8 @@ class BagRecording:
                 yield frame
         lost = self.count - found
         if lost > 0:
-            self.rejections.reject('lost in damaged parts of the file', self.topic, lost)
+            self.rejections.reject('lost in damaged parts of the file',
+                                   f'{lost} images on {self.topic}', lost)
         with reading(f'{self._path}: {self.topic}'):
             self.rejections.require_some(read)
 

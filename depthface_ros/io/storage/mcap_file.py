@@ -6,7 +6,6 @@ A record is an opcode of one byte, a length (uint64) and as many bytes. Chunks h
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from depthface_ros.io.storage.types import (
     MAX_PART_BYTES,
     READ_TYPES,
     Message,
+    OpenedForParts,
     Part,
     Topic,
     message_type,
@@ -32,14 +32,14 @@ _MESSAGE = Struct('<HIQQ')  # channel, sequence, log time, publish time
 _FOOTER_BYTES = _RECORD.size + 20 + len(MAGIC)
 
 
-class McapFile:
+class McapFile(OpenedForParts):
     """An MCAP file; see :class:`depthface_ros.io.storage.types.StorageFile`."""
 
     def __init__(self, path: Path):
-        self._file = path.open('rb')
-        self._size = os.fstat(self._file.fileno()).st_size
+        super().__init__(path)
         self.damage: list[str] = []
-        self._read_index()
+        with self._opened():
+            self._read_index()
 
     def _start(self) -> None:
         self.topics: dict[Topic, int] = {}
@@ -91,7 +91,7 @@ class McapFile:
             elif opcode == STATISTICS:
                 messages, chunk_count, map_bytes = unpack_from('<Q14xI16xI', body)
                 self._counts = dict(Struct('<HQ').iter_unpack(body[46:46 + map_bytes]))
-                if messages and not chunk_count:
+                if messages and not (chunk_count and self._counts):
                     return False
         return chunk_count == len(self._chunks) and all(map(self._is_chunk, self._chunks))
 
@@ -167,8 +167,10 @@ class McapFile:
             self._channels[number] = Topic(name, message_type(self._schemas[schema][0]), encoding)
 
     def _load(self, place: int, length: int, wanted: set[int]) -> list[Message]:
+        with self._opened():
+            records = self._chunk(place, length)[1]
         messages = []
-        for opcode, body in _records(self._chunk(place, length)[1]):
+        for opcode, body in _records(records):
             if opcode == MESSAGE:
                 channel, _, stamp_ns, _ = _MESSAGE.unpack_from(body)
                 if channel in wanted:
@@ -177,7 +179,8 @@ class McapFile:
         return messages
 
     def _load_loose(self, stamp_ns: int, channel: int, place: int, length: int) -> list[Message]:
-        data = self._bytes(place + _MESSAGE.size, length - _MESSAGE.size)
+        with self._opened():
+            data = self._bytes(place + _MESSAGE.size, length - _MESSAGE.size)
         return [Message(self._channels[channel], stamp_ns, message_data(data))]
 
     def _chunk(self, place: int, length: int) -> tuple[int, bytes]:

@@ -5,32 +5,38 @@ A record is a header of fields `name=value` and data, each with its length (uint
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from struct import error, unpack, unpack_from
 
 from depthface_ros.io.storage.parts import decompress, find
-from depthface_ros.io.storage.types import MAX_PART_BYTES, Message, Part, Topic, message_type
+from depthface_ros.io.storage.types import (
+    MAX_PART_BYTES,
+    Message,
+    OpenedForParts,
+    Part,
+    Topic,
+    message_type,
+)
 
 MAGIC = b'#ROSBAG V2.0\n'
 MESSAGE, BAG, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
 SECOND = 10 ** 9
 
 
-class Ros1File:
+class Ros1File(OpenedForParts):
     """A ROS 1 bag; see :class:`depthface_ros.io.storage.types.StorageFile`."""
 
     def __init__(self, path: Path):
-        self._file = path.open('rb')
-        self._size = os.fstat(self._file.fileno()).st_size
+        super().__init__(path)
         self.damage: list[str] = []
         self._connections: dict[int, Topic] = {}
         self._counts: dict[int, int] = {}
         # start time, place and length of the data, compression, connections or None
         self._chunks: list[tuple[int, int, int, str, set[int] | None]] = []
-        self._scan()
+        with self._opened():
+            self._scan()
         self.topics: dict[Topic, int] = {}
         for connection, topic in self._connections.items():
             self.topics[topic] = self.topics.get(topic, 0) + self._counts.get(connection, 0)
@@ -125,8 +131,10 @@ class Ros1File:
         self._connections[connection] = Topic(fields['topic'].decode(), message_type(kind), 'ros1')
 
     def _load(self, place: int, length: int, compression: str, wanted: set[int]) -> list[Message]:
+        with self._opened():
+            records = list(self._records(place, length, compression))
         messages = []
-        for fields, data in self._records(place, length, compression):
+        for fields, data in records:
             if fields['op'][0] == MESSAGE:
                 connection, = unpack('<I', fields['conn'])
                 if connection in wanted:

@@ -2,7 +2,9 @@
 """What every storage file offers: topics, and parts with messages."""
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 MAX_PART_BYTES = 1 << 27  # of a message or a chunk in memory: an 8K image of float metres
@@ -32,6 +34,19 @@ class Part(NamedTuple):
 
     start_ns: int
     load: Callable[[], list[Message]]  # raises any exception where the part is damaged
+
+
+class OpenedForParts:
+    """A file that is open only while something is read: a recording may have thousands of files."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._size = path.stat().st_size
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        with self._path.open('rb') as self._file:
+            yield
 
 
 class StorageFile(Protocol):
