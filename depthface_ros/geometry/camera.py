@@ -6,27 +6,31 @@ Everything works on numpy arrays and on torch tensors alike, through the array A
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from depthface_ros.geometry.arrays import device_of, namespace
+from depthface_ros.geometry.lens import MAX_SLOPE, Lens, checked_coefficients, lens_model
 from depthface_ros.io.quoting import quoted
 
-DISTORTION_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
 NEAREST = 1e-3  # m; a camera sees nothing nearer, nor what is behind it
-MAX_SLOPE = 20.0  # of a viewing ray; beyond 87 degrees off axis the intrinsics must be wrong
 FARTHEST = 1e3  # m; no camera measures as far, and sums of squares stay finite
 NO_DEPTH = 65535  # of uint16: 'no measurement' of some cameras, as 0 is of all
+MAX_FOCAL_LENGTH = 1e9  # px; slopes and pixels stay within float32
+MIN_COVERAGE = 0.5  # of an image, by the lens model
 
 
 @dataclass(frozen=True)
 class Intrinsics:
     """The intrinsics of a depth camera, in pixels; pixel (u, v) has its centre at exactly (u, v).
 
-    `distortion` holds the coefficients of a ROS `camera_info.D`; leave it empty for a rectified
-    image. A batch of undistorted cameras is one Intrinsics whose fields are arrays that broadcast.
+    `distortion` holds the coefficients of a ROS `camera_info.D`, in any sequence; leave it empty
+    for a rectified image. Numbers of Python and numpy count alike. A batch of undistorted cameras
+    is one Intrinsics whose fields are arrays that broadcast.
+
+    :raises ValueError: an unknown lens model, or coefficients that are not those of a lens.
     """
 
     fx: Any
@@ -37,54 +41,87 @@ class Intrinsics:
     distortion_model: str = 'plumb_bob'
 
     def __post_init__(self):
-        if self.distortion and self.distortion_model not in DISTORTION_MODELS:
-            raise ValueError(f'distortion model {quoted(self.distortion_model)} is not supported: '
-                             f'expected one of {", ".join(DISTORTION_MODELS)}')
-        if any(self.distortion) != bool(self.distortion):
-            object.__setattr__(self, 'distortion', ())  # all zero: a rectified image
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        for name in ('fx', 'fy', 'cx', 'cy'):
+            value = getattr(self, name)
+            # numpy's numbers would turn float32 arrays to float64
+            if isinstance(value, int | np.generic) or type(value) is np.ndarray and not value.ndim:
+                put(name, float(value))
+        distortion = () if self.distortion is None else self.distortion
+        distortion = tuple(float(value) for value in np.ravel(distortion))
+        if any(distortion):
+            put('distortion_model', lens_model(self.distortion_model))
+            distortion = checked_coefficients(distortion, self.distortion_model)
+        put('distortion', distortion if any(distortion) else ())  # all zero: a rectified image
+
+    @cached_property
+    def _lens(self) -> Lens:
+        return Lens(self.distortion, self.distortion_model)
 
     def check(self) -> None:
         """Raise ValueError unless this is one camera with finite, positive focal lengths."""
         values = (self.fx, self.fy, self.cx, self.cy)
-        if not all(np.isfinite(value) for value in values) or self.fx <= 0 or self.fy <= 0:
+        if any(np.ndim(value) for value in values):
+            raise ValueError('intrinsics are arrays: expected those of one camera, numbers')
+        if not (all(np.isfinite(value) for value in values)
+                and 0 < self.fx < MAX_FOCAL_LENGTH and 0 < self.fy < MAX_FOCAL_LENGTH):
             raise ValueError(f'intrinsics fx, fy, cx, cy = {values} are not those of a camera: '
-                             'expected finite numbers with fx > 0 and fy > 0; is the camera calibrated?')
+                             f'expected finite numbers, fx and fy above 0 and below '
+                             f'{MAX_FOCAL_LENGTH:g}; is the camera calibrated?')
 
     def project(self, x, y):
-        """Pixel coordinates u, v of the direction (x, y, 1): arrays of any one shape."""
+        """Return pixel coordinates u, v of directions (x, y, 1): arrays of any one shape."""
         if self.distortion:
-            x, y = _distort(x, y, self.distortion, self.distortion_model)
+            x, y = self._lens.distort(x, y)
         return self.fx * x + self.cx, self.fy * y + self.cy
 
-    def unproject(self, u, v, size: tuple[int, int] | None = None):
-        """The direction (x, y, 1) of integer pixels u, v that lie in the image: returns x, y.
+    def unproject(self, u, v):
+        """Return the directions (x, y, 1) of pixel coordinates as x, y; NaN where there is none.
 
-        Distorted cameras look the direction up in a ray map that is computed once per image size:
-        (height, width), or None to see from u and v, for which a GPU must wait.
+        A lens without distortion takes arrays that broadcast and leaves them so. The rays of a
+        distorted one are computed on the host, in float64, to 0.0001 px.
         """
         if not self.distortion:
             return (u - self.cx) / self.fx, (v - self.cy) / self.fy
-        xp = namespace(u)
-        height, width = size or (int(xp.max(v)) + 1, int(xp.max(u)) + 1)
-        # rounded up, so that crops of one camera share one map
-        rays = _resident_ray_map(self, -(-height // 256) * 256, -(-width // 256) * 256, xp,
-                                 device_of(u))
-        index = _index(u, v, rays.shape[1])
-        found = xp.take(xp.reshape(rays, (-1, 2)), xp.reshape(index, (-1,)), axis=0)
-        found = xp.reshape(found, (*index.shape, 2))
-        return found[..., 0], found[..., 1]
+        xp, device = namespace(u), device_of(u)
+        u, v = np.broadcast_arrays(*(np.asarray(pixel.cpu() if hasattr(pixel, 'cpu') else pixel,
+                                                np.float64) for pixel in (u, v)))
+        rays = self._lens.undistort((u - self.cx) / self.fx, (v - self.cy) / self.fy)
+        return tuple(xp.asarray(ray.astype(np.float32), device=device) for ray in rays)
+
+    def rays_beside(self, x, y, u, v, column, row):
+        """Return the directions of pixels (column, row) at most one pixel from (u, v).
+
+        To first order about the direction (x, y, 1), which projects to (u, v): no table of rays is
+        needed. Steps longer than a pixel are cut: such pixels are outside of the image.
+        """
+        if not self.distortion:
+            return self.unproject(column, row)
+        step_x, step_y = self._lens.inverse_jacobian_times(
+            x, y, (column - u).clip(-1, 1) / self.fx, (row - v).clip(-1, 1) / self.fy)
+        return x + step_x, y + step_y
+
+    def covers(self, x, y):
+        """Return 1 where the lens has a pixel for a direction, else 0: float32 of their shape."""
+        xp = namespace(x)
+        if not self.distortion:
+            return xp.ones_like(x)
+        return xp.astype(self._lens.covers(x, y), xp.float32)
 
 
 def depth_in_metres(depth):
-    """Pixels of a depth image as float32 metres, 0 where there is no measurement.
+    """Convert pixels of a depth image to float32 metres, 0 where there is no measurement.
 
-    :param depth: of any shape, uint16 millimetres (0 invalid), or float32 metres (invalid where
-        not finite or <= 0), as REP-118 says. numpy or torch.
+    :param depth: of any shape, numpy or torch: uint16 millimetres (0 and 65535 invalid), or
+        float32 metres (invalid where not finite, <= 0 or >= 1000), as in REP-118.
     :raises ValueError: another dtype.
     """
     xp = namespace(depth)
     if depth.dtype == xp.uint16:
-        return xp.astype(depth, xp.float32) * 0.001
+        depth = xp.astype(depth, xp.float32)
+        return xp.where(depth < NO_DEPTH, depth * 0.001, xp.zeros_like(depth))
     if depth.dtype == xp.float32:
         return xp.where((depth > 0) & (depth < FARTHEST), depth, xp.zeros_like(depth))
     raise ValueError(f'depth image of dtype {depth.dtype}: expected uint16 (millimetres) or '
@@ -105,17 +142,20 @@ def measured_points(depth, intrinsics: Intrinsics, points):
     x, y, z = (points[:, i:i + 1] for i in range(3))
     # methods: the array API's clip for torch waits for the GPU
     before = z.clip(NEAREST)
-    u, v = intrinsics.project(x / before, y / before)
-    u, v = xp.round(u), xp.round(v)
-    column, row = u.clip(0, width - 1), v.clip(0, height - 1)
-    inside = (u == column) & (v == row) & (z == before)
+    x, y = x / before, y / before
+    u, v = intrinsics.project(x, y)
+    nearest_u, nearest_v = xp.round(u), xp.round(v)
+    column, row = nearest_u.clip(0, width - 1), nearest_v.clip(0, height - 1)
+    inside = (nearest_u == column) & (nearest_v == row) & (z == before)
     pixel = _index(column, row, width)
     if depth.ndim == 3:
         image = xp.arange(points.shape[0], device=device_of(points))
         pixel = pixel + (height * width) * image[:, None, None]
     depth_m = depth_in_metres(xp.reshape(depth, (-1,))[pixel]) * xp.astype(inside, xp.float32)
+    if intrinsics.distortion:
+        depth_m = depth_m * intrinsics.covers(x, y)
     # of the pixel's own centre: the point is exact
-    x, y = intrinsics.unproject(column, row, (height, width))
+    x, y = intrinsics.rays_beside(x, y, u, v, column, row)
     return xp.concat([x * depth_m, y * depth_m, depth_m], axis=1)
 
 
@@ -131,14 +171,19 @@ def depth_around(depth, intrinsics: Intrinsics, points):
     xp = namespace(points)
     height, width = depth.shape
     z = points[:, 2].clip(NEAREST)
-    goal = xp.stack(intrinsics.project(points[:, 0] / z, points[:, 1] / z), axis=1)[:, :, None]
+    x, y = points[:, 0] / z, points[:, 1] / z
+    goal = xp.stack(intrinsics.project(x, y), axis=1)[:, :, None]
     last, steps = _last_pair(height, width, xp, device_of(points))
     pixels = xp.minimum(xp.floor(goal).clip(0), last) + steps  # (N, 2, 2, P): u and v, of two each
     near = (1 - xp.abs(goal - pixels)).clip(0)
     near = near[:, 1, :, None] * near[:, 0, None]
     column, row = pixels[:, 0, None], pixels[:, 1, :, None]
     depth_m = depth_in_metres(xp.reshape(depth, (-1,))[_index(column, row, width)])
-    return depth_m, *intrinsics.unproject(column, row, (height, width)), near
+    if intrinsics.distortion:
+        near = near * intrinsics.covers(x, y)[:, None, None]
+    rays = intrinsics.rays_beside(x[:, None, None], y[:, None, None], goal[:, 0, :, None],
+                                  goal[:, 1, :, None], column, row)
+    return depth_m, *rays, near
 
 
 @cache  # a few bytes a size, which CUDA graphs may hold on to
@@ -160,28 +205,24 @@ def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1, 
     xp = namespace(depth_m)
     device = device_of(depth_m)
     height, width = depth_m.shape
-    columns = xp.arange(width, dtype=xp.float32, device=device) * stride + first
-    rows = xp.arange(height, dtype=xp.float32, device=device) * stride + first
-    size = first + (height - 1) * stride + 1, first + (width - 1) * stride + 1
-    x, y = intrinsics.unproject(columns[None, :], rows[:, None], size)
+    if intrinsics.distortion:
+        x, y, exists = _rays(intrinsics, first, stride, height, width, xp, device)
+        depth_m = depth_m * exists
+    else:
+        columns, rows = (xp.arange(count, dtype=xp.float32, device=device) * stride + first
+                         for count in (width, height))
+        x, y = intrinsics.unproject(columns[None, :], rows[:, None])
     return xp.stack([x * depth_m, y * depth_m, depth_m], axis=axis)
 
 
-@lru_cache(maxsize=8)
-def ray_map(intrinsics: Intrinsics, height: int, width: int) -> np.ndarray:
-    """Directions (x, y, 1) of all pixels of one camera: (H, W, 2) float32 with x and y."""
-    u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
-    goal = np.stack([(u - intrinsics.cx) / intrinsics.fx, (v - intrinsics.cy) / intrinsics.fy])
-    rays = goal
-    with np.errstate(all='ignore'):  # beyond the image a lens model may have no ray
-        for _ in range(60):  # lenses that ROS drivers report need 5 to 30 to reach 1e-6
-            rays = rays + goal - _distort(*rays, intrinsics.distortion, intrinsics.distortion_model)
-        return np.moveaxis(rays, 0, -1).astype(np.float32)
-
-
-@lru_cache(maxsize=8)
-def _resident_ray_map(intrinsics: Intrinsics, height: int, width: int, xp, device):
-    return xp.asarray(ray_map(intrinsics, height, width), device=device)
+@lru_cache(maxsize=8)  # a few kilobytes each: the head detector samples a coarse grid
+def _rays(intrinsics: Intrinsics, first: int, stride: int, height: int, width: int, xp, device):
+    """Directions of a grid of pixels of a distorted camera: x, y and whether there are any."""
+    columns, rows = np.arange(width) * stride + first, np.arange(height) * stride + first
+    x, y = intrinsics.unproject(columns[None, :], rows[:, None])
+    exists = np.isfinite(x)
+    return tuple(xp.asarray(values.astype(np.float32), device=device) for values in (
+        np.where(exists, x, 0), np.where(exists, y, 0), exists))
 
 
 def _index(column, row, width: int):
@@ -190,24 +231,6 @@ def _index(column, row, width: int):
     # by way of 32 bits, which take a quarter of the time
     index = xp.astype(row, xp.int32) * width + xp.astype(column, xp.int32)
     return xp.astype(index, xp.int64)
-
-
-def _distort(x, y, distortion: tuple[float, ...], model: str):
-    """Apply the lens model of OpenCV (calib3d, 'Detailed Description') to directions (x, y, 1)."""
-    xp = namespace(x)
-    r2 = x * x + y * y
-    if model == 'equidistant':
-        k1, k2, k3, k4 = (*distortion, 0, 0, 0, 0)[:4]
-        r = xp.sqrt(r2)
-        theta = xp.atan(r)
-        t2 = theta * theta
-        theta_d = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
-        scale = xp.where(r > 1e-8, theta_d / xp.where(r > 1e-8, r, xp.ones_like(r)), xp.ones_like(r))
-        return x * scale, y * scale
-    k1, k2, p1, p2, k3, k4, k5, k6 = (*distortion, *[0] * 8)[:8]
-    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-    return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)
 
 
 def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
@@ -227,7 +250,21 @@ def check_camera(depth: np.ndarray, intrinsics: Intrinsics) -> Intrinsics:
             f'intrinsics fx={intrinsics.fx:g} fy={intrinsics.fy:g} cx={intrinsics.cx:g} '
             f'cy={intrinsics.cy:g} do not fit a depth image of {width}x{height} pixels: expected '
             'those of the depth camera, in pixels of this image')
+    if intrinsics.distortion:
+        _check_lens(intrinsics, height, width)
     numbers = {name: getattr(intrinsics, name) for name in ('fx', 'fy', 'cx', 'cy')}
     if all(type(number) is float for number in numbers.values()):
         return intrinsics
     return replace(intrinsics, **{name: float(number) for name, number in numbers.items()})
+
+
+@lru_cache(maxsize=8)
+def _check_lens(intrinsics: Intrinsics, height: int, width: int) -> None:
+    """Raise ValueError where most of an image is beyond what its lens model describes."""
+    x, _ = intrinsics.unproject(np.linspace(0, width - 1, 17)[None],
+                                np.linspace(0, height - 1, 17)[:, None])
+    covered = float(np.isfinite(x).mean())
+    if covered < MIN_COVERAGE:
+        raise ValueError(
+            f'distortion coefficients {quoted(list(intrinsics.distortion))} give viewing rays to '
+            f'{100 * covered:.0f} % of the image: expected those of this camera and image size')

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthface_ros.geometry.camera import Intrinsics, depth_around, depth_in_metres, point_map
+from depthface_ros.geometry.camera import (
+    Intrinsics,
+    check_camera,
+    depth_around,
+    depth_in_metres,
+    measured_points,
+    point_map,
+)
 
 DISTORTIONS = {
     'none': ((), 'plumb_bob'),
@@ -61,8 +68,8 @@ def test_an_uncalibrated_camera_is_refused(values):
 
 
 def test_millimetres_and_metres_mean_the_same():
-    millimetres = np.array([[0, 1, 999], [1000, 2500, 65535]], np.uint16)
-    metres = np.array([[0, 0.001, 0.999], [1, 2.5, 65.535]], np.float32)
+    millimetres = np.array([[0, 1, 999], [1000, 2500, 65534]], np.uint16)
+    metres = np.array([[0, 0.001, 0.999], [1, 2.5, 65.534]], np.float32)
     np.testing.assert_allclose(depth_in_metres(millimetres), metres, rtol=1e-6)
     np.testing.assert_array_equal(depth_in_metres(metres), metres)
 
@@ -125,3 +132,86 @@ def test_beyond_the_image_there_is_nothing_around_a_point(height, width):
     if min(height, width) > 1:
         np.testing.assert_allclose(near.sum(axis=(1, 2))[0], expected, atol=1e-5)
     assert (near.sum(axis=(1, 2))[0][expected == 0] == 0).all()
+
+
+def test_the_largest_number_means_no_depth():
+    assert depth_in_metres(np.array([0, 65534, 65535], np.uint16)).tolist() == [0, pytest.approx(65.534), 0]
+    assert depth_in_metres(np.array([1e10, np.finfo('f4').max, 2], np.float32)).tolist() == [0, 0, 2]
+
+
+# microsoft/Azure_Kinect_ROS_Driver#44: the colour camera, at 1280 pixels of width
+AZURE = (0.7799050211906433, -2.9802768230438232, 0.0007482637884095311, 5.6622509873704985e-05,
+         1.6997523307800293, 0.6572195887565613, -2.811908721923828, 1.6302372217178345)
+
+
+@pytest.mark.parametrize('width, height', [(640, 576), (1280, 720), (3840, 2160)])
+def test_rays_to_first_order_miss_those_of_the_lens_by_little(width, height):
+    """Each pixel's point, read by a point half a pixel beside it: within 0.01 px and 0.02 mm at 1 m."""
+    scale = width / 1280
+    intrinsics = Intrinsics(604.88 * scale, 604.94 * scale, 636.93 * scale, height / 2, AZURE,
+                            'rational_polynomial')
+    rng = np.random.default_rng(5)
+    pixels = rng.integers((0, 0), (width, height), (20000, 2)).T
+    pixels[:, :4] = [[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1]]  # the corners
+    exact = np.stack(intrinsics.unproject(*pixels))
+    beside = np.stack(intrinsics.unproject(*(pixels + rng.uniform(-0.49, 0.49, pixels.shape))))
+    points = np.concatenate([beside, np.ones_like(beside[:1])])[None].astype(np.float32)
+    depth = np.ones((height, width), np.float32)
+    found = measured_points(depth, intrinsics, points)[0]
+    kept = found[2] > 0
+    assert kept.mean() > 0.999  # rounding may take the others out of the image
+    assert np.abs(found[:2] - exact)[:, kept].max() < 2e-5  # m at 1 m
+    u, v = intrinsics.project(*found[:2, kept].astype(np.float64))
+    assert max(np.abs(u - pixels[0, kept]).max(), np.abs(v - pixels[1, kept]).max()) < 0.01
+
+
+@pytest.mark.parametrize('shape', [(1, 3000), (3000, 1), (1, 1), (2160, 3840)])
+def test_images_of_any_shape_of_a_distorted_camera_are_points_of_their_pixels(shape):
+    height, width = shape
+    focal = max(shape) / 2
+    intrinsics = Intrinsics(focal, focal, width / 2, height / 2, (0.1, -0.05, 1e-3, 1e-3, 0.01))
+    stride = max(1, max(shape) // 200)
+    depth = np.ones(shape, np.float32)[::stride, ::stride]
+    points = point_map(depth, intrinsics, 0, stride)
+    u, v = intrinsics.project(points[..., 0].astype(float), points[..., 1].astype(float))
+    expected = np.meshgrid(np.arange(depth.shape[1]) * stride, np.arange(depth.shape[0]) * stride)
+    np.testing.assert_allclose(np.stack([u, v]), expected, atol=2e-3)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('coefficients, model', [
+    ((-0.6, 0.0, 0.0, 0.0, 0.0), 'plumb_bob'), ((0.0, 0.0, 0.0, 0.0, -0.5), 'plumb_bob'),
+    ((0, 0, 0, 0, 0, -0.5, 0, 0), 'rational_polynomial'), ((-0.4, 0.0, 0.0, 0.0), 'equidistant')])
+def test_where_a_lens_has_no_ray_nothing_is_measured(coefficients, model):
+    """Such lenses fold back: pixels near the corners have no direction."""
+    intrinsics = Intrinsics(150., 150., 160., 120., coefficients, model)
+    points = point_map(np.full((240, 320), 2, np.float32), intrinsics)
+    assert np.isfinite(points).all()
+    missing = points[..., 2] == 0
+    assert missing[0, 0] == np.isnan(intrinsics.unproject(np.zeros(1), np.zeros(1))[0][0])
+    u, v = intrinsics.project(*np.moveaxis(points[..., :2].astype(float) / 2, -1, 0))
+    expected = np.meshgrid(np.arange(320), np.arange(240))
+    assert np.abs(np.stack([u, v]) - expected)[:, ~missing].max() < 0.01
+    beyond = np.array([[[40.0, -1e4], [0, 3], [1, 1]]], np.float32)
+    assert (measured_points(np.ones((240, 320), np.float32), intrinsics, beyond) == 0).all()
+
+
+@pytest.mark.parametrize('numbers', [
+    [np.float32(500), np.float64(501), np.int64(320), np.array(240)], np.array([500, 501, 320, 240]),
+    (500, 501, 320, 240)])
+@pytest.mark.parametrize('distortion', [None, [], [0, 0], np.zeros(5), np.array([0.1, 0, 0, 0, 0], 'f4'), [0.1]])
+def test_any_sequence_of_numbers_is_a_camera(numbers, distortion):
+    camera = check_camera(np.ones((480, 640), np.float32), Intrinsics(*numbers, distortion))
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (500, 501, 320, 240)
+    assert all(type(value) is float for value in (camera.fx, camera.fy, camera.cx, camera.cy))
+    assert isinstance(camera.distortion, tuple)
+    depth = np.ones((4, 6), np.float32)
+    assert point_map(depth, camera).dtype == np.float32
+
+
+@pytest.mark.parametrize('values, distortion, text', [
+    ((1e39, 500, 320, 240), (), 'below 1e\\+09'), ((500, 500, 320, 240), (-5.0, 0, 0, 0, 0), 'viewing rays'),
+    ((np.full(2, 500.), 500, 320, 240), (), 'arrays')])
+def test_what_cannot_be_a_camera_of_the_image_is_named(values, distortion, text):
+    with pytest.raises(ValueError, match=text):
+        check_camera(np.ones((480, 640), np.float32), Intrinsics(*values, distortion))
