@@ -19,7 +19,7 @@ PERIOD = 5  # heartbeats; /tf is read for one of them, since it carries the whol
 
 
 class IdConflicts:
-    """Warns once if somebody else publishes frames of the faces that this node tracks.
+    """Warns once if another node publishes frames of the faces that this node tracks.
 
     /tf is subscribed to only while faces are published and others publish there, and for one
     heartbeat in `PERIOD`. A transform is foreign if this node did not publish it, or if it

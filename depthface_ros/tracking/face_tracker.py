@@ -23,7 +23,7 @@ SAME_PLACE = 0.05
 class FaceTracker:
     """Tracks faces through the images of one camera; the same images give the same tracks.
 
-    `stamps` gives the images their times. Callers that know more of an image than its stamp, such
+    `stamps` gives the images their times. Callers that have more of an image than its stamp, such
     as the time of its arrival, check it there and call :meth:`track`.
     """
 

@@ -96,8 +96,8 @@ class StampMonitor:
         """Return the time of the next image.
 
         :param stamp_ns: of the image; None if it has no valid one.
-        :param content: what tells images apart, see :func:`fingerprint`; None if equal stamps mean
-            different images.
+        :param content: a :func:`fingerprint` of the image; None if equal stamps mean different
+            images.
         :param arrival_ns: when the image arrived or was recorded, by a clock that keeps running.
         """
         if self._by_stamps:
@@ -109,7 +109,7 @@ class StampMonitor:
 
     @property
     def source(self) -> str:
-        """What times the images: their stamps, their arrival, or a count of them."""
+        """The origin of the times: 'stamps', 'arrival' or 'count', a count of images."""
         return 'stamps' if self._by_stamps else 'arrival' if self._timed else 'count'
 
     @property

@@ -12,7 +12,7 @@ from depthface_ros.ros.worker import NewestFirstWorker
 
 
 class Clock:
-    """Time that passes when told."""
+    """A clock that is set by hand."""
 
     now = 100.0
 
@@ -82,7 +82,7 @@ def test_rates_are_of_the_time_since_the_previous_report():
     assert report.faces == 0  # nothing was looked at since
 
 
-def test_latency_is_told_as_median_and_95_percent():
+def test_latency_is_reported_as_median_and_95_percent():
     health = Health(Clock())
     for milliseconds in range(1, 102):
         health.processed(1, milliseconds * 1e-3, 0.001)
@@ -140,7 +140,7 @@ def test_the_thresholds_of_the_verdict_can_be_set():
     assert one_second(latency_s=0.01).verdict(strict)[0] == ERROR
 
 
-def test_no_rate_is_told_while_simulated_time_stands_still_or_jumps_back():
+def test_no_rate_is_reported_while_simulated_time_stands_still_or_jumps_back():
     clock = Clock()
     health = Health(clock)
     for step in (0.0, -50.0):
@@ -152,7 +152,7 @@ def test_no_rate_is_told_while_simulated_time_stands_still_or_jumps_back():
     assert health.report().rates['received'] == pytest.approx(30)
 
 
-def test_problems_repeat_in_the_log_seldom_and_in_each_heartbeat_unless_told_once():
+def test_problems_repeat_in_the_log_seldom_and_in_each_heartbeat_unless_once():
     health, log = Health(Clock()), []
     problems = Problems(health, log.append, seconds=1e9)
     for _ in range(2):

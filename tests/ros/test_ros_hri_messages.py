@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ROS4HRI (REP-155) is told of each face, over real DDS."""
+"""Messages of ROS4HRI (REP-155) for each face, over real DDS."""
 
 from __future__ import annotations
 

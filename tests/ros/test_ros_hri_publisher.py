@@ -77,7 +77,7 @@ def stage():
 
 
 def topics(stage: Stage) -> set[str]:
-    """What the rest of the robot sees of the node's topics for ROS4HRI."""
+    """The node's topics for ROS4HRI, as another node receives them."""
     return {name.removeprefix('/humans/faces/')
             for name, _ in stage.peer.get_topic_names_and_types()
             if name.startswith('/humans/') and stage.peer.count_publishers(name)}
@@ -99,7 +99,7 @@ def test_a_listener_that_works_as_libhri_does_hears_everything_of_a_face(stage, 
         assert messages[0].header.frame_id == FRAME
 
 
-def test_who_is_tracked_is_told_after_every_image(stage):
+def test_the_tracked_ids_are_published_after_every_image(stage):
     listener = Listener(stage, 10)
     kept = track('f00001')
     for i, tracks in enumerate(([], [kept], [kept, track('f00002', x=0.3)], [kept], []), 1):
@@ -149,7 +149,7 @@ def test_when_images_stop_nobody_is_tracked(stage):
 
 @contextmanager
 def node_with_a_face(monkeypatch, **parameters):
-    """A peer of a node that has told of its first face, and what was told."""
+    """A peer of a node that has published its first face, and what was published."""
     with active_node(monkeypatch, **parameters) as peer:
         tracked = []
         peer.node.create_subscription(IdsList, '/humans/faces/tracked', tracked.append, 10)
@@ -182,7 +182,7 @@ def test_a_camera_that_dies_leaves_nobody(monkeypatch):
         assert [marker.action for marker in meshes] == [Marker.ADD, Marker.DELETE]
 
 
-def test_another_node_may_be_the_one_that_tells():
+def test_another_node_may_be_the_one_that_publishes_ids():
     with Stage(publish_hri=False) as stage:
         stage.outputs.publish(frame(SECOND), [track('f00001')])
         stage.wait_for(lambda: stage.peer.count_publishers('/depthface/mesh'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras of all kinds connect, and where they do not the node says why; over real DDS."""
+"""Cameras of all kinds connect, and where they do not the node reports why; over real DDS."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_camera_info_that_was_cut_off_leaves_the_last_good_one_in_force(peer):
     show(peer, image_message(DEPTH, 0), 1)
 
 
-def test_a_quality_of_service_that_cannot_connect_is_told(monkeypatch):
+def test_a_quality_of_service_that_cannot_connect_is_reported(monkeypatch):
     override = {'qos_overrides./depth/image.subscription.reliability': 'reliable'}
     with active_node(monkeypatch, connected=False, input_timeout=0.3, **override) as peer:
         peer.wait_for(lambda: ('1 publisher; /peer has an incompatible QoS: Best effort publisher '
@@ -235,7 +235,7 @@ def test_silence_names_who_publishes_what_and_where_depth_is_instead(monkeypatch
             program.kill()
 
 
-def test_images_that_get_lost_on_their_way_are_noticed_and_the_remedy_told(peer, monkeypatch):
+def test_images_that_get_lost_on_their_way_are_reported_with_the_remedy(peer, monkeypatch):
     monkeypatch.setattr(subscription, 'LOSS_WINDOW', 0.5)
     monkeypatch.setattr(subscription, 'FEWEST', 2)
 
@@ -268,7 +268,7 @@ def test_images_for_which_no_queue_had_room_are_counted_as_lost(peer):
     peer.wait_for(lambda: total('lost') and total('received') + total('lost') == 32)
 
 
-def test_a_camera_that_is_killed_in_the_middle_is_missed_and_its_successor_is_heard(monkeypatch):
+def test_a_camera_that_is_killed_is_reported_and_its_successor_received(monkeypatch):
     with active_node(monkeypatch, input_timeout=0.5) as peer:
         peer.send_info(camera_info_message())
         with other_program('''

@@ -85,7 +85,7 @@ def test_the_life_cycle_twice_round(unconfigured):
     assert peer.change_state(SHUTDOWN) and state(peer) == 'finalized'
 
 
-def test_a_transition_that_fails_says_why_and_can_be_tried_again(unconfigured, monkeypatch):
+def test_a_transition_that_fails_gives_the_reason_and_can_be_tried_again(unconfigured, monkeypatch):
     peer, made = unconfigured, []
 
     def fail_first(self, *_):

@@ -207,7 +207,7 @@ def test_an_image_that_comes_late_changes_nothing(peer):
     assert {m.transforms[0].child_frame_id for m in messages} == {'face_f00001'}
 
 
-def test_a_reliable_camera_is_heard_as_well(peer):
+def test_images_of_a_reliable_camera_are_received_as_well(peer):
     camera = peer.node.create_publisher(Image, 'depth/image', 10)
     peer.wait_for(camera.get_subscription_count)
     peer.send_info(camera_info_message())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthface run` says of a bag what the node says when the bag is played to it over DDS."""
+"""`depthface run` finds in a bag what the node publishes when the bag is played to it."""
 
 from __future__ import annotations
 

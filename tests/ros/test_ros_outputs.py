@@ -30,7 +30,7 @@ def stage():
         yield stage
 
 
-def test_a_pose_has_its_covariance_and_says_whose_it_is(stage):
+def test_a_pose_has_its_covariance_and_the_frame_of_its_face(stage):
     heard = stage.listen(Odometry, '/depthface/poses')
     stamp = 7 * SECOND + 5
     faces = [track('f00003', stamp_ns=stamp, rotation_std=0.05, position_std=0.004),

@@ -61,7 +61,7 @@ def test_a_signal_ends_a_node_that_waits_for_its_lifecycle_manager():
     ('estimator.min_confidence:=1.5', 'min_confidence'),
     ('tracker.sightings:=0.5', 'sightings'),
 ])
-def test_a_parameter_that_makes_no_sense_is_told_and_ends_the_node(parameter, text):
+def test_a_parameter_that_makes_no_sense_is_reported_and_ends_the_node(parameter, text):
     with start('-p', parameter) as process:
         printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1

@@ -170,7 +170,7 @@ def spinning(*nodes):
 
 def known_node(monkeypatch, namespace: str = '', estimator=KnownFaces,
                **parameters) -> node_module.FaceNode:
-    """A node, not configured, that knows its faces and shows them at once.
+    """Return a node, not configured, with known faces that it shows at once.
 
     :param parameters: values by name, with two underscores for a dot.
     """

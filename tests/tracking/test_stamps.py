@@ -22,7 +22,7 @@ NOW = 1_700_000_000 * SECOND
 
 
 def play(stamps_ns, monitor=None, arrival_ns=lambda i: None, content=lambda i: b'%d' % i):
-    """The times of images with these stamps; by default all differ and arrive nobody knows when."""
+    """Return times of images with these stamps; by default all differ, and arrival is unknown."""
     monitor = monitor or StampMonitor()
     return [monitor.check(stamp, content(i), arrival_ns(i)) for i, stamp in enumerate(stamps_ns)]
 
@@ -246,7 +246,7 @@ def test_without_contents_no_image_counts_as_repeated(stamps_ns):
 
 
 @pytest.mark.parametrize('dtype', [np.uint16, np.float32])
-def test_a_fingerprint_tells_images_with_noise_apart_and_knows_copies(dtype):
+def test_fingerprints_of_images_with_noise_differ_and_those_of_copies_do_not(dtype):
     rng = np.random.default_rng(0)
     depth = (1000 + rng.normal(scale=2.0, size=(480, 640))).astype(dtype)
     other = (1000 + rng.normal(scale=2.0, size=(480, 640))).astype(dtype)

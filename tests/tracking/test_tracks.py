@@ -39,7 +39,7 @@ def test_flickering_false_alarms_never_get_an_id():
     assert run(Tracker(), [[face_at(i % 3)] for i in range(30)]) == [[]] * 30
 
 
-def test_a_short_occlusion_keeps_the_id_and_says_that_the_face_is_not_seen():
+def test_a_short_occlusion_keeps_the_id_of_a_face_that_is_not_seen():
     tracker = Tracker()
     run(tracker, [[face_at(0)]] * 2)
     held = tracker.update([], 2 * FRAME_NS)
