@@ -15,6 +15,7 @@ FLOW_NS = 250_000_000  # a longer step between two stamps may turn out to be an 
 STEP_NS = 33_333_333  # between images whose times are unknown: 30 Hz
 AHEAD_NS = 500_000_000  # stamps further ahead of the time of arrival are not credible
 ASIDE_IMAGES = 10  # for which the stamps before a jump may be resumed
+MOST_USED = 100  # stamps of images before a jump back that are remembered, the next ones
 # Images in a row that are skipped before the fault counts as a property of the stream.
 PATIENCE = {'repeated': 30, 'standing': 2, 'late': 2, 'unset': 9, 'ahead': 1}
 
@@ -138,7 +139,8 @@ class StampMonitor:
         if self._continues_aside(stamp_ns):
             # A single image after the jump was an error, several are a second clock.
             self._aside_ns = newest_ns if len(self._since_jump) > 1 else None
-            self._used = {used for used in (*self._used, *self._since_jump) if used > stamp_ns}
+            self._used = set(sorted(used for used in {*self._used, *self._since_jump}
+                                    if used > stamp_ns)[:MOST_USED])
             self._since_jump = []
             return self._accept(stamp_ns, Change.RESUME, 'jump')
         if step_ns > 0:

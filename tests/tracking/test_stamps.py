@@ -141,6 +141,20 @@ def test_without_a_clock_a_jump_ahead_is_followed_and_taken_back(ahead_ms):
     assert times[8].note and not times[7].note  # a pause of the camera looks the same
 
 
+def test_stamps_far_ahead_take_no_memory():
+    monitor = StampMonitor()
+    for i in range(5000):
+        monitor.check(NOW + i * 33 * MS + (i % 3 == 2) * 10 ** 6 * SECOND, b'%d' % i)
+    assert len(monitor._used) <= 100
+
+
+def test_a_stamp_that_a_wrong_one_has_used_is_moved_by_a_nanosecond():
+    jumpy = steady(20)
+    jumpy[7] += 500 * MS
+    accepted = stamps(play(jumpy))
+    assert len(set(accepted)) == 20 and accepted[12] == jumpy[12] + 1
+
+
 def test_a_pause_of_the_camera_is_no_fault():
     paused = steady(5) + steady(5, NOW + 30 * SECOND)
     times = play(paused, arrival_ns=lambda i: paused[i] + 20 * MS)
