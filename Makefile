@@ -29,7 +29,7 @@ lint: install-lint
 	@.venv/bin/pyright
 
 docs: install-docs
-	@.venv/bin/python -m mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
 
 figures: install-demo
 	@.venv/bin/python docs/figures.py

@@ -30,6 +30,7 @@ from tables import tables
 from depthface_ros.engines import ENGINES, MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.tools.bench import machine
+from depthface_ros.tools.provenance import measured
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / 'build'
@@ -45,7 +46,7 @@ def main() -> int:
     parser.add_argument('--runs', type=int, default=20, help='images per turn')
     options = parser.parse_args()
     BUILD.mkdir(exist_ok=True)
-    result = {'machine': machine(), 'python': platform.python_version(),
+    result = {'measured': measured(), 'machine': machine(), 'python': platform.python_version(),
               'load_before': os.getloadavg()[0], 'not_measured': {}}
     skipped = result['not_measured']
     result['limits'] = limits.ceilings()

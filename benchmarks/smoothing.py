@@ -5,6 +5,8 @@ python benchmarks/smoothing.py
 """
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from sample import Sample, read_sample
 from depthface_ros.estimation.estimator import FaceEstimator
 from depthface_ros.estimation.types import Face
 from depthface_ros.geometry.rotations import vector_from_rotation
+from depthface_ros.tools.provenance import measured
 from depthface_ros.tracking.face_tracker import FaceTracker
 from depthface_ros.tracking.smoothing import FaceSmoother, SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
@@ -27,18 +30,34 @@ STILL_IMAGES, STILL_STEP_NS = 90, 33_333_333  # 3 s at 30 Hz
 STILL_NOISE = 0.0013  # m at 1 m, one sigma of a Kinect v1, growing with the square of distance
 
 
+# figure of a row -> heading and form
+COLUMNS = {'rotation_deg': ('rotation °', '.2f'), 'sellion_mm': ('sellion mm', '.2f'),
+           'mesh_mm': ('mesh mm', '.1f'), 'rotation_jitter_deg': ('jitter °', '.2f'),
+           'sellion_jitter_mm': ('jitter mm', '.2f'), 'vertex_jitter_mm': ('vertices mm', '.2f'),
+           'expression_jitter': ('coefficients', '.3f'), 'turn_lag_ms': ('lag turning ms', '.0f'),
+           'move_lag_ms': ('lag moving ms', '.0f')}
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--json', type=Path, help='write the figures there, too')
+    options = parser.parse_args()
     sample = read_sample(ROOT / 'demo' / 'sample.mcap')
-    estimator = FaceEstimator()
+    estimator, rows = FaceEstimator(), []
     for title, images in (('sample recording, 15 Hz', moving(sample)),
-                          ('its first image with fresh noise, 30 Hz', still(sample))):
-        ways = [way for way in follow(estimator, sample, images).values() if len(way) > 10]
-        print(f'\n{title}: {len(ways)} people, {sum(map(len, ways))} faces')
-        print(f'{"":10}{"error, mean":>26}{"jitter, rms":>38}{"lag":>16}\n'
-              f'{"":10}{"rotation":>10}{"sellion":>9}{"mesh":>7}'
-              f'{"rotation":>12}{"sellion":>9}{"vertices":>10}{"coeff.":>7}{"turn":>9}{"move":>7}')
-        for name, config in (('raw', None), ('smoothed', SmoothingConfig())):
-            print(f'{name:10}' + row(ways, config))
+                          ('at rest, fresh noise, 30 Hz', still(sample))):
+        sequences = [sequence for sequence in follow(estimator, sample, images).values()
+                     if len(sequence) > 10]
+        rows += [{'images': title, 'faces': name} | figures(sequences, config)
+                 for name, config in (('raw', None), ('smoothed', SmoothingConfig()))]
+    print(f'{"":38}' + ''.join(f'{heading:>16}' for heading, _ in COLUMNS.values()))
+    for row in rows:
+        print(f'{row["images"]:28}{row["faces"]:10}' + ''.join(
+            f'{"-" if row[key] is None else format(row[key], form):>16}'
+            for key, (_, form) in COLUMNS.items()))
+    if options.json:
+        options.json.write_text(json.dumps({'measured': measured(), 'rows': rows}, indent=1)
+                                + '\n')
 
 
 def moving(sample: Sample):
@@ -56,41 +75,42 @@ def still(sample: Sample):
 
 
 def follow(estimator: FaceEstimator, sample: Sample, images) -> dict[str, list]:
-    """By id: stamp, face, true pose and, where there is one, true mesh, of each image."""
+    """Return by id: stamp, face, true pose and, where there is one, true mesh, of each image."""
     tracker = FaceTracker(estimator, replace(TrackerConfig(),
                                              smoothing=SmoothingConfig(enabled=False)))
-    ways: dict[str, list] = {}
+    sequences: dict[str, list] = {}
     for stamp_ns, depth, truth_ns in images:
         poses = sample.poses[truth_ns]
         for track in tracker(depth, sample.intrinsics, stamp_ns):
             person = min(poses, key=lambda name: np.linalg.norm(
                 poses[name][:3, 3] - track.face.camera_from_face[:3, 3]))
             if track.seen:
-                ways.setdefault(track.id, []).append((
+                sequences.setdefault(track.id, []).append((
                     stamp_ns, track.face, poses[person],
                     sample.meshes.get(truth_ns, {}).get(person)))
-    return ways
+    return sequences
 
 
-def smoothed(way: list, config: SmoothingConfig | None) -> list[Face]:
+def smoothed(sequence: list, config: SmoothingConfig | None) -> list[Face]:
     if config is None:
-        return [face for _, face, *_ in way]
-    smoother = FaceSmoother(way[0][1], way[0][0], config)
-    return [smoother.face] + [smoother.update(face, stamp_ns) for stamp_ns, face, *_ in way[1:]]
+        return [face for _, face, *_ in sequence]
+    smoother = FaceSmoother(sequence[0][1], sequence[0][0], config)
+    return [smoother.face] + [smoother.update(face, stamp_ns)
+                              for stamp_ns, face, *_ in sequence[1:]]
 
 
-def row(ways: list[list], config: SmoothingConfig | None) -> str:
-    """Errors against the truth, how they change between images, and what they owe to speed."""
+def figures(sequences: list[list], config: SmoothingConfig | None) -> dict[str, float | None]:
+    """Return errors against the truth, their changes between images, and their part by speed."""
     errors, meshes, changes, lags = [], [], [], []
-    for way in ways:
-        faces = smoothed(way, config)
-        seconds = np.array([stamp_ns for stamp_ns, *_ in way]) * 1e-9
-        truth = np.array([pose for _, _, pose, _ in way])
+    for sequence in sequences:
+        faces = smoothed(sequence, config)
+        seconds = np.array([stamp_ns for stamp_ns, *_ in sequence]) * 1e-9
+        truth = np.array([pose for _, _, pose, _ in sequence])
         found = np.array([face.camera_from_face for face in faces], float)
         turn = vector_from_rotation(truth[:, :3, :3].transpose(0, 2, 1) @ found[:, :3, :3])
         shift = found[:, :3, 3] - truth[:, :3, 3]
         errors += list(zip(norm(turn), norm(shift)))
-        for face, (_, _, pose, mesh) in zip(faces, way):
+        for face, (_, _, pose, mesh) in zip(faces, sequence):
             if mesh is not None:
                 meshes.append(norm(face.vertices - mesh @ pose[:3, :3].T - pose[:3, 3]).mean())
         vertices_face = np.array([(face.vertices - face.camera_from_face[:3, 3])
@@ -103,12 +123,10 @@ def row(ways: list[list], config: SmoothingConfig | None) -> str:
                      lag(shift, np.gradient(truth[:, :3, 3], seconds, axis=0))])
     rotation, sellion = np.mean(errors, axis=0)
     jitter, late = rms(np.array(changes), axis=0), 1000 * np.mean(lags, axis=0)
-    mesh = np.mean(meshes)
-    return (f'{np.degrees(rotation):9.2f}°{1000 * sellion:6.2f} mm{1000 * mesh:4.1f} mm'
-            f'{np.degrees(jitter[0]):10.2f}°{1000 * jitter[1]:6.2f} mm{1000 * jitter[2]:7.2f} mm'
-            f'{jitter[3]:7.3f}' + ''.join(
-                f'{value:{width}.0f} ms' if np.isfinite(value) else f'{"-":>{width + 3}}'
-                for value, width in zip(late, (6, 4))))
+    values = (np.degrees(rotation), 1000 * sellion, 1000 * np.mean(meshes), np.degrees(jitter[0]),
+              1000 * jitter[1], 1000 * jitter[2], jitter[3], *late)
+    return {name: float(value) if np.isfinite(value) else None
+            for name, value in zip(COLUMNS, values)}
 
 
 def angular_velocity(poses: np.ndarray, seconds: np.ndarray) -> np.ndarray:

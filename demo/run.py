@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -29,6 +30,7 @@ from score import Score
 from visualization_msgs.msg import Marker
 
 from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.tools.provenance import measured
 
 
 class Failure(Exception):
@@ -82,7 +84,9 @@ def run(bag: Path, output: Path) -> None:
     write_bag(output / 'faces.mcap', [message for message, _ in robot.heard.transforms],
               list(zip(marker_stamps, robot.heard.markers)))
     show(f'played, read back and drawn in {time.monotonic() - start:.0f} s', 0, end='\n')
-    report(robot, sample, score, sent, cpu_s)
+    figures = measure(robot, sample, score, sent, cpu_s)
+    (output / 'report.json').write_text(json.dumps(figures, indent=1) + '\n')
+    report(figures)
     print(f'  written    {", ".join(str(path) for path in sorted(output.iterdir()))}')
     check(robot, sent)
 
@@ -116,26 +120,39 @@ def collect(heard: Heard, sent: dict[int, int]) -> tuple[dict[int, dict], list[i
     return faces, marker_stamps
 
 
-def report(robot: Robot, sample: Sample, score: Score, sent: dict[int, int], cpu_s: float) -> None:
-    """Print what happened."""
-    heard = robot.heard
+def measure(robot: Robot, sample: Sample, score: Score, sent: dict[int, int],
+            cpu_s: float) -> dict[str, object]:
+    """Return the figures of the run: counts, latency in ms, errors in degrees and mm."""
     latency_ms = [(published - stamp_ns(message.transforms[0].header)) * 1e-6
-                  for message, published in heard.transforms]
-    counts = ', '.join(f'{robot.total(name)} {name}'
-                       for name in ('received', 'processed', 'dropped'))
-    found, seconds = len(score.rotation_deg), len(sent) / sample.rate
-    print(f'  images     {len(sent)} sent; the node: {counts}')
-    print(f'  faces      {found} poses and {score.meshes} meshes of {score.in_view} faces in view '
-          f'({100 * found / max(score.in_view, 1):.1f} %), {score.false} where nobody is')
-    print(f'  latency    image stamp to publication p50 {quantile(latency_ms, 50)} ms, '
-          f'p95 {quantile(latency_ms, 95)} ms')
-    for name, errors, unit in (
-            ('rotation', score.rotation_deg, 'degrees, geodesic'),
-            ('sellion', score.sellion_mm, 'mm'),
-            ('mesh', score.mesh_mm, f'mm, not aligned, of {len(score.mesh_mm)} with truth')):
-        print(f'  {name:<10} error median {quantile(errors, 50)}, p95 {quantile(errors, 95)} '
-              f'{unit}')
-    print(f'  CPU        {100 * cpu_s / seconds:.0f} % of one core')
+                  for message, published in robot.heard.transforms]
+    return {
+        'measured': measured(), 'sent': len(sent),
+        **{name: robot.total(name) for name in ('received', 'processed', 'dropped')},
+        'faces_in_view': score.in_view, 'poses': len(score.rotation_deg), 'meshes': score.meshes,
+        'false_faces': score.false, 'meshes_with_truth': len(score.mesh_mm),
+        'latency_ms': quantiles(latency_ms), 'rotation_deg': quantiles(score.rotation_deg),
+        'sellion_mm': quantiles(score.sellion_mm), 'mesh_mm': quantiles(score.mesh_mm),
+        'cpu_percent': 100 * cpu_s / (len(sent) / sample.rate)}
+
+
+def report(figures: dict) -> None:
+    """Print the figures of the run."""
+    def both(name: str, unit: str) -> str:
+        return ', '.join(f'{kind} {"unknown" if value is None else format(value, ".1f")}'
+                         for kind, value in zip(('median', 'p95'), figures[name])) + f' {unit}'
+
+    share = 100 * figures['poses'] / max(figures['faces_in_view'], 1)
+    print(f'  images     {figures["sent"]} sent; the node: {figures["received"]} received, '
+          f'{figures["processed"]} processed, {figures["dropped"]} dropped')
+    print(f'  faces      {figures["poses"]} poses and {figures["meshes"]} meshes of '
+          f'{figures["faces_in_view"]} faces in view ({share:.1f} %), '
+          f'{figures["false_faces"]} false')
+    print(f'  latency    image stamp to publication: {both("latency_ms", "ms")}')
+    print(f'  rotation   error: {both("rotation_deg", "degrees, geodesic")}')
+    print(f'  sellion    error: {both("sellion_mm", "mm")}')
+    print(f'  mesh       error: {both("mesh_mm", "mm, not aligned")}, of '
+          f'{figures["meshes_with_truth"]} with truth')
+    print(f'  CPU        {figures["cpu_percent"]:.0f} % of one core')
 
 
 def check(robot: Robot, sent: dict[int, int]) -> None:
@@ -150,8 +167,9 @@ def check(robot: Robot, sent: dict[int, int]) -> None:
         raise Failure(f'the node published no mesh on {MESH_TOPIC}')
 
 
-def quantile(values: list[float], percent: float) -> str:
-    return f'{np.percentile(values, percent):.1f}' if values else 'unknown'
+def quantiles(values: list[float]) -> list[float | None]:
+    """Return median and 95th percentile; None where there are no values."""
+    return np.percentile(values, (50, 95)).tolist() if values else [None, None]
 
 
 def stamp_ns(header) -> int:

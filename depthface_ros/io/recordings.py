@@ -25,7 +25,7 @@ def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None
     :param topic: of the depth images; needed where a bag has several.
     :param info_topic: of their camera_info; without it the nearest in name is taken.
     :param depth_unit: metres per unit of the pixels, where it is not that of the encoding.
-    :raises ValueError, OSError: there is nothing to read; the text gives the cause. Single images
+    :raises ValueError: there is nothing to read; the text gives the cause. Single images
         that cannot be read are skipped and counted in `rejections`.
     """
     path = Path(path)

@@ -165,7 +165,7 @@ def test_the_frankfurt_plane_is_level_by_the_soft_tissue_profile(model):
 
 def test_the_line_of_sight_of_icts_heads_is_the_x_axis():
     """The figures that `python -m training face-frame` wrote for the mesh that ships."""
-    figures = json.loads((Path(__file__).parents[2] / 'docs/face_frame.json').read_text())
+    figures = json.loads((Path(__file__).parents[2] / 'docs/results/face_frame.json').read_text())
     for name in ('sight_pitch_deg_of_labels', 'sight_pitch_deg_of_estimates'):
         assert figures[name]['count'] >= 200
         assert abs(figures[name]['mean']) < 1

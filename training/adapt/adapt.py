@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('adapted_models'))
     parser.add_argument('--methods', nargs='+', choices=sorted(set(METHODS) - {'labels'}),
-                        default=['consistency', 'holes'], help='default: what was best in docs/adaptation.md')
+                        default=['consistency', 'holes'], help='default: what was best in docs/research/adaptation.md')
     parser.add_argument('--frames', type=int, default=1500,
                         help='of the recording to learn from, at most')
     parser.add_argument('--report-frames', type=int, default=150,

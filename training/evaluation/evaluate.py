@@ -18,6 +18,7 @@ from rich.console import Console
 
 from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.tools.provenance import measured
 from training.adapt.datasets import open_dataset
 from training.data.rendered_dataset import add_people_arguments
 from training.evaluation.comparison import changes
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     earlier = read_figures(options.compare) if options.compare else None
     records, figures = (look_at_dataset if options.dataset else look_at_synthetic)(options)
     if options.out:
-        options.out.write_text(json.dumps(figures, indent=1) + '\n')
+        options.out.write_text(json.dumps({'measured': measured()} | figures, indent=1) + '\n')
     if options.records:
         write_records(records, options.records)
     if earlier is None:
