@@ -103,11 +103,6 @@ def accuracy_cameras() -> str:
     return _groups('family', 'camera')
 
 
-@figure
-def accuracy_generators() -> str:
-    return _groups('generator')
-
-
 def _groups(*names: str) -> str:
     rows = []
     for name in names:
