@@ -22,7 +22,9 @@ PACKAGE = ElementTree.parse(ROOT / 'package.xml').getroot()
 KEYS = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml'}
 # No rosdep key on apt: users install these with pip, see README.md. The last ones are optional.
 PIP_ONLY = {'array_api_compat', 'onnxruntime', 'rosbags', 'ruamel', 'rerun', 'rich', 'torch',
-            'tensorrt', 'onnx', 'cuda'}
+            'tensorrt', 'onnx', 'cuda', 'backports', 'lz4'}
+# Python's own from some version on: compression from 3.14.
+LATER_PYTHON = {'compression'}
 # Used where it is installed; not every ROS distribution has it.
 OPTIONAL = {'hri_msgs'}
 
@@ -42,7 +44,7 @@ def imported(files) -> set[str]:
             names |= {alias.name.partition('.')[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.partition('.')[0])
-    return names - set(sys.stdlib_module_names) - {'depthface_ros'}
+    return names - set(sys.stdlib_module_names) - LATER_PYTHON - {'depthface_ros'}
 
 
 def dependencies(kind: str) -> set[str]:
