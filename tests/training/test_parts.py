@@ -7,10 +7,13 @@ import pytest
 
 pytest.importorskip('torch')
 
+from scipy.spatial.transform import Rotation
 from test_landmarks import CAMERA, Recording
 
 from depthface_ros import FaceEstimator
 from depthface_ros.estimation.types import Face
+from depthface_ros.face_model.mesh import FaceModel
+from training.evaluation.errors import rigidly_aligned
 from training.experiments.parts import (
     PARTS,
     Image,
@@ -19,6 +22,8 @@ from training.experiments.parts import (
     parts_table,
     records_of,
 )
+from training.experiments.unfamiliar_people import deformed
+from training.synthesis.people.person import Person
 
 
 def head_of(face):
@@ -71,3 +76,22 @@ def test_the_settings_of_all_variants_make_estimators():
     pytest.importorskip('onnxruntime')
     for config in PARTS.values():
         assert FaceEstimator('cpu', config).config == config
+
+
+def test_unfamiliar_people_have_another_face_in_the_same_frame():
+    model = FaceModel.load()
+    body = np.zeros((0, 3), np.float32)
+    person = Person(model.template, model.triangles, 0, body, np.zeros((0, 3), np.int32),
+                    model.template, np.zeros(52, np.float32), 'anny', 0)
+    rng = np.random.default_rng(0)
+    one, other = deformed(person, rng), deformed(person, rng)
+    for each in (one, other):
+        np.testing.assert_array_equal(each.head_vertices, each.face_vertices)  # moved alike
+        np.testing.assert_allclose(each.face_vertices[model.sellion], 0, atol=1e-6)
+        apart = rigidly_aligned(each.face_vertices, model.template) - model.template
+        assert 0.001 < np.linalg.norm(apart, axis=1).mean() < 0.006
+        stable = each.face_vertices[model.stable]
+        turn, _ = Rotation.align_vectors(model.template[model.stable] - model.template[model.stable].mean(0),
+                                         stable - stable.mean(0))
+        assert turn.magnitude() < 1e-3  # the same axes
+    assert np.linalg.norm(one.face_vertices - other.face_vertices, axis=1).mean() > 0.001

@@ -7,6 +7,7 @@ whole pipeline, with a standard error: a part that is worth nothing has differen
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -27,12 +28,15 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
 from training.adapt.datasets import Labelled, open_dataset
 from training.adapt.self_consistency import mesh_to_points
-from training.data.rendered_dataset import add_people_arguments
+from training.data.rendered_dataset import add_people_arguments, people_factory
 from training.evaluation.errors import Record, mesh_errors, pose_errors
 from training.evaluation.frames import SyntheticFrames, intrinsics_of, match
 from training.evaluation.groups import column
 from training.evaluation.landmarks import Marked, across_ray, face_errors, landmark_figures
-from training.synthesis.scene.random_scene import Head
+from training.experiments.unfamiliar_people import UnfamiliarPeople
+from training.synthesis.scene.cameras import sample_camera
+from training.synthesis.scene.random_scene import Head, sample_scene
+from training.synthesis.scene.views import render_frame
 
 WHOLE = EstimatorConfig()
 PARTS = {
@@ -45,8 +49,7 @@ PARTS = {
     'without alignment, refiner and surface detail': replace(WHOLE, alignment=AlignmentConfig(steps=0)),
 }
 NOISE_M = 0.0005  # of the simulated precise camera
-PRECISE_FRAMES = 3  # times as many: few faces are near
-NEAR = 1.0  # m, up to which faces count before the precise camera
+NEAR = (0.3, 0.9)  # m, distance of faces before the precise camera
 TURNED = 50.0  # degrees from the viewing ray, up to which they do
 IN_VIEW = 0.5  # least visible fraction of a face
 ERRORS = {'geodesic_deg': 'rotation deg', 'sellion_mm': 'sellion mm',
@@ -66,24 +69,34 @@ class Image:
     label: Labelled | None = None
 
 
-def synthetic_images(frames: SyntheticFrames, count: int, precise: bool) -> list[Image]:
-    """Render frames and keep the heads that show enough of their faces.
-
-    :param precise: a camera with white noise of NOISE_M, and near faces only.
-    """
+def synthetic_images(frames: SyntheticFrames, count: int) -> list[Image]:
+    """Render whole frames and keep the heads that show enough of their faces."""
     images = []
     for number in track(range(count), 'rendering'):
         scene, view, depth = frames[number]
-        heads = [head for head, visible in zip(scene.heads, view.face_visible)
-                 if visible >= IN_VIEW and _turned_deg(head) < TURNED
-                 and (not precise or head.camera_from_face[2, 3] < NEAR)]
-        if precise:
-            exact = view.depth.numpy()
-            noise = np.random.default_rng(number).normal(0, NOISE_M, exact.shape)
-            depth = np.where(exact > 0, exact + noise, 0).astype(np.float32)
+        heads = tuple(head for head, visible in zip(scene.heads, view.face_visible)
+                      if visible >= IN_VIEW and _turned_deg(head) < TURNED)
         if heads:
-            images.append(Image(depth, intrinsics_of(scene), tuple(heads)))
+            images.append(Image(depth, intrinsics_of(scene), heads))
     return images
+
+
+def precise_images(people, count: int, seed: int) -> list[Image]:
+    """Render near faces before a camera whose only error is white noise of NOISE_M."""
+    images: list[Image] = []
+    for number in itertools.count():
+        if len(images) == count:
+            return images
+        rng = np.random.default_rng((seed, 11, number))
+        scene = sample_scene(rng, people, sample_camera(rng, 'validation'), heads=1,
+                             distance=NEAR)
+        view = render_frame(scene)
+        if not scene.heads or view.face_visible[0] < IN_VIEW or (
+                _turned_deg(scene.heads[0]) >= TURNED):
+            continue
+        exact = view.depth.numpy()
+        depth = np.where(exact > 0, exact + rng.normal(0, NOISE_M, exact.shape), 0)
+        images.append(Image(depth.astype(np.float32), intrinsics_of(scene), scene.heads))
 
 
 def _turned_deg(head: Head) -> float:
@@ -163,7 +176,8 @@ def _mean(values: np.ndarray) -> list[float]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_people_arguments(parser)
-    parser.add_argument('--frames', type=int, default=150, help='synthetic frames of each kind')
+    parser.add_argument('--frames', type=int, default=150, help='synthetic frames')
+    parser.add_argument('--faces', type=int, default=50, help='faces before the precise camera')
     parser.add_argument('--kinect2', type=Path, help='folder of kinect2-crops with landmarks')
     parser.add_argument('--sr305', type=Path, help='recording in which each image shows one face')
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER)
@@ -176,14 +190,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     frames = SyntheticFrames('validation', options.seed, options.ict, options.hair)
-    sets = {'synthetic': synthetic_images(frames, options.frames, precise=False),
-            'precise camera': synthetic_images(replace(frames, perfect_camera=True),
-                                               PRECISE_FRAMES * options.frames, precise=True)}
+    people = people_factory('validation', frames)
+    sets = {'synthetic': synthetic_images(frames, options.frames),
+            'precise camera': precise_images(people, options.faces, options.seed),
+            'precise camera, unfamiliar faces': precise_images(
+                UnfamiliarPeople(people), options.faces, options.seed)}
     for name, kind, folder in (('kinect2', 'kinect2-crops', options.kinect2),
                                ('sr305', 'one-person', options.sr305)):
         if folder:
             sets[name] = real_images(kind, folder)
-    figures: dict = {'frames': options.frames, 'parts': {}}
+    figures: dict = {'frames': options.frames, 'faces': options.faces, 'parts': {}}
     whole: dict[str, list[Record]] = {}
     for part in options.parts:
         estimator = FaceEstimator('cpu', PARTS[part], options.models)
