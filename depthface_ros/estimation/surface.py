@@ -78,7 +78,6 @@ class SurfaceDetail:
         self._displacements, self._directions = map(constant, modes)
         at_triangles = modes.displacements[:, triangles].mean(axis=2)
         self._jacobian = constant(at_triangles)  # (K, T)
-        self._jacobian_t = constant(np.ascontiguousarray(at_triangles.T))
         self._square = constant(np.square(at_triangles).mean(axis=1))  # (K,) m^2
         self._triangle_directions = constant(
             np.ascontiguousarray(modes.directions[triangles].mean(axis=1).T))  # (3, T)
@@ -99,13 +98,14 @@ class SurfaceDetail:
         valid = weight > MIN_WEIGHT
         enough = xp.sum(xp.astype(valid, xp.float32), axis=1, keepdims=True) >= MIN_TRIANGLES
         weight = weight * xp.astype(valid & enough, xp.float32)
+        jacobian_t = xp.matrix_transpose(self._jacobian)
         coefficients = xp.zeros_like(distance[:, :1]) * self._square
         for min_cut in MIN_CUTS:
             residual = distance - xp.matmul(coefficients, self._jacobian)
             noise = self._noise(residual, valid)
             robust = _robust(residual, (CUT * noise).clip(min_cut))
             information = weight * robust / (noise * noise)
-            gradient = xp.matmul(information * residual, self._jacobian_t) - coefficients
+            gradient = xp.matmul(information * residual, jacobian_t) - coefficients
             coefficients = coefficients + self._solve(information, gradient)
         displacement = xp.matmul(coefficients, self._displacements)
         return vertices_face + displacement[..., None] * self._directions
@@ -139,12 +139,13 @@ class SurfaceDetail:
         xp = namespace(gradient)
         total = xp.sum(information, axis=1, keepdims=True)
         preconditioner = 1 / (1 + total * self._square)
+        jacobian_t = xp.matrix_transpose(self._jacobian)
         step, residual = xp.zeros_like(gradient), gradient
         direction = preconditioner * residual
         energy = _dot(residual, direction)
         for _ in range(SOLVER_STEPS):
             weighted = information * xp.matmul(direction, self._jacobian)
-            image = xp.matmul(weighted, self._jacobian_t) + direction
+            image = xp.matmul(weighted, jacobian_t) + direction
             length = energy / _dot(direction, image).clip(TINY)
             step, residual = step + length * direction, residual - length * image
             scaled = preconditioner * residual
