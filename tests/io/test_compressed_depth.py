@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -12,7 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from depthface_ros.io.compressed_depth import decompress_depth
+from depthface_ros.io.compressed_depth import (
+    CompressedDepth,
+    decompress_depth,
+    is_depth_format,
+    raw_topic,
+)
 
 cv2 = pytest.importorskip('cv2')
 
@@ -89,3 +96,97 @@ def test_eight_bit_png_and_colour_encodings_are_refused():
         decompress_depth(header() + encode_png(np.zeros((4, 4), np.uint8)), '16UC1; compressedDepth')
     with pytest.raises(ValueError, match='bgr8'):
         decompress_depth(header() + bytes(9), 'bgr8; jpeg compressed bgr8')
+
+
+IMAGE = np.random.default_rng(1).integers(1, 5000, (6, 8), dtype=np.uint16)
+
+
+@pytest.mark.parametrize('format_', ['16UC1; png compressed ', 'mono16; png compressed mono16', 'png',
+                                     '', '16UC1', '16UC1; compressedDepth png', 'TYPE_16UC1; png'])
+def test_a_png_alone_as_the_compressed_transport_sends_it(format_):
+    np.testing.assert_array_equal(decompress_depth(encode_png(IMAGE), format_), IMAGE)
+    assert is_depth_format(format_)
+
+
+@pytest.mark.parametrize('format_, text', [
+    ('bgr8; jpeg compressed bgr8', 'jpeg.*to png'), ('bgr8; png compressed bgr8', 'colour'),
+    ('32FC1; png compressed ', 'quantised'), ('64FC1; compressedDepth png', 'float32'),
+    ('16UC1; tiff compressed ', 'tiff'), ('x' * 100_000, 'unknown')])
+def test_formats_that_carry_no_depth_are_refused_with_advice(format_, text):
+    with pytest.raises(ValueError, match=text) as caught:
+        decompress_depth(encode_png(IMAGE), format_)
+    assert len(str(caught.value)) < 600
+
+
+def test_the_unit_of_compressed_pixels():
+    found = decompress_depth(encode_png(IMAGE), 'png', 0.0001)
+    np.testing.assert_allclose(found, IMAGE * 1e-4, rtol=1e-6)
+
+
+def test_the_size_is_known_before_decoding():
+    for payload, codec in ((encode_png(IMAGE), 'png'), (encode_rvl(IMAGE), 'rvl')):
+        image = CompressedDepth(header() + payload, f'16UC1; compressedDepth {codec}')
+        assert (image.height, image.width) == IMAGE.shape
+
+
+@pytest.mark.parametrize('topic', ['/depth/image', '/depth/image/compressed', '/depth/image/compressedDepth'])
+def test_the_topic_without_its_transport(topic):
+    assert raw_topic(topic) == '/depth/image'
+
+
+def chunk(kind: bytes, data: bytes, length=None) -> bytes:
+    return (struct.pack('>I', len(data) if length is None else length) + kind + data
+            + struct.pack('>I', zlib.crc32(kind + data)))
+
+
+def png(width: int, height: int, *chunks: bytes, end: bytes = chunk(b'IEND', b'')) -> bytes:
+    fields = struct.pack('>IIBBBBB', width, height, 16, 0, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', fields) + b''.join(chunks) + end
+
+
+PIXELS = zlib.compress(b''.join(b'\0' + row.astype('>u2').tobytes() for row in IMAGE))
+HOSTILE = {
+    'length of a chunk': (png(8, 6, chunk(b'tEXt', b'', 2**32 - 1)), 'png', 'claims'),
+    'length of pixels': (png(8, 6, chunk(b'IDAT', PIXELS, 2**31)), 'png', 'claims'),
+    'more pixels than bytes': (png(4000, 4000, chunk(b'IDAT', PIXELS)), 'png', 'can hold'),
+    'no end': (png(8, 6, chunk(b'IDAT', PIXELS), end=b''), 'png', 'truncated'),
+    'no pixels': (png(8, 6), 'png', 'does not decode'),
+    'fewer pixels': (png(8, 6, chunk(b'IDAT', zlib.compress(bytes(20)))), 'png', 'does not decode'),
+    'wrong checksum': (png(8, 6, chunk(b'IDAT', PIXELS)[:-1] + b'x'), 'png', 'checksum'),
+    'many chunks': (png(8, 6, chunk(b'tEXt', b'') * 70_000), 'png', 'chunks'),
+    'longer than its pixels': (struct.pack('<II', 1, 1) + bytes(8 << 20), 'rvl', 'at most'),
+    'runs of nothing': (struct.pack('<II', 20, 20) + bytes(1000), 'rvl', 'no pixels'),
+    'size of no camera': (struct.pack('<II', 2**31, 2**31) + bytes(1000), 'rvl', 'claims'),
+    'one long number': (struct.pack('<II', 20, 20) + b'\xff' * 1000, 'rvl', 'no valid numbers'),
+}
+
+
+@pytest.mark.parametrize('case', HOSTILE)
+def test_what_a_message_costs_is_bounded_by_its_bytes_and_pixels(case):
+    payload, codec, text = HOSTILE[case]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=text):
+            decompress_depth(header() + payload, f'16UC1; compressedDepth {codec}')
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(payload) + 1e6
+
+
+def test_bombs_beside_the_pixels_are_not_unpacked():
+    bomb = b'x\0\0' + zlib.compress(bytes(1 << 24))
+    data = png(8, 6, chunk(b'zTXt', bomb), chunk(b'iCCP', bomb), chunk(b'IDAT', PIXELS))
+    np.testing.assert_array_equal(decompress_depth(data, 'png'), IMAGE)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('a', [0.0, -1.0, float('nan'), float('inf'), 1e-38, 3e38])
+@pytest.mark.parametrize('b', [0.0, -1000.0, 2000.0, float('nan'), float('inf')])
+def test_any_quantisation_gives_depth_or_an_error(a, b):
+    try:
+        found = decompress_depth(header(a, b) + encode_png(IMAGE), '32FC1; compressedDepth png')
+    except ValueError as error:
+        assert 'quantisation' in str(error)
+    else:
+        assert found.dtype == np.float32 and np.isfinite(a) and a > 0
