@@ -14,7 +14,7 @@ COMMANDS = {
     'samples': ('training.synthesis.contact_sheet', 'draw a contact sheet of random synthetic samples'),
     'compare': ('training.evaluation.real_and_synthetic', 'compare synthetic heads with those of a recording'),
     'sample-bag': ('training.assets.sample_bag', 'render the recording that the demo and the tests play'),
-    'render': ('training.data.rendered_dataset', 'render data sets of labelled heads and frames'),
+    'render': ('training.data.render', 'render data sets of labelled heads and frames'),
     'finder': ('training.train.detector', 'train the head detector'),
     'pose': ('training.train.pose', 'train the head-pose network'),
     'shape': ('training.train.shape', 'train the face-shape network'),

@@ -14,15 +14,16 @@ for package in ('rich', 'onnxruntime'):
 from test_scene import Sitters
 
 from depthface_ros.geometry.crop import FACE_CENTRE_FACE
-from training.data import rendered_dataset
+from training.data import render, rendered_dataset
 
 
 @pytest.fixture(params=[True, False], ids=['faces only', 'all'])
 def rendered(request, tmp_path, monkeypatch):
-    monkeypatch.setattr(rendered_dataset, 'people_factory', lambda split, options: Sitters())
-    monkeypatch.setattr(rendered_dataset, 'SCENES_PER_SHARD', 12)
-    options = argparse.Namespace(pools=tmp_path, seed=3, finder=None, faces_only=request.param)
-    assert rendered_dataset.render_shard((options, 'train', 0)) == 'shard_00000.npz'
+    monkeypatch.setattr(render, 'people_factory', lambda split, options: Sitters())
+    monkeypatch.setattr(render, 'SCENES_PER_SHARD', 12)
+    options = argparse.Namespace(pools=tmp_path, seed=3, finder=None, hands=0.0,
+                                 faces_only=request.param)
+    assert render.render_shard((options, 'train', 0)) == 'shard_00000.npz'
     return options, rendered_dataset.FaceWindows.load(tmp_path / 'windows-train')
 
 

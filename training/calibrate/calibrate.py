@@ -25,7 +25,7 @@ from depthface_ros.estimation.error_prior import ERROR_PRIOR_FILE
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
 from training.calibrate.measure_errors import fit_error_prior, networks_alone
-from training.data.rendered_dataset import VISIBLE_FACE, add_people_arguments
+from training.data.render import VISIBLE_FACE, add_people_arguments
 from training.evaluation.errors import AXES, Record, pose_errors, reported_uncertainty
 from training.evaluation.figures import within_sigma
 from training.evaluation.frames import SyntheticFrames, Trial

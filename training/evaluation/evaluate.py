@@ -20,7 +20,7 @@ from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.tools.provenance import measured
 from training.adapt.datasets import open_dataset
-from training.data.rendered_dataset import add_people_arguments
+from training.data.render import add_people_arguments
 from training.evaluation.comparison import changes
 from training.evaluation.errors import Record
 from training.evaluation.figures import all_figures

@@ -17,7 +17,7 @@ import torch
 from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.face_model.mesh import FaceModel
-from training.data.rendered_dataset import add_people_arguments
+from training.data.render import add_people_arguments
 from training.evaluation.frames import intrinsics_of, match
 from training.synthesis.people import ict_people, person
 from training.synthesis.people.anny_people import FACE_MODEL

@@ -18,7 +18,7 @@ from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
-from training.data.rendered_dataset import SPLITS, people_factory
+from training.data.render import SPLITS, people_factory
 from training.evaluation.errors import Record, describe, errors, inner_face, reported_uncertainty
 from training.synthesis.scene.cameras import sample_camera
 from training.synthesis.scene.random_scene import Head, Scene, sample_scene

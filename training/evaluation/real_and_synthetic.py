@@ -15,7 +15,7 @@ from rich.table import Table
 from depthface_ros.estimation.estimator import FaceEstimator
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.recordings import open_recording
-from training.data.rendered_dataset import add_people_arguments, people_factory
+from training.data.render import add_people_arguments, people_factory
 from training.evaluation.depth_statistics import head_statistics
 from training.synthesis.contact_sheet import shade, tile_images
 from training.synthesis.scene.cameras import FAMILIES, Camera, sample_sensor

@@ -24,7 +24,7 @@ from depthface_ros.engines.onnx_file import (
     store_linear_weights_in_bytes,
     store_weights_in_half,
 )
-from training.data.rendered_dataset import add_people_arguments
+from training.data.render import add_people_arguments
 from training.evaluation.frames import SyntheticFrames, intrinsics_of
 
 # Convolutions with fewer channels read points or write outputs: they need more than 8 bits and cost little.

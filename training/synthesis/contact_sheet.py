@@ -13,7 +13,8 @@ from PIL import Image
 from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTHS
 from depthface_ros.estimation.head_detector import finder_stride
 from depthface_ros.face_model.mesh import FaceModel
-from training.data.rendered_dataset import WINDOW_PIXELS, add_people_arguments, people_factory
+from training.data.render import add_people_arguments, people_factory
+from training.data.rendered_dataset import WINDOW_PIXELS
 from training.synthesis.scene.cameras import sample_camera
 from training.synthesis.scene.random_scene import sample_scene
 from training.synthesis.scene.views import View, measure, render_frame, render_window

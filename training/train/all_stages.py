@@ -23,7 +23,7 @@ MORE_SCENES = 0.1  # fraction of scenes with false detections of the trained det
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from training.data.rendered_dataset import add_people_arguments
+    from training.data.render import add_people_arguments
     add_people_arguments(parser)
     parser.add_argument('--preset', choices=PRESETS, default='cpu')
     parser.add_argument('--start', type=Path, metavar='MODELS', help='train on from the networks in this folder of '
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from training.__main__ import main
-    from training.data.rendered_dataset import SCENES_PER_SHARD
+    from training.data.render import SCENES_PER_SHARD
     from training.train import parallel
     preset = PRESETS[options.preset]
     people = [part for name in ('ict', 'hair') if getattr(options, name)

@@ -34,7 +34,8 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
 from training.data.augment import Observation, observe, rigid, rigid_inverse, transform
 from training.data.predicted_crops import JITTER_M, LARGEST_M, LARGEST_RAD
-from training.data.rendered_dataset import SPLITS, FaceWindows
+from training.data.render import SPLITS
+from training.data.rendered_dataset import FaceWindows
 from training.models.from_onnx import first_weights
 from training.models.networks import FaceRefinerNet
 from training.models.provenance import note_run

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from scipy.spatial import cKDTree
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES
 from training.synthesis.people import anny_people, ict_people
 from training.synthesis.people.anny_people import AnnyPeople, face_frame, face_size
+from training.synthesis.people.arms import Arms
 from training.synthesis.people.expressions import random_expression
 from training.synthesis.people.grooming import Regions, groom, head_regions
 from training.synthesis.people.hair import HairStyle, load_styles
@@ -95,8 +97,9 @@ class PeopleFactory:
                  hair_folder: str | Path | None = None, cache: str | Path = CACHE) -> None:
         self.split = split
         self.head_model = head_model()
-        self.anny = AnnyPeople.open(split, Path(cache))
-        self.ict = None if ict_folder is None else IctPeople.open(ict_folder, Path(cache))
+        self.cache = Path(cache)
+        self.anny = AnnyPeople.open(split, self.cache)
+        self.ict = None if ict_folder is None else IctPeople.open(ict_folder, self.cache)
         mean = self.anny.neutral(slice(0, 100)).mean(0)
         wigs = [Wig(style, mean, self.anny, self.ict) for style in load_styles(hair_folder)]
         self.anny_regions = head_regions(mean, self.anny.head_triangles)
@@ -106,6 +109,11 @@ class PeopleFactory:
             self.ict_regions = head_regions(mean, self.ict.triangles)
         self.hats = [wig for wig in wigs if 'fedora' in wig.style.name]
         self.styles = [wig for wig in wigs if wig not in self.hats]
+
+    @cached_property
+    def arms(self) -> Arms:
+        """The arms of the same split."""
+        return Arms.open(self.split, self.cache)
 
     def sample(self, rng: np.random.Generator) -> Person:
         """Draw a person with an expression, hair, clothes and a turn of the torso."""

@@ -44,13 +44,13 @@ def sample_occluder(rng: np.random.Generator, target, heads_points):
     gap = rng.choice([0.002, rng.exponential(0.03), rng.exponential(0.15)])
     thing = thing + target
     for _ in range(3):  # nearer things cover more
-        thing = thing - ray * (_overlap(rng, thing, heads_points) + gap)
+        thing = thing - ray * (clearance(rng, thing, heads_points) + gap)
         gap = 0.002
     in_the_way = (thing @ ray).min() > 0.1
     return thing if in_the_way else thing[:0]
 
 
-def _overlap(rng, thing, heads_points):
+def clearance(rng, thing, heads_points):
     """How far (m) a thing must come nearer to the camera to stand before the heads on every ray.
 
     Heads become a coarse range image, the thing random points on its triangles.

@@ -70,15 +70,19 @@ def sample_scene(rng: np.random.Generator, people, camera: Camera, heads: int | 
                 np.exp(rng.uniform(np.log(near), np.log(far)))
             pose = sample_pose(rng, camera, z, seen_from_below, camera_roll, centred=k == 0)
             head = Head(pose, person)
-            outline = _outline(head)
+            outline = outline_of(head)
             if all(_gap(outline, other) > PEOPLE_APART for _, other in placed):
                 placed.append((head, outline))
                 break
     return assemble(rng, camera, placed)
 
 
-def assemble(rng, camera: Camera, placed, occluder_chance: float = 0.3) -> Scene:
-    """People, a room around them and, by chance, something in front of the faces."""
+def assemble(rng, camera: Camera, placed, occluder_chance: float = 0.3,
+             keep_clear: np.ndarray | None = None) -> Scene:
+    """Put people into a room and, by chance, something in front of their faces.
+
+    :param keep_clear: (N, 3) metres, camera frame, of other things that walls leave in view.
+    """
     heads = tuple(head for head, _ in placed)
     outlines = np.concatenate([outline for _, outline in placed]) if placed else None
     if heads:
@@ -92,6 +96,8 @@ def assemble(rng, camera: Camera, placed, occluder_chance: float = 0.3) -> Scene
         outlines = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy,
                              np.ones(5)], 1) * z[:, None]
         clutter = rng.integers(2, 10)
+    if keep_clear is not None:
+        outlines = np.concatenate([outlines, keep_clear])
     background = sample_room(rng, up, outlines, clutter)
     everybody = np.concatenate([transform(head.camera_from_face, head.person.head_vertices)
                                 for head in heads]) if heads else None
@@ -180,7 +186,7 @@ def sample_pose(rng, camera: Camera, z, seen_from_below, camera_roll, centred=Tr
     return facing_pose(centre, *np.radians([yaw, pitch, roll]))
 
 
-def _outline(head: Head):
+def outline_of(head: Head):
     """A few hundred points of a person, to keep others away: (N, 3) metres, camera frame."""
     person = head.person
     points = [vertices[::max(1, len(vertices) // 150)]
