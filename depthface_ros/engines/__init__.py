@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,10 +35,10 @@ class Engine(Protocol):
 class DeviceEngine(Engine, Protocol):
     """An engine that also runs the array code between the networks, on tensors of a device."""
 
-    def constant(self, array: np.ndarray):
+    def constant(self, array: np.ndarray) -> Any:
         """Return an array as a tensor that stays on the device."""
 
-    def upload(self, depth: np.ndarray):
+    def upload(self, depth: np.ndarray) -> Any:
         """Return a depth image as float32 metres on the device, valid until the next upload."""
 
     def compute(self, function: Callable[..., tuple], fixed: tuple,

@@ -96,8 +96,8 @@ class FaceEstimator:
             engine, self.engines_skipped = open_engine(engine, models_folder)
         self.calibration = calibration or Calibration()
         self.engine = engine
-        self._on_device = isinstance(engine, DeviceEngine)
-        self._constant = engine.constant if self._on_device else np.asarray
+        self._device = engine if isinstance(engine, DeviceEngine) else None
+        self._constant = self._device.constant if self._device else np.asarray
         self._fitting = FaceFitting(engine, self._constant, models_folder, config.shape_looks,
                                     config.alignment, config.refine, config.surface)
 
@@ -139,7 +139,7 @@ class FaceEstimator:
         camera_from_face, confidence, rotation_std, position_std = poses.of(accepted)
         camera_from_face, vertices, expression, rotation_std, position_std = compute(
             self._fitting.fit, camera_from_face, rotation_std, position_std)
-        if self._on_device:
+        if self._device:
             stage_done('alignment')  # with the stages around it
 
         # Calibrate the sigmas and reject faces with too large ones
@@ -161,17 +161,17 @@ class FaceEstimator:
     # numbers per head between them are decided on here, in numpy.
 
     def _upload(self, depth, stage_done):
-        if not self._on_device:
+        if self._device is None:
             return depth
-        depth = self.engine.upload(depth)
+        depth = self._device.upload(depth)
         stage_done('upload')
         return depth
 
     def _compute(self, depth, intrinsics: Intrinsics, stage_done, stage: Callable,
                  *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run a stage where the engine computes. On a GPU its parts are not reported."""
-        if self._on_device:
-            return self.engine.compute(stage, (depth, intrinsics), arrays)
+        if self._device:
+            return self._device.compute(stage, (depth, intrinsics), arrays)
         return stage(depth, intrinsics, *arrays, stage_done=stage_done)
 
     def _finder_stage(self, depth, intrinsics, stage_done=_ignore):

@@ -2,7 +2,7 @@
 """Signed distances between the triangles of posed meshes and a depth image."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.geometry.camera import Intrinsics, depth_around
@@ -17,10 +17,10 @@ FRONT_REACH = 0.7
 class Planes(NamedTuple):
     """Planes through the triangles of N meshes, face frame; numpy or torch, float32."""
 
-    centre: object  # (N, 3, T) m
-    normal: object  # (N, 3, T), unit vectors out of the face
-    visible_area: object  # (N, 1, T) twice the m^2 that the camera sees; 0 of slanted triangles
-    total_area: object  # (N, 1, 1) twice the m^2 of the face that the camera sees
+    centre: Any  # (N, 3, T) m
+    normal: Any  # (N, 3, T), unit vectors out of the face
+    visible_area: Any  # (N, 1, T) twice the m^2 that the camera sees; 0 of slanted triangles
+    total_area: Any  # (N, 1, 1) twice the m^2 of the face that the camera sees
 
 
 class MeshTriangles:

@@ -32,7 +32,8 @@ class BagWriter:
                               storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
-        self._writer.storage.compressor = partial(zstd.compress, level=level)
+        self._writer.storage.compressor = partial(  # pyright: ignore[reportAttributeAccessIssue]
+            zstd.compress, level=level)
         self._connections = {topic: self._writer.add_connection(topic, kind, typestore=self._store)
                              for topic, kind in topics.items()}
 

@@ -76,7 +76,7 @@ class CompressedDepth:
         image = self._decode(self._payload)
         if self._encoding != '32FC1':
             return in_unit(image, self._unit_m)
-        a, b = np.float32(self._quantisation)
+        a, b = np.array(self._quantisation, np.float32)
         with np.errstate(all='ignore'):  # inverse depth: z = A / (v - B)
             depth = image.astype(np.float32)
             depth -= b

@@ -28,10 +28,14 @@ class Frame:
 class Recording(Protocol):
     """Frames in the order of time. Images that cannot be read are skipped and counted."""
 
-    count: int | None  # of the frames; None before they are read
     stamped: bool  # whether one camera took them at the times of their stamps
     rejections: Rejections
-    description: str  # what is read, in one line
+    count: int | None  # of the frames; None before they are read
+
+    @property
+    def description(self) -> str:
+        """Return what is read, in one line."""
+        ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 

@@ -40,7 +40,7 @@ class ImageRecording:
                  unit_m: float | None = None):
         self._files, self._given, self._unit_m = files, intrinsics, unit_m
         self._cameras: dict[Path, Intrinsics] = {}  # of folders
-        self.count = len(files) if files[0].suffix.lower() == '.png' else None
+        self.count: int | None = len(files) if files[0].suffix.lower() == '.png' else None
         self.rejections = Rejections()
         if self.count is not None and not intrinsics:  # a PNG does not hold its camera
             self._camera_of_folder(files[0])

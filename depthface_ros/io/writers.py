@@ -140,12 +140,12 @@ class Pictures:
             self._first = stamp_ns, picture
         else:
             step_s = max(stamp_ns - self._first[0], 1) * 1e-9
-            self._open_video(float(np.clip(1 / step_s, 1, 60)))
-            self._video.write(picture)
+            self._open_video(float(np.clip(1 / step_s, 1, 60))).write(picture)
 
-    def _open_video(self, fps: float) -> None:
+    def _open_video(self, fps: float) -> VideoWriter:
         self._video = VideoWriter(self._video_file, fps)
         self._video.write(self._first[1])
+        return self._video
 
 
 def picture_of(frame: Frame) -> tuple[np.ndarray, Intrinsics, int]:

@@ -136,7 +136,7 @@ class VideoWriter:
         if self._writer is None:
             # codecs want even numbers
             self._size = tuple(max(MIN_VIDEO_SIDE, side // 2 * 2) for side in picture.shape[1::-1])
-            codec = cv2.VideoWriter_fourcc(*'mp4v')
+            codec = cv2.VideoWriter.fourcc(*'mp4v')
             self._writer = cv2.VideoWriter(self._file, codec, self._fps, self._size)
             if not self._writer.isOpened():
                 raise OSError(f'OpenCV cannot write {self._file} of {self._size} pixels: its build '

@@ -156,9 +156,10 @@ class StampMonitor:
 
     def _continues_aside(self, stamp_ns: int) -> bool:
         """Whether a stamp follows the one before the last jump rather than the newest one."""
-        aside_ns = self._aside_ns
-        return (aside_ns is not None and 0 < stamp_ns - aside_ns <= self._jump_ns
-                and not aside_ns < self._newest_ns < stamp_ns)
+        aside_ns, newest_ns = self._aside_ns, self._newest_ns
+        return (aside_ns is not None and newest_ns is not None
+                and 0 < stamp_ns - aside_ns <= self._jump_ns
+                and not aside_ns < newest_ns < stamp_ns)
 
     def _accept(self, stamp_ns: int, change: Change = Change.NONE, kind: str = '') -> ImageTime:
         self._time_ns = self._newest_ns = stamp_ns

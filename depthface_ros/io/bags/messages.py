@@ -6,13 +6,14 @@ The definitions are those of ROS itself. Those in a file may be missing, damaged
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from depthface_ros.io.errors import reading
 from depthface_ros.io.serialised_image import read_image
 from depthface_ros.io.storage.types import IMAGE, Message
 
 
-def decoded(message: Message):
+def decoded(message: Message) -> Any:
     """Return a message with the fields of its type; pixels stay where they are in its bytes.
 
     :raises ValueError: the message was cut off or is damaged, or rosbags is not installed.

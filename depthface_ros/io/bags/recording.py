@@ -44,7 +44,7 @@ class BagRecording:
             self._infos = [] if intrinsics else info_topics(self._bag, self.topic, info_topic)
         for damage in self._bag.damage:
             self.rejections.note(damage)
-        self.count = sum(self._bag.topics[topic] for topic in self._images)
+        self.count: int | None = sum(self._bag.topics[topic] for topic in self._images)
         self.info_topic = self._infos[0].name if self._infos else None
         self._camera = BagCamera(self.topic, self.info_topic, intrinsics, self._all_infos,
                                  self.rejections)

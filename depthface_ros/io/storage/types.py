@@ -57,6 +57,7 @@ class StorageFile(Protocol):
 
     def parts(self, topics: Collection[Topic]) -> list[Part]:
         """Return the parts that may hold messages of these topics."""
+        ...
 
 
 def message_type(name: str) -> str:

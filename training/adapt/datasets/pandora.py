@@ -20,8 +20,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from depthface_ros import Intrinsics
-from depthface_ros.io.frame import Frame
 from depthface_ros.io.camera_files import CAMERA_FILES, read_camera_file
+from depthface_ros.io.frame import Frame
 from depthface_ros.io.recordings import open_recording
 from training.adapt.datasets import Labelled
 
