@@ -90,7 +90,9 @@ class Messages:
         return self._changed_bytes(serialize_message(info))
 
     def _odd(self, value, others, probability: float = 0.1):
-        return others[self._rng.integers(len(others))] if self._rng.random() < probability else value
+        if self._rng.random() >= probability:
+            return value
+        return others[self._rng.integers(len(others))]
 
     def _message(self, transport: str, depth: np.ndarray) -> Image | CompressedImage:
         """Return a good message, with a new stamp."""
@@ -227,8 +229,8 @@ def fuzz(transport: str, count: int, sample, rng: np.random.Generator, log: Path
         peak = process.status()['VmHWM'] / 1024 - idle
         text = log.read_text(errors='replace')
         tracebacks = len(re.findall('Traceback', text))
-        print(f'{transport}: {sent} mutated messages, {camera.totals()}; memory {idle:.0f} MB idle, '
-              f'peak {peak:.0f} MB above; log {len(text) / 1e6:.1f} MB, {tracebacks} tracebacks',
+        print(f'{transport}: {sent} mutated messages, {camera.totals()}; memory {idle:.0f} MB '
+              f'idle, peak {peak:.0f} MB above; log {len(text) / 1e6:.1f} MB, {tracebacks} tracebacks',
               flush=True)
         if peak > MAX_MEMORY_MB:
             faults.append(f'peak of memory {peak:.0f} MB above idle: expected {MAX_MEMORY_MB}')

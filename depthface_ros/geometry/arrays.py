@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The functions of numpy or torch under one name each: those of the array API standard."""
+"""One namespace for numpy and torch: that of the array API standard."""
 from __future__ import annotations
 
 from typing import Any
@@ -12,9 +12,9 @@ _OF_KIND: dict[type, Any] = {}
 
 
 def namespace(array: Any) -> Any:
-    """What `array_api_compat.array_namespace` gives for an array, which takes long to find it.
+    """Return the array API namespace of an array, cached by type.
 
-    numpy from 2.1 on is its own: wrappers would be half of the work for the few numbers of a face.
+    numpy from 2.1 on is its own: wrappers would double the time for the small arrays of a face.
     """
     kind = type(array)
     found = _OF_KIND.get(kind)

@@ -129,7 +129,7 @@ def depth_in_metres(depth):
 
 
 def measured_points(depth, intrinsics: Intrinsics, points):
-    """What a depth image holds where points project to: the points of the nearest pixels.
+    """Return the measured points of the pixels nearest to where points project.
 
     Interpolating would invent points between a face and what is behind it.
 
@@ -160,13 +160,13 @@ def measured_points(depth, intrinsics: Intrinsics, points):
 
 
 def depth_around(depth, intrinsics: Intrinsics, points):
-    """What the four pixels hold around which points project, each for itself.
+    """Return what each of the four pixels around the projection of points measures.
 
     :param depth: (H, W), as in :func:`depth_in_metres`.
     :param points: (N, 3, P) float32 metres, camera frame, all finite.
     :returns: metres (N, 2, 2, P) float32, 0 where nothing is measured; rays x (N, 1, 2, P) and
-        y (N, 2, 1, P) of the pixels, of undistorted cameras, or all (N, 2, 2, P); and how near each
-        pixel is: (N, 2, 2, P), with a sum of 1 inside the image, as in bilinear interpolation.
+        y (N, 2, 1, P) of the pixels, of undistorted cameras, or all (N, 2, 2, P); and bilinear
+        weights (N, 2, 2, P), with a sum of 1 inside the image.
     """
     xp = namespace(points)
     height, width = depth.shape
@@ -196,7 +196,7 @@ def _last_pair(height: int, width: int, xp, device):
 
 
 def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1, axis: int = -1):
-    """Back-project a depth image: points (H, W, 3) float32, metres, camera frame; 0 if invalid.
+    """Back-project a depth image to points (H, W, 3) float32, metres, camera frame; 0 if invalid.
 
     :param depth_m: (H, W) float32 metres; where it is a strided view of a larger image, `first`
         and `stride` say which pixels of that image it holds: first + k * stride on both axes.
@@ -217,7 +217,7 @@ def point_map(depth_m, intrinsics: Intrinsics, first: int = 0, stride: int = 1, 
 
 @lru_cache(maxsize=8)  # a few kilobytes each: the head detector samples a coarse grid
 def _rays(intrinsics: Intrinsics, first: int, stride: int, height: int, width: int, xp, device):
-    """Directions of a grid of pixels of a distorted camera: x, y and whether there are any."""
+    """Return directions x, y of a grid of pixels of a distorted camera, and which exist."""
     columns, rows = np.arange(width) * stride + first, np.arange(height) * stride + first
     x, y = intrinsics.unproject(columns[None, :], rows[:, None])
     exists = np.isfinite(x)
@@ -226,7 +226,7 @@ def _rays(intrinsics: Intrinsics, first: int, stride: int, height: int, width: i
 
 
 def _index(column, row, width: int):
-    """Places of pixels, float32 and whole, in a flat image."""
+    """Return indices into a flat image of whole pixels (float32)."""
     xp = namespace(column)
     # by way of 32 bits, which take a quarter of the time
     index = xp.astype(row, xp.int32) * width + xp.astype(column, xp.int32)

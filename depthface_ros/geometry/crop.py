@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metric crops around a head: what the pose and the shape network see.
+"""Metric crops around a head: the input of the pose and the shape network.
 
 A crop is a square of fixed size in metres that stands across the viewing ray, so a head fills it
 alike at any distance, in any part of the image and for any camera. Its pixels hold points, not
@@ -37,7 +37,7 @@ UP_STEP = 1 / 256  # of a unit vector
 
 
 def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
-    """Crop the surroundings of head centres as the head-pose network wants them.
+    """Crop the surroundings of head centres for the head-pose network.
 
     :param depth: (H, W) for all crops, or (N, H, W) with an image per crop; uint16 millimetres or
         float32 metres.
@@ -53,7 +53,7 @@ def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
 
 
 def pose_frame(head_centre_camera, roll=None):
-    """Where :func:`pose_crop` looks: camera_from_crop (N, 4, 4) of the same arguments."""
+    """Return camera_from_crop (N, 4, 4) of :func:`pose_crop` for the same arguments."""
     xp = namespace(head_centre_camera)
     up = xp.zeros_like(head_centre_camera)
     up = xp.stack([up[:, 0], up[:, 1] - 1, up[:, 2]], axis=-1)  # -y is up in an optical frame
@@ -64,7 +64,7 @@ def pose_frame(head_centre_camera, roll=None):
 
 
 def crop_in_frame(depth, intrinsics: Intrinsics, camera_from_crop):
-    """The crops (N, 4, S, S) of :func:`pose_crop` of frames that are known."""
+    """Return the crops (N, 4, S, S) of :func:`pose_crop` for given frames."""
     return _crop(depth, intrinsics, camera_from_crop[:, :3, :3], camera_from_crop[:, :3, 3],
                  camera_from_crop, POSE_CROP_SIZE / 2)
 
@@ -99,18 +99,18 @@ def face_rotation(columns):
 
 
 def rounded(values, step: float):
-    """The nearest multiples of a step."""
+    """Round to multiples of a step."""
     return namespace(values).round(values / step) * step
 
 
 def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
-    """A point (3,) of the face frame seen from the camera, with N poses: (N, 3) metres."""
+    """Return a point (3,) of the face frame in the camera frame for N poses: (N, 3) metres."""
     rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     return rotation @ np.array(point_face, np.float32) + origin
 
 
 def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
+    """Return the roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
     x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
     a, b, c = (camera_from_face[:, :3, :3] @ np.float32(FACE_FROM_HEAD)[:, 2]).T  # to the scalp
     # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
@@ -158,12 +158,12 @@ def _face_centre(xp, device):
 
 @lru_cache(maxsize=8)
 def _ticks(xp, device):
-    """Where the middles of a crop's pixels lie, in -1..1."""
+    """Return the centres of a crop's pixels, in -1..1."""
     return (xp.arange(CROP_PIXELS, dtype=xp.float32, device=device) + 0.5) * (2 / CROP_PIXELS) - 1
 
 
 def _look_at(target, up):
-    """Rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
+    """Return rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
     xp = namespace(target)
     forward = unit(target)
     right = unit(cross(forward, up))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations out of what networks predict and into what messages want; numpy or torch."""
+"""Rotations: of network outputs, for messages, for people; numpy or torch."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -21,7 +21,7 @@ def rotation_from_6d(columns):
 
 
 def rotation_from_vector(vectors):
-    """Rotation matrices of rotation vectors, axis times angle in radians: (..., 3) to (..., 3, 3).
+    """Return rotation matrices of rotation vectors, axis times angle in radians: (..., 3) to (..., 3, 3).
 
     Rodrigues' formula, I + sin(a)/a K + (1 - cos(a))/a^2 K^2 with K the cross-product matrix.
     """
@@ -61,7 +61,7 @@ def _identity_and_axes(dtype, xp, device):
 
 
 def nearest_rotation(matrices):
-    """The rotations nearest to matrices (..., 3, 3), by Frobenius' norm: Kabsch's u d v."""
+    """Return the rotations nearest to matrices (..., 3, 3), by Frobenius' norm: Kabsch's u d v."""
     xp = namespace(matrices)
     u, _, v = xp.linalg.svd(matrices)
     handed = xp.linalg.det(u) * xp.linalg.det(v)
@@ -69,7 +69,7 @@ def nearest_rotation(matrices):
 
 
 def quaternion_from_rotation(rotation):
-    """Unit quaternions xyzw with w >= 0 of rotation matrices: (..., 3, 3) to (..., 4).
+    """Return unit quaternions xyzw with w >= 0 of rotation matrices: (..., 3, 3) to (..., 4).
 
     Each row of the matrix below is the quaternion times four times one of its own elements
     (Shepperd 1978); the longest row loses the least to rounding.
@@ -89,7 +89,7 @@ def quaternion_from_rotation(rotation):
 
 
 def vector_from_rotation(rotation):
-    """Rotation vectors of up to half a turn, radians: (..., 3, 3) to (..., 3).
+    """Return rotation vectors of up to half a turn, radians: (..., 3, 3) to (..., 3).
 
     The inverse of :func:`rotation_from_vector`: the antisymmetric part is the axis times the sine.
     Near half a turn that is too little to go by; there the quaternion's part is the axis times the
@@ -108,7 +108,7 @@ def vector_from_rotation(rotation):
 
 
 def homogeneous(rotation, translation):
-    """Rigid motions (N, 4, 4) of rotations (N, 3, 3) and translations (N, 3)."""
+    """Return rigid motions (N, 4, 4) of rotations (N, 3, 3) and translations (N, 3)."""
     xp = namespace(rotation)
     top = xp.concat([rotation, translation[:, :, None]], axis=2)
     bottom = xp.concat([xp.zeros_like(top[:, :1, :3]), xp.ones_like(top[:, :1, :1])], axis=2)
@@ -116,7 +116,7 @@ def homogeneous(rotation, translation):
 
 
 def compose(a_from_b, rotation, translation):
-    """a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
+    """Return a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
     xp = namespace(a_from_b)
     turned = xp.matmul(a_from_b[:, :3, :3], rotation)
     moved = xp.matmul(a_from_b[:, :3, :3], translation[:, :, None]) + a_from_b[:, :3, 3:]
@@ -124,7 +124,7 @@ def compose(a_from_b, rotation, translation):
 
 
 def in_frame(points_a, a_from_b):
-    """Points (V, 3) of frame a in frame b, by the rigid motion (4, 4)."""
+    """Return points (V, 3) of frame a in frame b, by the rigid motion (4, 4)."""
     return (points_a - a_from_b[:3, 3]) @ a_from_b[:3, :3]
 
 
@@ -144,7 +144,7 @@ def yaw_pitch_roll(camera_from_face):
 
 
 def cross(a, b, axis=-1):
-    """Cross products of vectors along an axis of length 3.
+    """Return cross products of vectors along an axis of length 3.
 
     As the array API's own, which takes far longer for few vectors.
     """
@@ -157,6 +157,6 @@ def cross(a, b, axis=-1):
 
 
 def unit(vectors):
-    """Vectors (..., 3) made one long; those without length stay."""
+    """Normalise vectors (..., 3); zero vectors stay."""
     xp = namespace(vectors)
     return vectors / xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True)).clip(1e-12)

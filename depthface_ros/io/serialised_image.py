@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sensor_msgs/Image read out of its serialised form, its pixels left where they are; no ROS."""
+"""Read a serialised sensor_msgs/Image without a copy of its pixels and without ROS."""
 from __future__ import annotations
 
 from struct import error, unpack_from
@@ -22,7 +22,7 @@ class ImageFields(NamedTuple):
 
 
 def read_image(message: bytes) -> ImageFields | None:
-    """The image in a whole message; None if it must be left to the middleware to make sense of it.
+    """Return the image in a whole message, or None if the middleware must deserialise it.
 
     That is where the message was cut off, is of another form, or has a text that is not plain.
     """
@@ -45,7 +45,7 @@ def read_image(message: bytes) -> ImageFields | None:
 
 
 def _text(message: bytes, start: int) -> tuple[str, int]:
-    """The text that starts here, after its length and before a zero; and where it ends."""
+    """Return the string at a place, length first and zero-terminated, and its end."""
     end = start + 4 + unpack_from('<I', message, start)[0]
     text = message[start + 4:end]
     if text.find(0) != len(text) - 1:
@@ -54,5 +54,5 @@ def _text(message: bytes, start: int) -> tuple[str, int]:
 
 
 def _aligned(place: int) -> int:
-    """Numbers of four bytes start at multiples of four."""
+    """Round up to a multiple of four, where numbers of four bytes start."""
     return -place % 4 + place

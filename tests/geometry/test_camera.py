@@ -215,3 +215,21 @@ def test_any_sequence_of_numbers_is_a_camera(numbers, distortion):
 def test_what_cannot_be_a_camera_of_the_image_is_named(values, distortion, text):
     with pytest.raises(ValueError, match=text):
         check_camera(np.ones((480, 640), np.float32), Intrinsics(*values, distortion))
+
+
+@pytest.mark.parametrize('name', DISTORTIONS)
+def test_crops_and_alignments_read_the_same_points_by_torch(name):
+    torch = pytest.importorskip('torch')
+    intrinsics = camera(name)
+    depth = np.random.default_rng(6).uniform(0.8, 1.2, (576, 640)).astype(np.float32)
+    points = np.random.default_rng(7).uniform((-1, -1, -1), (1, 1, 2), (3, 200, 3)).astype(np.float32)
+    points = np.ascontiguousarray(points.transpose(0, 2, 1))
+    for function in (measured_points, depth_around):
+        found = function(torch.from_numpy(depth), intrinsics, torch.from_numpy(points))
+        expected = function(depth, intrinsics, points)
+        if function is measured_points:
+            found, expected = (found,), (expected,)
+        for one, other in zip(found, expected):
+            assert one.dtype == torch.float32 and other.dtype == np.float32
+            close = np.isclose(one.numpy(), other, rtol=1e-4, atol=1e-4)
+            assert close.mean() > 0.99  # a pixel's border may fall to either side
