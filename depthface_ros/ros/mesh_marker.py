@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mesh markers at camera rate: numbers are written into a message that was serialised once.
+"""Serialise mesh markers at camera rate, by patching numbers in a message serialised once.
 
-A layout that is not the expected one is found when the marker is made; then messages are built the
-slow way.
+The layout of the message is checked at construction. If it differs, messages are built field by
+field.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from depthface_ros.io.marker_template import (
 
 
 class MeshMarker:
-    """TRIANGLE_LIST markers of one mesh topology in one frame, serialised.
+    """Serialises TRIANGLE_LIST markers of one mesh topology in one frame.
 
     :param triangles: (T, 3) int, vertex indices.
-    :param lifetime: seconds for which a viewer keeps a marker; 0 for ever.
+    :param lifetime: seconds for which a viewer keeps a marker; 0 keeps it.
     """
 
     def __init__(self, frame_id: str, triangles: np.ndarray, lifetime: float = 0.0):
@@ -39,11 +39,11 @@ class MeshMarker:
 
     @property
     def fast(self) -> bool:
-        """Whether the serialised form is patched rather than built anew."""
+        """Whether serialised messages are patched, not built field by field."""
         return self._template is not None
 
     def serialise(self, stamp: Time, face_id: str, vertices: np.ndarray) -> bytes:
-        """A Marker as bytes for Publisher.publish.
+        """Return a Marker as bytes for Publisher.publish.
 
         :param vertices: (V, 3) float, metres, in the marker's frame.
         """
@@ -53,7 +53,10 @@ class MeshMarker:
         return self._template.patch(stamp.sec, stamp.nanosec, marker_id, points)
 
     def message(self, stamp: Time, marker_id: int, points) -> Marker:
-        """The Marker itself, the slow way; points (N, 3), three per triangle."""
+        """Return the Marker, built field by field.
+
+        :param points: (N, 3) float, metres, three per triangle.
+        """
         marker = Marker(ns=NAMESPACE, id=marker_id, type=Marker.TRIANGLE_LIST, action=Marker.ADD,
                         scale=Vector3(x=1.0, y=1.0, z=1.0), color=ColorRGBA(**COLOUR),
                         lifetime=Duration(sec=int(self._lifetime),
@@ -66,15 +69,15 @@ class MeshMarker:
         return marker
 
     def _checked_template(self) -> MarkerTemplate | None:
-        """A template for the mesh, if a small one gives messages that read back as meant."""
+        """Return a template for the mesh, or None if a small one is not read back as written."""
         small = serialize_message(self.message(Time(), ID, [POINT, POINT]))
         stamp, points = Time(sec=123456789, nanosec=987654321), np.arange(15.0).reshape(5, 3)
         try:
             patched = MarkerTemplate(small, len(points)).patch(
                 stamp.sec, stamp.nanosec, -7, points)
-            slow = serialize_message(self.message(stamp, -7, points))
-            # Compared as messages: bytes that only align others need not be equal.
-            if deserialize_message(patched, Marker) != deserialize_message(slow, Marker):
+            built = serialize_message(self.message(stamp, -7, points))
+            # Compared as messages: padding bytes may differ.
+            if deserialize_message(patched, Marker) != deserialize_message(built, Marker):
                 return None
         except (ValueError, RuntimeError):
             return None
@@ -82,7 +85,7 @@ class MeshMarker:
 
 
 def deletion(frame_id: str, stamp: Time, face_id: str) -> Marker:
-    """The message that takes a mesh out of viewers."""
+    """Return the message that removes a mesh from viewers."""
     marker = Marker(ns=NAMESPACE, id=marker_id_of(face_id), action=Marker.DELETE)
     marker.header.frame_id = frame_id
     marker.header.stamp = stamp

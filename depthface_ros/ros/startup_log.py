@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node runs on, in words: one line each in the log, so that a fault is seen at once."""
+"""Describe engine, networks and camera in one line each, for the log and diagnostics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depthface_ros.geometry.camera import Intrinsics
 
 
 def describe_engine(engine: Engine) -> str:
-    """Such as 'cpu: onnxruntime 1.20, 1 thread'."""
+    """Return name and description, such as 'cpu: onnxruntime 1.20, 1 thread'."""
     return f'{engine.name}: {engine.description}'
 
 
@@ -27,7 +27,7 @@ def describe_models(folder: str | Path = MODELS_FOLDER) -> str:
 
 
 def describe_camera(intrinsics: Intrinsics) -> str:
-    """Focal length, and what is done about the lens."""
+    """Return the focal length and the treatment of lens distortion."""
     text = f'focal length {intrinsics.fx:.1f} x {intrinsics.fy:.1f} px'
     if intrinsics.distortion:
         return (f'{text}, {intrinsics.distortion_model} distortion with '
@@ -36,7 +36,7 @@ def describe_camera(intrinsics: Intrinsics) -> str:
 
 
 class ToRosLog(logging.Handler):
-    """Passes on what the core logs, such as how far the build of an engine is.
+    """Forwards log records of the core to ROS, such as the progress of an engine's build.
 
     :param logger: of an rclpy node.
     """
