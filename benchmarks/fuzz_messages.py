@@ -230,7 +230,8 @@ def fuzz(transport: str, count: int, sample, rng: np.random.Generator, log: Path
         text = log.read_text(errors='replace')
         tracebacks = len(re.findall('Traceback', text))
         print(f'{transport}: {sent} mutated messages, {camera.totals()}; memory {idle:.0f} MB '
-              f'idle, peak {peak:.0f} MB above; log {len(text) / 1e6:.1f} MB, {tracebacks} tracebacks',
+              f'idle, peak {peak:.0f} MB above; log {len(text) / 1e6:.1f} MB, '
+              f'{tracebacks} tracebacks',
               flush=True)
         if peak > MAX_MEMORY_MB:
             faults.append(f'peak of memory {peak:.0f} MB above idle: expected {MAX_MEMORY_MB}')

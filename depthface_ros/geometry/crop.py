@@ -110,7 +110,7 @@ def points_camera(camera_from_face: np.ndarray, point_face) -> np.ndarray:
 
 
 def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return the roll (N,) in radians with which :func:`pose_crop` shows heads at (N, 3) upright."""
+    """Return the roll (N,) in radians of upright crops of heads at (N, 3)."""
     x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
     a, b, c = (camera_from_face[:, :3, :3] @ np.float32(FACE_FROM_HEAD)[:, 2]).T  # to the scalp
     # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
@@ -163,7 +163,7 @@ def _ticks(xp, device):
 
 
 def _look_at(target, up):
-    """Return rotations (N, 3, 3), columns right, down, forward: forward to the target, `up` upwards."""
+    """Return rotations (N, 3, 3), columns right, down and forward, that point at a target."""
     xp = namespace(target)
     forward = unit(target)
     right = unit(cross(forward, up))

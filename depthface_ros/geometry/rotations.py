@@ -21,7 +21,7 @@ def rotation_from_6d(columns):
 
 
 def rotation_from_vector(vectors):
-    """Return rotation matrices of rotation vectors, axis times angle in radians: (..., 3) to (..., 3, 3).
+    """Return rotation matrices (..., 3, 3) of rotation vectors (..., 3), axis times radians.
 
     Rodrigues' formula, I + sin(a)/a K + (1 - cos(a))/a^2 K^2 with K the cross-product matrix.
     """
@@ -116,7 +116,7 @@ def homogeneous(rotation, translation):
 
 
 def compose(a_from_b, rotation, translation):
-    """Return a_from_c (N, 4, 4) of a_from_b and b_from_c's rotation (N, 3, 3) and translation (N, 3)."""
+    """Return a_from_c (N, 4, 4) of a_from_b and of b_from_c's rotation and translation (N, 3)."""
     xp = namespace(a_from_b)
     turned = xp.matmul(a_from_b[:, :3, :3], rotation)
     moved = xp.matmul(a_from_b[:, :3, :3], translation[:, :, None]) + a_from_b[:, :3, 3:]
