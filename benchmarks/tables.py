@@ -37,7 +37,7 @@ def stages(result: dict) -> str:
     """Processor milliseconds of each stage at 640x480, medians."""
     cases = [case for case in result['cases'] if 'engine' in case and case['size'] == '640x480']
     names = ('find heads', 'pose crop', 'pose network', 'shape crop', 'shape network', 'alignment',
-             'refiner', 'end to end')
+             'refiner', 'surface', 'end to end')
     rows = []
     for case in cases:
         took = case['stages_cpu_ms']

@@ -28,7 +28,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
 from training.adapt.datasets import Labelled, open_dataset
 from training.adapt.self_consistency import mesh_to_points
-from training.data.rendered_dataset import add_people_arguments, people_factory
+from training.data.render import add_people_arguments, people_factory
 from training.evaluation.errors import Record, mesh_errors, pose_errors
 from training.evaluation.frames import SyntheticFrames, intrinsics_of, match
 from training.evaluation.groups import column
