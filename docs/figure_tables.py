@@ -185,6 +185,19 @@ def real_frames() -> str:
 
 
 @figure
+def real_sr305() -> str:
+    row = results('sr305')['groups']['range']['all']
+    return table(['figure', 'value'], [
+        ['images of one person; with a whole face', f'{row["frames"]}; 11'],
+        ['images in which the face is found', row['frames_with_faces']],
+        ['other faces', row['surplus_faces']],
+        ['measured points to mesh, median', f'{row["mesh_to_points_mm_median"]:.2f} mm'],
+        ['mirrored copy: rotation differs by', f'{row["mirror_deg_median"]:.2f}°'],
+        ['rolled copy (20°): rotation differs by', f'{row["roll_deg_median"]:.2f}°'],
+    ]) + measured('sr305')
+
+
+@figure
 def real_landmarks() -> str:
     points = results('kinect2')['groups']['points']['mean error mm']
     return table(['landmark', 'mean error, mm', 'standard error'], [
