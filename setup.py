@@ -42,6 +42,6 @@ setup(
     zip_safe=False,
     entry_points={'console_scripts': [
         'depthface = depthface_ros.cli:main',
-        'depthface_node = depthface_ros.ros.node:main',
+        'depthface_node = depthface_ros.ros.__main__:main',
     ]},
 )

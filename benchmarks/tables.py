@@ -59,7 +59,7 @@ def roofline(result: dict) -> str:
             if (stage == 'find heads') != (way == 'searched') or (way == 'searched' and heads > 1):
                 continue
             work, copies = result['networks'][network], 1 if stage == 'find heads' else heads
-            looks = EstimatorConfig().shape_looks if stage == 'shape network' else 1
+            looks = EstimatorConfig().shape_iterations if stage == 'shape network' else 1
             operations = looks * copies * work['mflop']
             moved = looks * work['mbytes'] / (4 if in_bytes else 1)
             floor = max(operations / speed, moved / limits['copy_gb_s'])

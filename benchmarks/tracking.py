@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument('--hair', type=Path)
     parser.add_argument('--keep', type=float, nargs='*',
                         default=[0.05, 0.1, 0.25, EstimatorConfig().min_confidence],
-                        help='values of estimator.keep_confidence')
+                        help='values of estimator.track_keep_confidence')
     options = parser.parse_args()
     torch.set_num_threads(1)
     frames = SyntheticFrames('validation', options.seed, None, options.hair)
@@ -57,7 +57,7 @@ def main() -> None:
 
 def sightings(images: list, intrinsics, keep: float | None) -> list[np.ndarray]:
     """The sellions (N, 3) of the faces in each image but the first ones."""
-    estimator = FaceEstimator(config=EstimatorConfig(keep_confidence=keep or 0.0))
+    estimator = FaceEstimator(config=EstimatorConfig(track_keep_confidence=keep or 0.0))
     tracker = FaceTracker(estimator)
     found = []
     for number, depth in enumerate(images):

@@ -34,7 +34,7 @@ class NodeProcess:
     """
 
     def __init__(self, image_topic: str, info_topic: str, log: Path, engine: str = 'auto',
-                 program: tuple = ('-m', 'depthface_ros.ros.node')):
+                 program: tuple = ('-m', 'depthface_ros.ros')):
         self._log = log
         with log.open('w') as output:
             self._process = subprocess.Popen(

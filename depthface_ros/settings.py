@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass, replace
 from pathlib import Path
@@ -11,25 +12,44 @@ from typing import Any
 from depthface_ros.io.errors import one_line
 from depthface_ros.io.quoting import clipped
 
+log = logging.getLogger(__name__)
 
-def setting(default, description: str, minimum=None, maximum=None, choices: tuple = ()):
+
+def setting(default, description: str, minimum=None, maximum=None, choices: tuple = (),
+            read_at: str = '', old_name: str = ''):
     """Return a dataclass field from which a ROS parameter can be declared.
 
     :param minimum, maximum: the closed range of a number, or None for any.
     :param choices: the values a text may have, or () for any.
+    :param read_at: 'start' or 'configure' of the node; empty: a change counts at once.
+    :param old_name: the name of the setting in earlier releases, which is still accepted.
     """
-    return field(default=default, metadata={'description': description, 'minimum': minimum,
-                                            'maximum': maximum, 'choices': choices})
+    return field(default=default, metadata={
+        'description': description, 'minimum': minimum, 'maximum': maximum, 'choices': choices,
+        'read_at': read_at, 'old_name': old_name})
 
 
-def leaves(defaults, prefix: str = '') -> Iterator[tuple[str, Any, Mapping]]:
+def group(config: type, read_at: str = ''):
+    """Return a dataclass field of nested settings, all of them read at one time."""
+    return field(default_factory=config, metadata={'read_at': read_at})
+
+
+def leaves(defaults, prefix: str = '',
+           read_at: str = '') -> Iterator[tuple[str, Any, Mapping]]:
     """Yield name, default and metadata of each setting; nested ones are named 'outer.inner'."""
     for item in fields(defaults):
         name, default = prefix + item.name, getattr(defaults, item.name)
+        read_at_of_item = item.metadata.get('read_at') or read_at
         if is_dataclass(default):
-            yield from leaves(default, f'{name}.')
+            yield from leaves(default, f'{name}.', read_at_of_item)
         else:
-            yield name, default, item.metadata
+            yield name, default, {**item.metadata, 'read_at': read_at_of_item}
+
+
+def old_names(defaults, prefix: str = '') -> dict[str, str]:
+    """Return the current name of each setting by its old name, both dotted."""
+    return {f'{name.rpartition(".")[0]}.{metadata["old_name"]}'.removeprefix('.'): name
+            for name, _, metadata in leaves(defaults, prefix) if metadata['old_name']}
 
 
 def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
@@ -59,7 +79,11 @@ def read_parameter_file(file: str | Path, **groups) -> dict[str, Any]:
                          f'in config/depthface.yaml ({one_line(error)})') from error
     for group, defaults in groups.items():
         known = {name: rest for name, *rest in leaves(defaults, f'{group}.')}
-        values = {name: value for name, value in given.items() if name.startswith(f'{group}.')}
+        renamed = old_names(defaults, f'{group}.')
+        for old in given.keys() & renamed.keys():
+            log.warning('%s: %s is called %s now', file, old, renamed[old])
+        values = {renamed.get(name, name): value for name, value in given.items()
+                  if name.startswith(f'{group}.')}
         for name, value in values.items():
             if name not in known:
                 raise ValueError(f'{file}: there is no parameter {clipped(name, 60)}')

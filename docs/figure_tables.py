@@ -301,7 +301,7 @@ def _of(row: dict, key: str, form: str) -> str:
 
 @figure
 def parameters() -> str:
-    from depthface_ros.ros.parameters import markdown_text
+    from depthface_ros.ros.parameter_texts import markdown_text
     return markdown_text()
 
 

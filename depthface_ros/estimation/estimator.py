@@ -35,7 +35,7 @@ from depthface_ros.geometry.crop import (
     rounded,
 )
 from depthface_ros.geometry.rotations import compose
-from depthface_ros.settings import setting
+from depthface_ros.settings import group, setting
 
 # Crops are placed at multiples of these, so that engines whose outputs differ in the last digits
 # sample the same pixels. Powers of 2: their multiples are exact.
@@ -49,15 +49,17 @@ class EstimatorConfig:
 
     finder: FinderConfig = field(default_factory=FinderConfig)
     min_confidence: float = setting(0.6, 'Minimum confidence of a face.', 0.0, 1.0)
-    keep_confidence: float = setting(0.1, 'Minimum confidence of a tracked face; lower than '
-                                     'min_confidence, so that faces do not flicker.', 0.0, 1.0)
-    sure_confidence: float = setting(0.98, 'Confidence below which poses are averaged over '
-                                     'rotated and mirrored crops (test-time augmentation); 0: '
-                                     'never.', 0.0, 1.0)
+    track_keep_confidence: float = setting(
+        0.1, 'Minimum confidence of a tracked face; lower than min_confidence, so that faces do '
+        'not flicker.', 0.0, 1.0, old_name='keep_confidence')
+    tta_confidence: float = setting(
+        0.98, 'Confidence below which poses are averaged over rotated and mirrored crops '
+        '(test-time augmentation); 0: never.', 0.0, 1.0, old_name='sure_confidence')
     max_rotation_std: float = setting(0.06, 'Maximum sigma of the rotation, in radians per axis, '
                                       'of faces in single images.', 0.0, 10.0)
-    followed_rotation_std: float = setting(0.12, 'Maximum sigma of the rotation, in radians per '
-                                           'axis, of new faces while tracking.', 0.0, 10.0)
+    track_init_max_rotation_std: float = setting(
+        0.12, 'Maximum sigma of the rotation, in radians per axis, of new faces while tracking.',
+        0.0, 10.0, old_name='followed_rotation_std')
     min_measured: float = setting(0.04, 'Minimum fraction of a crop of 0.3 m with valid depth '
                                   'near the head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Minimum distance between two sellions in metres.', 0.0, 1.0)
@@ -65,13 +67,14 @@ class EstimatorConfig:
                               'above which it is cropped again.', 0.0, 1.0)
     upright: float = setting(0.15, 'Roll of a head in its crop, in radians, above which it is '
                              'cropped again.', 0.0, 3.2)
-    shape_looks: int = setting(2, 'Passes of the shape network, each from the pose that the one '
-                               'before corrected; every other one is mirrored.', 1, 4)
-    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    shape_iterations: int = setting(
+        2, 'Passes of the shape network, each from the pose that the one before corrected; every '
+        'other one is mirrored.', 1, 4, read_at='configure', old_name='shape_looks')
+    alignment: AlignmentConfig = group(AlignmentConfig, read_at='configure')
     refine: bool = setting(True, 'Refine expression, shape and pose from the residual between mesh '
-                           'and measured surface.')
+                           'and measured surface.', read_at='configure')
     surface: bool = setting(True, 'Fit the mesh to the measured surface, as far as the noise of '
-                            'the image allows.')
+                            'the image allows.', read_at='configure')
 
 
 def _ignore(stage: str) -> None:
@@ -98,7 +101,7 @@ class FaceEstimator:
         self.engine = engine
         self._device = engine if isinstance(engine, DeviceEngine) else None
         self._constant = self._device.constant if self._device else np.asarray
-        self._fitting = FaceFitting(engine, self._constant, models_folder, config.shape_looks,
+        self._fitting = FaceFitting(engine, self._constant, models_folder, config.shape_iterations,
                                     config.alignment, config.refine, config.surface)
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
@@ -110,7 +113,7 @@ class FaceEstimator:
             finite or <= 0; any size.
         :param intrinsics: of the depth camera, for this image size.
         :param heads: candidates that replace the head detector, as a tracker predicts them. The
-            limit of the rotation's sigma is then `followed_rotation_std`; tracked heads have none.
+            limit of the rotation's sigma is then `track_init_max_rotation_std`; tracked heads have none.
         :param stage_done: called with the name of each stage when it is done.
         :raises ValueError: image or intrinsics are not as described above.
         """
@@ -124,7 +127,7 @@ class FaceEstimator:
             heads = self._detect(compute)
             stage_done('find heads')
         else:
-            max_rotation_std = max(max_rotation_std, self.config.followed_rotation_std)
+            max_rotation_std = max(max_rotation_std, self.config.track_init_max_rotation_std)
         heads = heads.measurable()
         if not len(heads.centres):
             return []
@@ -207,7 +210,7 @@ class FaceEstimator:
         recrop(predict, poses, heads.centres, config.recentre, config.upright)
         confidence = self._calibrated_confidence(poses, heads)
         uncertain = ((confidence >= self._min_confidence(tracked=True))
-                     & (confidence < config.sure_confidence))
+                     & (confidence < config.tta_confidence))
         test_time_augmentation(predict, poses, uncertain)
         return poses._replace(confidence=self._calibrated_confidence(poses, heads))
 
@@ -231,7 +234,7 @@ class FaceEstimator:
     def _min_confidence(self, tracked: np.ndarray | bool) -> np.ndarray:
         """Return the least confidence of a face, which is lower for tracked heads (hysteresis)."""
         least = self.config.min_confidence
-        return np.where(tracked, min(least, self.config.keep_confidence), least)
+        return np.where(tracked, min(least, self.config.track_keep_confidence), least)
 
     def _accepted(self, poses: Poses, tracked: np.ndarray) -> np.ndarray:
         """Return the indices of confident poses, best first, without duplicates."""

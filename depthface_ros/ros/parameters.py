@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters: one frozen dataclass, from which ROS learns names, ranges and texts."""
+"""The node's parameters: one frozen dataclass that defines names, defaults, ranges and texts."""
 
 from __future__ import annotations
 
-import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,61 +19,81 @@ from depthface_ros.ros.health import HealthConfig
 from depthface_ros.settings import setting
 from depthface_ros.tracking.tracks import TrackerConfig
 
-# Read when the node is made, and whenever it is configured; all others can change at any time.
-READ_ONLY = ('autostart', 'first_id')
-READ_AT_CONFIGURE = ('engine', 'image_transport', 'depth_unit', 'rectified',
-                     'estimator.shape_looks', 'estimator.alignment.', 'estimator.refine',
-                     'estimator.surface')
-
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a user of the node can set; `ros2 param describe` prints the texts below."""
+    """Everything that a user of the node can set; `ros2 param describe` prints the texts below."""
 
     autostart: bool = setting(
-        True, 'Configure and activate at start; false leaves that to a lifecycle manager.')
+        True, 'Configure and activate at start; false leaves that to a lifecycle manager.',
+        read_at='start')
     engine: str = setting(
-        'auto', 'What runs the networks; auto takes the fastest that works here.',
-        choices=('auto', *ENGINES))
+        'auto', 'Runtime of the networks; auto tries tensorrt, cuda and cpu, in this order.',
+        choices=('auto', *ENGINES), read_at='configure')
+    models_folder: str = setting(
+        '', 'Folder of the networks, as `python -m training adapt` writes it; empty: those of the '
+        'package.', read_at='configure')
     image_transport: str = setting(
         'raw', 'Transport of the images; others than raw are appended to the name of the topic. '
-        'A topic that is named so already needs no setting.', choices=('raw', *TRANSPORTS))
+        'A topic that is named so already needs no setting.', choices=('raw', *TRANSPORTS),
+        read_at='configure')
     depth_unit: float = setting(
         0.0, 'Metres per unit of the pixels, such as 0.0001; 0: as the encoding says, millimetres '
-        'for integers and metres for floats.', 0.0, 1.0)
+        'for integers and metres for floats.', 0.0, 1.0, read_at='configure')
     rectified: bool = setting(
         False, 'The image is rectified: use P and ignore D of camera_info. Needed only if D is '
-        'not zero and the name of the topic lacks "rect" after its last slash.')
+        'not zero and the name of the topic lacks "rect" after its last slash.',
+        read_at='configure')
     publish_tf: bool = setting(True, 'Publish face_<id> and gaze_<id> on /tf.')
-    publish_mesh: bool = setting(True, 'Publish meshes on ~/mesh while somebody subscribes.')
+    publish_mesh: bool = setting(True, 'Publish meshes on ~/mesh while there is a subscriber.')
     publish_hri: bool = setting(
         True, 'Publish /humans/faces for ROS4HRI (REP-155) if hri_msgs is installed. Of several '
         'cameras that see people, one may do so.')
     first_id: int = setting(
-        1, 'Number of the first face. /tf and /humans/faces are shared by all: of several nodes '
-        'each needs another thousand.', 1, 1_000_000_000)
+        1, 'Number of the first face. Ids are global. Give each node its own range: 1, 1001, '
+        '2001.', 1, 1_000_000_000, read_at='start')
     mesh_lifetime: float = setting(
         0.5, 'Seconds for which a viewer keeps a mesh without an update; 0 keeps it.', 0.0, 60.0)
     input_timeout: float = setting(
-        5.0, 'Seconds without an image or camera_info before the node complains.', 0.1, 3600.0)
+        5.0, 'Seconds without an image or camera_info before the node warns.', 0.1, 3600.0)
     diagnostics: HealthConfig = HealthConfig()
     estimator: EstimatorConfig = EstimatorConfig()
     tracker: TrackerConfig = TrackerConfig()
 
 
 def leaves() -> Iterator[tuple[str, Any, Mapping]]:
-    """Name, default and metadata of each parameter; nested ones are named 'outer.inner'."""
+    """Yield name, default and metadata of each parameter; nested ones are named 'outer.inner'."""
     return settings.leaves(Parameters())
 
 
-def declare_parameters(node: Node) -> None:
-    """Declare one ROS parameter per setting."""
+def old_names() -> dict[str, str]:
+    """Return the current name of each parameter that had another one in earlier releases."""
+    return settings.old_names(Parameters())
+
+
+def declare_parameters(node: Node) -> list[str]:
+    """Declare one ROS parameter per setting; return the old names that were given values."""
+    old_name_of = {name: old for old, name in old_names().items()}
+    used = []
     for name, default, metadata in leaves():
+        if name in old_name_of:
+            given = _given(node, old_name_of[name])
+            if given is not None:
+                used.append(old_name_of[name])
+                default = given
         node.declare_parameter(name, default, _descriptor(name, default, metadata))
+    return used
+
+
+def _given(node: Node, name: str) -> Any:
+    """Return the value that a parameter file or `-p` gives to a name, or None."""
+    value = node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True)).value
+    node.undeclare_parameter(name)
+    return value
 
 
 def read_parameters(node: Node, changes: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
-    """The settings as ROS holds them now, or as they are to become.
+    """Return the settings as ROS holds them now, with changes.
 
     :raises ValueError: a value of another type, or not one of its setting's choices.
     """
@@ -92,58 +110,27 @@ def read_parameters(node: Node, changes: Mapping[str, Any] = MappingProxyType({}
     return settings.with_values(Parameters(), values)
 
 
-def _meaning(name: str, metadata: Mapping) -> str:
-    """The text of a setting, its choices, and when it is read."""
+def read_at(name: str) -> str:
+    """Return when a parameter is read: 'start', 'configure', or '' for at any time."""
+    return next((metadata['read_at'] for each, _, metadata in leaves() if each == name), '')
+
+
+def description(metadata: Mapping) -> str:
+    """Return the text of a setting, its choices, and when it is read."""
     text = metadata['description']
     if metadata['choices']:
         text += f' One of: {", ".join(metadata["choices"])}.'
-    if name in READ_ONLY:
-        text += ' Read at start.'
-    elif name.startswith(READ_AT_CONFIGURE):
-        text += ' Read at configure.'
+    if metadata['read_at']:
+        text += f' Read at {metadata["read_at"]}.'
     return text
 
 
 def _descriptor(name: str, default, metadata: Mapping) -> ParameterDescriptor:
     low, high = metadata['minimum'], metadata['maximum']
-    descriptor = ParameterDescriptor(
-        description=_meaning(name, metadata), read_only=name in READ_ONLY)
+    descriptor = ParameterDescriptor(description=description(metadata),
+                                     read_only=metadata['read_at'] == 'start')
     if low is not None and isinstance(default, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
     elif low is not None:
         descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return descriptor
-
-
-def yaml_text() -> str:
-    """A parameter file with every parameter, its meaning and default: config/depthface.yaml."""
-    lines = ['# Every parameter with its default, by `python -m depthface_ros.ros.parameters`.',
-             '/**:', '  ros__parameters:']
-    groups: tuple[str, ...] = ()
-    for name, default, metadata in leaves():
-        *parents, leaf = name.split('.')
-        for depth, parent in enumerate(parents):
-            if groups[:depth + 1] != tuple(parents[:depth + 1]):
-                lines.append(f'{"  " * (depth + 2)}{parent}:')
-        groups = tuple(parents)
-        indent = '  ' * (len(parents) + 2)
-        lines += [f'{indent}# {line}'
-                  for line in textwrap.wrap(_meaning(name, metadata), 96 - len(indent))]
-        value = str(default).lower() if isinstance(default, bool) else default
-        lines.append(f'{indent}{leaf}: {value}')
-    return '\n'.join(lines) + '\n'
-
-
-def markdown_text() -> str:
-    """A table of the parameters that are in no group: README.md has it."""
-    lines = ['| parameter | default | |', '|---|---|---|']
-    for name, default, metadata in leaves():
-        if '.' not in name:
-            value = str(default).lower() if isinstance(default, bool) else default
-            meaning = _meaning(name, metadata).replace('<', r'\<')
-            lines.append(f'| `{name}` | {value} | {meaning} |')
-    return '\n'.join(lines) + '\n'
-
-
-if __name__ == '__main__':
-    print(markdown_text() if '--markdown' in sys.argv else yaml_text(), end='')

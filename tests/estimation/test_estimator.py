@@ -95,7 +95,7 @@ def test_a_head_that_is_followed_may_be_doubted_more():
     estimator, depth = estimator_of([pose])
     heads, (std, _) = HeadCandidates(head_centre(pose)[None]), UNALIGNED.std(0.05, 0.004)
     for once, followed, counts in ((0.8, 1.1, (0, 1)), (0.8, 0.9, (0, 0)), (1.1, 0.9, (1, 1))):
-        config = EstimatorConfig(max_rotation_std=once * std, followed_rotation_std=followed * std, refine=False)
+        config = EstimatorConfig(max_rotation_std=once * std, track_init_max_rotation_std=followed * std, refine=False)
         lenient = FaceEstimator(estimator.engine, config)
         assert (len(lenient(depth, CAMERA)), len(lenient(depth, CAMERA, heads))) == counts
         assert len(lenient(depth, CAMERA, HeadCandidates(heads.centres, tracked=True))) == 1

@@ -48,7 +48,7 @@ class SeesPoses:
 
 
 def estimate(network, **settings):
-    estimator, depth = estimator_of([POSE], sure_confidence=0.95, **settings)
+    estimator, depth = estimator_of([POSE], tta_confidence=0.95, **settings)
     estimator.engine.head_pose = network
     return estimator(depth, CAMERA, HeadCandidates(head_centre(POSE)[None]))
 

@@ -83,8 +83,8 @@ def test_everything_that_is_installed_exists(setup_arguments):
     assert set(installed[f'share/{name}/launch']) == {
         'launch/depthface.launch.py', 'launch/replay.launch.py'}
     assert set(installed[f'share/{name}/config']) == {
-        f'config/{file}' for file in ('cameras.yaml', 'depthface.rviz', 'depthface.yaml',
-                                      'fastdds.xml', 'foxglove.json')}
+        f'config/{file}' for file in ('advanced.yaml', 'cameras.yaml', 'depthface.rviz',
+                                      'depthface.yaml', 'fastdds.xml', 'foxglove.json')}
     packages = setup_arguments['packages']
     assert all((ROOT / p.replace('.', '/') / '__init__.py').is_file() for p in packages)
     assert {name, f'{name}.ros', f'{name}.engines'} <= set(packages)
@@ -143,8 +143,11 @@ def test_only_the_ros_folder_imports_ros():
 
 def test_the_parameter_file_holds_every_parameter_with_its_default():
     pytest.importorskip('rclpy')
-    from depthface_ros.ros.parameters import yaml_text
-    assert (ROOT / 'config' / 'depthface.yaml').read_text() == yaml_text()
+    from depthface_ros.ros.parameter_texts import BASIC, FILES, yaml_text
+    from depthface_ros.ros.parameters import leaves
+    for file in FILES:
+        assert (ROOT / 'config' / file).read_text() == yaml_text(file)
+    assert set(BASIC) <= {name for name, *_ in leaves()} and len(BASIC) <= 25
 
 
 class Recorded:

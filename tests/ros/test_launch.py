@@ -90,7 +90,7 @@ def share(tmp_path_factory):
             shutil.copy(ROOT / file, prefix / folder)
     executable = prefix / 'lib' / 'depthface_ros' / 'depthface_node'
     write_program(executable, f'#!{sys.executable}\nimport sys\n'
-                  'from depthface_ros.ros.node import main\nsys.exit(main())\n')
+                  'from depthface_ros.ros.__main__ import main\nsys.exit(main())\n')
     # Not on PyPI either: tells what it was started with.
     write_program(prefix / 'lib' / 'rviz2' / 'rviz2',
                   f'#!{sys.executable}\nimport sys\nprint("seen by", *sys.argv[1:])\n')

@@ -14,7 +14,8 @@ pytest.importorskip('tf2_msgs')
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.parameter import Parameter
 from ros_helpers import (
     DEPTH,
@@ -29,7 +30,7 @@ from ros_helpers import (
 )
 
 from depthface_ros.engines import EngineUnavailable
-from depthface_ros.ros.parameters import READ_AT_CONFIGURE, READ_ONLY, leaves
+from depthface_ros.ros.parameters import leaves, old_names
 from depthface_ros.ros.startup_log import ToRosLog
 
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, SHUTDOWN = (
@@ -123,9 +124,9 @@ def test_parameters_read_like_a_manual(unconfigured):
     for (name, default, metadata), descriptor in zip(leaves(), described):
         assert descriptor.description.startswith(metadata['description']), name
         assert descriptor.description.endswith('.')
-        assert ('Read at configure' in descriptor.description) == name.startswith(
-            READ_AT_CONFIGURE)
-        assert descriptor.read_only == (name in READ_ONLY)
+        read_at = metadata['read_at']
+        assert descriptor.description.endswith(f'Read at {read_at}.') == bool(read_at)
+        assert descriptor.read_only == (read_at == 'start')
         if type(default) in (int, float):
             number, = descriptor.integer_range or descriptor.floating_point_range
             assert number.from_value <= default <= number.to_value, name
@@ -150,6 +151,8 @@ def test_what_can_change_at_run_time_does(monkeypatch):
     ('autostart', False, 'read-only'),
     ('engine', 'cpu', 'deactivate and clean up first'),
     ('estimator.alignment.steps', 1, 'deactivate and clean up first'),
+    ('estimator.refine', False, 'deactivate and clean up first'),
+    ('models_folder', '/other', 'deactivate and clean up first'),
     ('estimator.min_confidence', 1.5, 'range'),
     ('estimator.min_confidence', float('nan'), 'range'),
     ('tracker.sightings', 0, 'range'),
@@ -159,6 +162,32 @@ def test_what_makes_no_sense_is_refused_with_a_reason(monkeypatch, name, value, 
     with active_node(monkeypatch, connected=False) as peer:
         result = set_parameter(peer, name, value)
         assert not result.successful and reason in result.reason.lower()
+
+
+def test_the_nodes_own_dump_is_accepted_while_it_runs(monkeypatch):
+    with active_node(monkeypatch, connected=False) as peer:
+        names = [name for name, *_ in leaves()] + ['qos_overrides./depth/image.subscription.depth']
+        values = call(peer, GetParameters, 'get_parameters',
+                      GetParameters.Request(names=names)).values
+        request = SetParameters.Request(parameters=[
+            ParameterMessage(name=name, value=value) for name, value in zip(names, values)])
+        results = call(peer, SetParameters, 'set_parameters', request).results
+        assert all(result.successful for result in results), results
+
+
+def test_old_names_of_parameters_set_the_current_ones(monkeypatch):
+    assert old_names()['estimator.keep_confidence'] == 'estimator.track_keep_confidence'
+    rclpy.init()
+    peer = Peer()
+    node = known_node(monkeypatch, **{'estimator.sure_confidence': 0.5})
+    with spinning(node, peer.node):
+        assert node.get_parameter('estimator.tta_confidence').value == 0.5
+        assert set_parameter(peer, 'estimator.keep_confidence', 0.25).successful
+        assert node.settings.estimator.track_keep_confidence == 0.25
+        assert node.settings.estimator.tta_confidence == 0.5
+        assert not set_parameter(peer, 'estimator.keep_confidence', 1.5).successful
+        assert not node.has_parameter('estimator.keep_confidence')
+    rclpy.shutdown()
 
 
 def test_a_text_that_is_no_choice_is_refused_before_configuration_too(unconfigured):

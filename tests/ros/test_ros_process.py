@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +19,13 @@ pytest.importorskip('onnxruntime')
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.ros.stop import PATIENCE
+
 
 def start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, '-m', 'depthface_ros.ros.node', '--ros-args', *arguments],
+        [sys.executable, '-m', 'depthface_ros.ros', '--ros-args', *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -46,6 +51,54 @@ def test_a_signal_ends_the_node_well(number):
     assert 'Traceback' not in printed + rest
 
 
+def test_a_signal_that_comes_twice_at_once_ends_the_node_well():
+    """Ctrl-C, systemd and docker signal the process and its group."""
+    with start('-p', 'engine:=cpu') as process:
+        read_until(process, 'listening to')
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=10)
+    assert process.returncode == 0 and 'Traceback' not in rest, rest
+
+
+@pytest.mark.parametrize('seconds', [0.15, 0.4, 0.8])
+def test_a_signal_during_the_imports_ends_the_node_well(seconds):
+    with start('-p', 'engine:=cpu') as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=20)
+    assert 'Traceback' not in printed
+    # before Python has read this program, a signal ends it as any other
+    assert process.returncode in (0, -signal.SIGINT)
+
+
+def test_a_later_signal_ends_a_node_that_hangs():
+    code = ("import time\nfrom depthface_ros.ros.stop import Stop\nStop()\nprint('up', flush=True)\n"
+            'while True: time.sleep(0.1)')
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE,
+                          text=True) as process:
+        read_until(process, 'up')
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(PATIENCE + 0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == -signal.SIGTERM
+
+
+def test_the_networks_of_a_folder_are_used_and_named(tmp_path):
+    shutil.copytree(MODELS_FOLDER, tmp_path / 'mine')
+    card = tmp_path / 'mine' / 'face_shape.json'
+    card.write_text(json.dumps(json.loads(card.read_text()) | {'sha256': 'feedbeef' * 8}))
+    with start('-p', 'engine:=cpu', '-p', f'models_folder:={tmp_path / "mine"}') as process:
+        printed = read_until(process, 'listening to')
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert 'face_shape feedbeef' in printed and str(tmp_path / 'mine') in printed
+
+
 def test_a_signal_ends_a_node_that_waits_for_its_lifecycle_manager():
     with start('-p', 'autostart:=false') as process:
         time.sleep(3)
@@ -58,6 +111,7 @@ def test_a_signal_ends_a_node_that_waits_for_its_lifecycle_manager():
 @pytest.mark.parametrize('parameter, text', [
     ('engine:=abacus', "parameter engine is 'abacus': expected one of auto, tensorrt"),
     ('engine:=cuda', 'cuda'),
+    ('models_folder:=/no/models', '/no/models'),
     ('estimator.min_confidence:=1.5', 'min_confidence'),
     ('tracker.sightings:=0.5', 'sightings'),
 ])

@@ -102,12 +102,12 @@ class Oracle:
         return np.linalg.inv(own[best][1][0].astype(np.float64)) @ self.poses[best]
 
 
-def estimator_of(poses, shape_looks=1, sure_confidence=0.0, max_rotation_std=1.0, **answers):
+def estimator_of(poses, shape_iterations=1, tta_confidence=0.0, max_rotation_std=1.0, **answers):
     """Without second opinions: of a crop that is rolled or mirrored the oracle knows nothing."""
     oracle = Oracle(poses, **answers)
     # the heads here are spheres, so there is nothing to lay a face's mesh on
     estimator = FaceEstimator(oracle, EstimatorConfig(
-        shape_looks=shape_looks, sure_confidence=sure_confidence, max_rotation_std=max_rotation_std,
+        shape_iterations=shape_iterations, tta_confidence=tta_confidence, max_rotation_std=max_rotation_std,
         alignment=AlignmentConfig(steps=0)))
     oracle.template, oracle.depth = estimator.face_model.template, draw_heads(poses)
     return estimator, oracle.depth

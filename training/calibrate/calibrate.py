@@ -33,7 +33,7 @@ from training.evaluation.groups import column
 from training.synthesis.scene.random_scene import Head
 
 NO_SIGMA_LIMIT = EstimatorConfig(max_rotation_std=np.inf)
-ALL_CANDIDATES_UNALIGNED = replace(NO_SIGMA_LIMIT, min_confidence=0.0, sure_confidence=1.0,
+ALL_CANDIDATES_UNALIGNED = replace(NO_SIGMA_LIMIT, min_confidence=0.0, tta_confidence=1.0,
                                alignment=AlignmentConfig(steps=0))
 MIN_CONFIDENCE = EstimatorConfig().min_confidence
 HIDDEN = 0.1  # visible fraction up to which a place is no face; up to VISIBLE_FACE it is ambiguous

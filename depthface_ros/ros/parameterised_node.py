@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lifecycle node with this project's parameters, which may change while it runs."""
+
+from __future__ import annotations
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.lifecycle import LifecycleNode
+from rclpy.parameter import Parameter
+
+from depthface_ros.ros.parameters import (
+    Parameters,
+    declare_parameters,
+    old_names,
+    read_at,
+    read_parameters,
+)
+
+
+class ParameterisedNode(LifecycleNode):
+    """Declares the parameters, checks each change, and keeps the current :class:`Parameters`.
+
+    :attr settings: replaced as a whole by each change; other threads may keep the old one.
+    :attr configured: set while parameters that are read at configure must not change.
+    """
+
+    def __init__(self, name: str, **options):
+        super().__init__(name, **options)
+        self.configured = False
+        for old in declare_parameters(self):
+            self._warn_of_old_name(old)
+        self.settings = Parameters()
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set parameters, under their current or old names.
+
+        Values that read-only parameters have already are accepted, so that `ros2 param load` takes
+        what `ros2 param dump` wrote.
+        """
+        renamed = [self._by_current_name(parameter) for parameter in parameter_list]
+        changed = [parameter for parameter in renamed if not self._keeps_read_only(parameter)]
+        if not changed:
+            return SetParametersResult(successful=True)
+        return super().set_parameters_atomically(changed)
+
+    def _by_current_name(self, parameter: Parameter) -> Parameter:
+        current = old_names().get(parameter.name)
+        if current is None:
+            return parameter
+        self._warn_of_old_name(parameter.name)
+        return Parameter(current, parameter.type_, parameter.value)
+
+    def _warn_of_old_name(self, old: str) -> None:
+        self.get_logger().warning(f'parameter {old} is called {old_names()[old]} now; the old name '
+                                  'is accepted for one release')
+
+    def _keeps_read_only(self, parameter: Parameter) -> bool:
+        return (self.has_parameter(parameter.name)
+                and self.describe_parameter(parameter.name).read_only
+                and self.get_parameter(parameter.name).value == parameter.value)
+
+    def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Refuse values that are invalid or would have no effect; the others count from now on."""
+        for parameter in parameters:
+            if (self.configured and read_at(parameter.name) == 'configure'
+                    and parameter.value != self.get_parameter(parameter.name).value):
+                return SetParametersResult(successful=False, reason=(
+                    f'{parameter.name} is read when the node is configured: deactivate and clean '
+                    'up first'))
+        try:
+            self.settings = read_parameters(
+                self, {parameter.name: parameter.value for parameter in parameters})
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
