@@ -15,6 +15,16 @@ from depthface_ros.io.marker_template import marker_id_of
 from depthface_ros.ros.conversions import transform
 from depthface_ros.tracking.tracks import Track
 
+# Part of every ROS installation, and not on PyPI. Without them messages have the same bytes.
+try:
+    from cv_bridge import CvBridge
+except (ImportError, AttributeError):  # not installed, or built for another version of numpy
+    CvBridge = None
+try:
+    from sensor_msgs_py.point_cloud2 import create_cloud
+except ImportError:
+    create_cloud = None
+
 POINT = np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('face', '<u4')])
 _POINT_FIELDS = [
     PointField(name=name, offset=POINT.fields[name][1], count=1,
@@ -57,15 +67,23 @@ def point_cloud(header: Header, tracks: list[Track]) -> PointCloud2:
     for row, track in zip(points, tracks):
         row['x'], row['y'], row['z'] = track.face.vertices.T
         row['face'] = marker_id_of(track.id)
-    return PointCloud2(header=header, height=len(tracks), width=width, fields=_POINT_FIELDS,
-                       is_bigendian=False, point_step=POINT.itemsize,
-                       row_step=width * POINT.itemsize, data=array('B', points.tobytes()),
-                       is_dense=True)
+    if create_cloud is not None and points.size:  # it has no empty clouds
+        cloud = create_cloud(header, _POINT_FIELDS, points.ravel())
+    else:
+        cloud = PointCloud2(header=header, fields=_POINT_FIELDS, is_bigendian=False,
+                            point_step=POINT.itemsize, data=array('B', points.tobytes()))
+    cloud.height, cloud.width, cloud.row_step = len(tracks), width, width * POINT.itemsize
+    cloud.is_dense = True
+    return cloud
 
 
 def image(header: Header, picture: np.ndarray) -> Image:
     """Return the message for a picture (H, W, 3) uint8 BGR, or for depth (H, W) in mm or m."""
     encoding = {'|u1': 'bgr8', '<u2': '16UC1', '<f4': '32FC1'}[picture.dtype.str]
+    if CvBridge is not None:
+        message = CvBridge().cv2_to_imgmsg(picture, header=header)
+        message.encoding = encoding  # OpenCV's name of bgr8 is 8UC3
+        return message
     return Image(header=header, height=picture.shape[0], width=picture.shape[1],
                  encoding=encoding, is_bigendian=0, step=picture[0].nbytes,
                  data=array('B', picture.tobytes()))

@@ -101,6 +101,26 @@ def test_sensor_msgs_py_reads_the_point_cloud():
     assert set(points['face']) == {42}
 
 
+@pytest.mark.parametrize('library, name', [('cv_bridge', 'CvBridge'),
+                                           ('sensor_msgs_py.point_cloud2', 'create_cloud')])
+def test_the_libraries_of_ros_make_the_same_bytes(library, name, monkeypatch):
+    module = pytest.importorskip(library, reason=f'{library} is not on PyPI; ROS has it, and its '
+                                 'sources on PYTHONPATH do as well')
+    assert getattr(face_messages, name) is getattr(module, name)
+    header, faces = frame(SECOND).header, [track('f00042'), track('f00007')]
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (12, 20, 3)).astype(np.uint8),
+                rng.integers(0, 5000, (12, 20)).astype(np.uint16),
+                rng.random((12, 20)).astype(np.float32)]
+
+    def messages():
+        made = [face_messages.image(header, picture) for picture in pictures]
+        return made + [face_messages.point_cloud(header, some) for some in (faces, [])]
+    by_library = messages()  # compared field by field: padding of serialised ones is arbitrary
+    monkeypatch.setattr(face_messages, name, None)
+    assert by_library == messages()
+
+
 def test_a_point_cloud_without_faces_is_empty_and_clears_viewers(stage):
     heard = stage.listen(PointCloud2, '/depthface/points')
     stage.outputs.publish(frame(SECOND), [])
