@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play a bag through the node: `ros2 launch depthface_ros replay.launch.py bag:=my_robot.mcap`.
 
-Takes all arguments of depthface.launch.py as well. Without `camera` and `depth_topic` the one
-depth topic of the bag is listened to.
+Takes all arguments of depthface.launch.py as well. Without `camera` and `depth_topic` the node
+subscribes to the one depth topic of the bag. What a face node published while the bag was recorded
+is not played.
 """
 
+import runpy
+import sys
 from pathlib import Path
 
 from launch.actions import (
@@ -26,6 +29,7 @@ from lifecycle_msgs.msg import Transition
 from launch import LaunchDescription
 
 NODE = Path(__file__).resolve().with_name('depthface.launch.py')
+NODE_LAUNCH = runpy.run_path(str(NODE))
 
 
 def find_topic(context):
@@ -36,23 +40,44 @@ def find_topic(context):
     from depthface_ros.io.bags import BagRecording
     try:
         return [SetLaunchConfiguration('depth_topic',
-                                       BagRecording(Path(given['bag'])).topic)]
-    except ValueError as error:
+                                       BagRecording(Path(given['bag']).expanduser()).topic)]
+    except (ValueError, OSError) as error:
         raise RuntimeError(f'{error}; name the topic with depth_topic:=') from error
 
 
+def player(context):
+    """Return the player, paused, and the program that resumes it once the node is subscribed."""
+    from depthface_ros.io.bags.playback import playback
+    given = context.launch_configurations
+    plan = playback(Path(given['bag']).expanduser())
+    depth_topic, _ = NODE_LAUNCH['topics'](given)
+    play = ExecuteProcess(
+        cmd=['ros2', 'bag', 'play', given['bag'], '--start-paused', '--disable-keyboard-controls',
+             '--clock', '100', '--rate', given['rate'],
+             *(['--loop'] if given['loop'].lower() == 'true' else []),
+             '--topics', *plan.topics, *plan.remaps],
+        output='screen', on_exit=after_the_bag)
+    resume = ExecuteProcess(
+        cmd=[sys.executable, '-m', 'depthface_ros.ros.replay', '--namespace', given['namespace'],
+             '--topic', depth_topic, *(['--relay-tf'] if plan.remaps else [])],
+        output='screen')
+    return [play, resume]
+
+
+def after_the_bag(event, context):
+    """End the launch with the bag, unless it ends already or RViz still shows the faces."""
+    if context.is_shutdown or context.launch_configurations['rviz'].lower() == 'true':
+        return []
+    return [Shutdown(reason='the bag has ended')]
+
+
 def play(context):
-    """Take the node to active, then play the bag: before, nobody would hear it.
+    """Take the node to active, then start the player: nobody would hear it before.
 
     The node's own autostart could be over before this launch hears of it.
     """
     given = context.launch_configurations
-    node = f'/{given.get("namespace", "")}/depthface'.replace('//', '/')
-    player = ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', given['bag'], '--clock', '100', '--rate', given['rate'],
-             *(['--loop'] if given['loop'] == 'true' else [])],
-        output='screen',
-        on_exit=[] if given.get('rviz') == 'true' else [Shutdown(reason='the bag has ended')])
+    node = f'/{given["namespace"]}/depthface'.replace('//', '/')
 
     def change(transition_id):
         return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_node_name(node),
@@ -63,23 +88,20 @@ def play(context):
             start_state='configuring', goal_state='inactive', handle_once=True,
             entities=[change(Transition.TRANSITION_ACTIVATE)])),
         RegisterEventHandler(OnStateTransition(
-            goal_state='active', handle_once=True, entities=[player])),
+            goal_state='active', handle_once=True, entities=player(context))),
         SetLaunchConfiguration('autostart', 'false'),
         IncludeLaunchDescription(PythonLaunchDescriptionSource(str(NODE))),
         change(Transition.TRANSITION_CONFIGURE)]
 
 
 def generate_launch_description():
-    """What `ros2 launch` runs."""
+    """Return the description that `ros2 launch` runs."""
     return LaunchDescription([
         DeclareLaunchArgument('bag', description='bag to play: a file or a folder'),
         DeclareLaunchArgument('rate', default_value='1.0', description='times real time'),
-        DeclareLaunchArgument('loop', default_value='false', choices=['true', 'false'],
+        DeclareLaunchArgument('loop', default_value='false', choices=NODE_LAUNCH['BOOL'],
                               description='start again at the end'),
-        DeclareLaunchArgument('fastdds', default_value='true', choices=['true', 'false'],
-                              description='give player and node config/fastdds.xml'),
-        DeclareLaunchArgument('use_sim_time', default_value='true', choices=['true', 'false'],
-                              description='take the time from the bag'),
+        *NODE_LAUNCH['declared'](fastdds='true', use_sim_time='true'),
         OpaqueFunction(function=find_topic),
         OpaqueFunction(function=play),
     ])

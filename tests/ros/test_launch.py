@@ -40,9 +40,15 @@ service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
     PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)]))
 sys.exit(service.run())
 '''
-# Stands in for the player of rosbag2, which is not on PyPI: the same arguments, /clock and topics.
+# Stands in for `ros2 bag play` and `ros2 service call`, which are not on PyPI. As the real player it
+# waits for nobody: it starts at once, or paused until its service is called.
 PLAYER = f'''#!{sys.executable}
-import sys, time
+import os, sys, time
+resumed = os.environ['RESUMED']
+if sys.argv[1:3] == ['service', 'call']:
+    assert sys.argv[3:5] == ['/rosbag2_player/resume', 'rosbag2_interfaces/srv/Resume']
+    open(resumed, 'w').close()
+    sys.exit()
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
@@ -52,18 +58,18 @@ from sensor_msgs.msg import CameraInfo, Image
 from pathlib import Path
 print('played with', sys.argv[1:], flush=True)
 rclpy.init()
-node = rclpy.create_node('player')
+node = rclpy.create_node('rosbag2_player')
 clock = node.create_publisher(Clock, '/clock', 10)
 kinds = {{'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CameraInfo': CameraInfo}}
 publishers = {{}}
 with AnyReader([Path(sys.argv[3])]) as reader:
-    connections = [c for c in reader.connections if c.msgtype in kinds]
+    topics = sys.argv[sys.argv.index('--topics') + 1:]
+    connections = [c for c in reader.connections if c.msgtype in kinds and c.topic in topics]
     for c in connections:
         publishers[c.topic] = node.create_publisher(kinds[c.msgtype], c.topic,
                                                     qos_profile_sensor_data)
-    while not all(p.get_subscription_count() for p in publishers.values()):
-        time.sleep(0.05)
-    time.sleep(0.5)
+    while '--start-paused' in sys.argv and not os.path.exists(resumed):
+        time.sleep(0.02)
     for c, stamp, data in reader.messages(connections):
         tick = Clock()
         tick.clock.sec, tick.clock.nanosec = divmod(stamp, 10**9)
@@ -130,13 +136,19 @@ class Launched:
         assert self._process.wait(seconds) == 0, self._log.read_text()
         return self._log.read_text()
 
+    def status(self, seconds: float) -> int:
+        return self._process.wait(seconds)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C: the terminal signals the whole group."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        """End it as Ctrl-C would: the terminal sends it to all of the group."""
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGINT)
+            self.interrupt()
             self._process.wait(20)
         self._output.close()
 
@@ -199,6 +211,8 @@ def test_a_launched_node_hears_its_camera_and_publishes(share, tmp_path):
             assert f'{name}_DEFAULT_PROFILES_FILE={share}/config/fastdds.xml' in environment
         peer.wait_for(lambda: image.get_subscription_count() and info.get_subscription_count())
         info.publish(camera_info_message())
+        time.sleep(0.5)  # until the node knows the publishers as they know it
+        info.publish(camera_info_message())
         image.publish(image_message(DEPTH, 1))
         printed = launched.wait_for('image: 64x48 16UC1')
         assert 'focal length 60.0' in launched.wait_for('camera: ')
@@ -230,10 +244,59 @@ def test_without_autostart_the_node_waits_for_its_manager(share, tmp_path):
     assert 'listening' not in (tmp_path / 'log').read_text()
 
 
-def test_replay_plays_the_bag_through_the_node_and_ends_with_it(share, tmp_path, monkeypatch):
-    pytest.importorskip('rosbags')
+def install_player(tmp_path, monkeypatch):
     write_program(tmp_path / 'bin' / 'ros2', PLAYER)
     monkeypatch.setenv('PATH', str(tmp_path / 'bin'), prepend=os.pathsep)
+    monkeypatch.setenv('RESUMED', str(tmp_path / 'resumed'))
+
+
+def test_ctrl_c_during_a_replay_ends_it_well(share, tmp_path, monkeypatch):
+    pytest.importorskip('rosbags')
+    install_player(tmp_path, monkeypatch)
+    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={ROOT / "demo" / "sample.mcap"}',
+                  log=tmp_path / 'log') as launched:
+        launched.wait_for('image: 640x480 16UC1', 120)
+        launched.interrupt()
+        printed = launched.wait(30)
+    assert 'caught exception' not in printed.lower()
+    # the stand-in is a Python program, which Ctrl-C ends with a traceback of its own
+    assert 'Traceback' not in re.sub(r'\[ros2-\d+\].*', '', printed)
+
+
+@pytest.mark.parametrize('file, arguments, found', [
+    ('depthface', ['params_file:=/no/file.yaml'], 'params_file:=/no/file.yaml does not exist'),
+    ('depthface', ['rviz:=true'], 'rviz:=true needs the package rviz2'),
+    ('replay', ['bag:=/no/bag'], '/no/bag'),
+])
+def test_a_launch_that_cannot_work_starts_nothing(share, tmp_path, monkeypatch, file, arguments,
+                                                  found):
+    without_rviz = tmp_path / 'prefix'
+    shutil.copytree(share.parents[1], without_rviz)
+    (without_rviz / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'rviz2').unlink()
+    monkeypatch.setenv('AMENT_PREFIX_PATH', os.environ['AMENT_PREFIX_PATH'].replace(
+        str(share.parents[1]), str(without_rviz)))
+    with Launched(share / 'launch' / f'{file}.launch.py', *arguments,
+                  log=tmp_path / 'log') as launched:
+        assert launched.status(60) != 0
+    printed = (tmp_path / 'log').read_text()
+    assert found in printed and 'process started' not in printed
+
+
+@pytest.mark.parametrize('file', ['depthface', 'replay'])
+def test_all_arguments_are_declared(share, file):
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchContext
+    description = PythonLaunchDescriptionSource(
+        str(share / 'launch' / f'{file}.launch.py')).get_launch_description(LaunchContext())
+    names = {argument.name for argument in description.get_launch_arguments()}
+    assert {'camera', 'depth_topic', 'params_file', 'models_folder', 'rviz', 'log_level'} <= names
+    assert ('bag' in names) == (file == 'replay')
+
+
+def test_replay_plays_the_bag_through_the_node_and_ends_with_it(share, tmp_path, monkeypatch):
+    pytest.importorskip('rosbags')
+    install_player(tmp_path, monkeypatch)
     bag = ROOT / 'demo' / 'sample.mcap'
     rclpy.init()
     peer = Peer()
@@ -241,9 +304,11 @@ def test_replay_plays_the_bag_through_the_node_and_ends_with_it(share, tmp_path,
                   log=tmp_path / 'log') as launched, spinning(peer.node):
         printed = launched.wait(120)
     rclpy.shutdown()
-    assert f"'bag', 'play', '{bag}', '--clock', '100', '--rate', '1.0'" in printed
+    assert f"'bag', 'play', '{bag}', '--start-paused'" in printed
+    assert "'--clock', '100', '--rate', '1.0'" in printed
     assert 'image: 640x480 16UC1' in printed  # found by itself, and larger than stock DDS carries
     assert peer.heard['tf']
+    assert peer.diagnostics()['received total'] == '75'  # all that the bag holds
     heartbeats = [{pair.key: pair.value for pair in message.status[0].values}
                   for message in peer.heard['diagnostics']]
     latencies = [float(values['stamp to publish p50 (ms)']) for values in heartbeats
