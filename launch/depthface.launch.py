@@ -34,7 +34,8 @@ ARGUMENTS = (
      'memory for depth images', BOOL),
     ('rviz', 'false', 'show the faces in RViz', BOOL),
     ('fixed_frame', 'camera_depth_optical_frame', 'frame in which RViz shows them', None),
-    ('log_level', 'info', 'least severity of messages that are printed', ['debug', 'info', 'warn', 'error']),
+    ('log_level', 'info', 'least severity of messages that are printed',
+     ['debug', 'info', 'warn', 'error']),
 )
 
 

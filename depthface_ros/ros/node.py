@@ -144,7 +144,7 @@ class FaceNode(ParameterisedNode):
         self._worker.put((data, time.monotonic()))
 
     def _process(self, item: tuple[bytes, float]) -> None:
-        """Publish the faces of one image; runs in the worker's thread. A bad image has no after-effect."""
+        """Publish the faces of one image; runs in the worker's thread."""
         data, received_time = item
         try:
             if self._applied is not self.settings:
