@@ -24,6 +24,7 @@ ARGUMENTS = (
     ('info_topic', '', 'its camera_info; empty: the one beside depth_topic', None),
     ('image_transport', '', 'raw, compressedDepth or compressed; empty: as in params_file',
      ['', 'raw', 'compressedDepth', 'compressed']),
+    ('engine', '', 'runtime of the networks; empty: as in params_file', None),
     ('models_folder', '', 'folder of the networks; empty: as in params_file', None),
     ('namespace', '', 'namespace of the node', None),
     ('params_file', str(CONFIG / 'depthface.yaml'), 'YAML file with parameters', None),
@@ -70,7 +71,8 @@ def start(context):
     """Return the node with its topics, and RViz."""
     value = checked({name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS})
     depth_topic, info_topic = topics(value)
-    given = {name: value[name] for name in ('image_transport', 'models_folder') if value[name]}
+    given = {name: value[name] for name in ('image_transport', 'engine', 'models_folder')
+             if value[name]}
     actions = []
     if value['fastdds'] == 'true':
         actions += [SetEnvironmentVariable(f'{name}_DEFAULT_PROFILES_FILE',
