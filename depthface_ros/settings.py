@@ -83,7 +83,7 @@ def read_parameter_file(file: str | Path, **groups) -> dict[str, Any]:
         for old in given.keys() & renamed.keys():
             log.warning('%s: %s is called %s now', file, old, renamed[old])
         values = {renamed.get(name, name): value for name, value in given.items()
-                  if name.startswith(f'{group}.')}
+                  if name.startswith(f'{group}.') and renamed.get(name) not in given}
         for name, value in values.items():
             if name not in known:
                 raise ValueError(f'{file}: there is no parameter {clipped(name, 60)}')

@@ -49,10 +49,11 @@ def player(context):
     """Return the player, paused, and the program that resumes it once the node is subscribed."""
     from depthface_ros.io.bags.playback import playback
     given = context.launch_configurations
-    plan = playback(Path(given['bag']).expanduser())
+    bag = Path(given['bag']).expanduser()
+    plan = playback(bag)
     depth_topic, _ = NODE_LAUNCH['topics'](given)
     play = ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', given['bag'], '--start-paused', '--disable-keyboard-controls',
+        cmd=['ros2', 'bag', 'play', str(bag), '--start-paused', '--disable-keyboard-controls',
              '--clock', '100', '--rate', given['rate'],
              *(['--loop'] if given['loop'].lower() == 'true' else []),
              '--topics', *plan.topics, *plan.remaps],

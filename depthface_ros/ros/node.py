@@ -16,7 +16,6 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -24,6 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.estimator import FaceEstimator
 from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.errors import one_line
 from depthface_ros.ros import conversions
 from depthface_ros.ros.health import Health, Problems
 from depthface_ros.ros.id_conflicts import IdConflicts
@@ -189,13 +189,14 @@ class FaceNode(ParameterisedNode):
 def main(args: list[str] | None = None, stop: Stop | None = None) -> int:
     """Run the node until a signal stops it; return the exit status."""
     stop = stop or Stop()
-    # rclpy's own handlers would end the context before viewers are told to clear meshes.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        # rclpy's own handlers would end the context before viewers are told to clear meshes.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = FaceNode()
-    except ParameterException as error:  # of another type or out of range
-        rclpy.logging.get_logger('depthface').error(str(error))
-        rclpy.shutdown()
+    except Exception as error:  # a name, file, log level or parameter that ROS does not accept
+        reason = one_line(error).split(', at /')[0]  # a line of rcl's own sources
+        rclpy.logging.get_logger('depthface').error(f'cannot start: {reason}')
+        rclpy.try_shutdown()
         return 1
     logging.getLogger('depthface_ros').addHandler(ToRosLog(node.get_logger()))
     executor = SingleThreadedExecutor()

@@ -18,8 +18,10 @@ class Stop:
 
     def __init__(self):
         self._since: float | None = None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(signal.SIGHUP, self._on_signal)
 
     def __bool__(self) -> bool:
         return self._since is not None

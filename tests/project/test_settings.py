@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip('ruamel.yaml')
 
-from depthface_ros.estimation.estimator import EstimatorConfig
-from depthface_ros.settings import read_parameter_file
+from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
+from depthface_ros.settings import leaves, read_parameter_file
 from depthface_ros.tracking.smoothing import SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
 
@@ -43,6 +43,17 @@ def test_what_a_file_says_counts_and_the_rest_stays(tmp_path):
                                  smoothing=SmoothingConfig(enabled=False))}
 
 
+@pytest.mark.parametrize('text', [
+    'estimator: {keep_confidence: 0.3}', 'estimator.keep_confidence: 0.3',
+    'estimator: {keep_confidence: 0.2, track_keep_confidence: 0.3}',
+    'estimator: {track_keep_confidence: 0.3, keep_confidence: 0.2}'])
+def test_old_names_are_accepted_with_a_warning_and_current_ones_win(tmp_path, caplog, text):
+    file = tmp_path / 'old.yaml'
+    file.write_text(f'/**:\n  ros__parameters:\n    {text}\n')
+    assert read(file)['estimator'] == replace(EstimatorConfig(), track_keep_confidence=0.3)
+    assert 'estimator.keep_confidence is called estimator.track_keep_confidence' in caplog.text
+
+
 @pytest.mark.parametrize('text, message', [
     ('tracker: {sihgtings: 5}', 'there is no parameter tracker.sihgtings'),
     ('tracker: {sightings: 0.5}', 'tracker.sightings is 0.5: expected int'),
@@ -63,3 +74,20 @@ def test_what_is_no_parameter_file_is_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ValueError, match='is no parameter file: expected NODE'):
         read(file)
+
+
+def test_settings_of_the_estimator_that_its_constructor_reads_are_read_at_configure(monkeypatch):
+    """A later change of such a setting would have no effect, so the node has to refuse it."""
+    pytest.importorskip('onnxruntime')
+    read = set()
+
+    def get(config, name):
+        read.add(name)
+        return object.__getattribute__(config, name)
+    config = EstimatorConfig()
+    with monkeypatch.context() as patch:
+        patch.setattr(EstimatorConfig, '__getattribute__', get)
+        FaceEstimator('cpu', config)
+    marked = {name.split('.')[0] for name, _, metadata in leaves(config)
+              if metadata['read_at'] == 'configure'}
+    assert read & {name.split('.')[0] for name, *_ in leaves(config)} == marked

@@ -107,6 +107,31 @@ def test_the_networks_of_a_folder_are_used_and_named(tmp_path):
     assert str(tmp_path / 'mine') in printed and 'NOT the file of its card face_shape' in printed
 
 
+def test_a_terminal_that_closes_ends_the_node_well_unless_nohup_says_otherwise():
+    with start('-p', 'engine:=cpu') as process:
+        read_until(process, 'listening to')
+        process.send_signal(signal.SIGHUP)
+        rest, _ = process.communicate(timeout=10)
+    assert process.returncode == 0 and 'Traceback' not in rest, rest
+    ignoring = ('import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); '
+                'from depthface_ros.ros.stop import Stop; stop = Stop(); '
+                'signal.raise_signal(signal.SIGHUP); assert not stop')
+    subprocess.run([sys.executable, '-c', ignoring], check=True)
+
+
+@pytest.mark.parametrize('arguments', [
+    ('-r', 'depth/image:=/bad topic!'), ('-r', 'depth/image:=/a//b'), ('-r', '__ns:=/bad-ns'),
+    ('-r', '__node:=9bad'), ('--log-level', 'loud'), ('--params-file', '/no/such.yaml'),
+    ('--no-such-option',)])
+def test_arguments_that_ros_refuses_end_the_node_with_one_line(arguments):
+    with start(*arguments) as process:
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    *lines_of_rcl, error = printed.splitlines()
+    assert 'cannot start: ' in error and arguments[-1] in error, printed
+    assert all('[rcl]' in line for line in lines_of_rcl), printed
+
+
 def test_a_signal_ends_a_node_that_waits_for_its_lifecycle_manager():
     with start('-p', 'autostart:=false') as process:
         time.sleep(3)
