@@ -12,7 +12,9 @@ def main(args: list[str] | None = None) -> int:
     """Handle signals from now on, then import and run the node; return the exit status."""
     stop = Stop()
     from depthface_ros.ros import node  # takes a second
-    return node.main(args, stop)
+    status = node.main(args, stop)
+    stop.finish()
+    return status
 
 
 if __name__ == '__main__':

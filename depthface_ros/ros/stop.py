@@ -26,6 +26,11 @@ class Stop:
     def __bool__(self) -> bool:
         return self._since is not None
 
+    def finish(self) -> None:
+        """Ignore signals from now on: while Python ends, a late copy would kill the process."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
     def _on_signal(self, number, frame) -> None:
         if self._since is None:
             self._since = time.monotonic()

@@ -107,6 +107,19 @@ def test_the_networks_of_a_folder_are_used_and_named(tmp_path):
     assert str(tmp_path / 'mine') in printed and 'NOT the file of its card face_shape' in printed
 
 
+def test_a_copy_of_a_signal_while_python_ends_does_not_kill_the_node():
+    code = '''
+import os, signal
+from depthface_ros.ros.stop import Stop
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGINT):
+        kill(pid, number)
+late = Late()
+Stop().finish()
+'''
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
 def test_a_terminal_that_closes_ends_the_node_well_unless_nohup_says_otherwise():
     with start('-p', 'engine:=cpu') as process:
         read_until(process, 'listening to')
