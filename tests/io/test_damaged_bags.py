@@ -24,9 +24,11 @@ from bags import (  # noqa: E402
     storage_file,
 )
 
+from depthface_ros.geometry.camera import Intrinsics  # noqa: E402
 from depthface_ros.io.recordings import open_recording  # noqa: E402
 
 LARGE = (480, 640)  # two images fill a chunk
+LARGE_CAMERA = Intrinsics(600.0, 610.0, 319.5, 239.5)
 
 
 def stamps(recording) -> list[int]:
@@ -35,7 +37,7 @@ def stamps(recording) -> list[int]:
     for frame in recording:
         number = (frame.stamp_ns - STAMP_NS) // STEP_NS
         np.testing.assert_array_equal(frame.depth, numbered(number, frame.depth.shape))
-        assert frame.intrinsics == CAMERA
+        assert frame.intrinsics == (LARGE_CAMERA if frame.depth.shape == LARGE else CAMERA)
         found.append(number)
     return found
 
@@ -44,7 +46,7 @@ def large_bag(path, count=8, **options):
     bag = Bag(path, **options)
     for i in range(count):
         stamp_ns = STAMP_NS + i * STEP_NS
-        bag.write(INFO_TOPIC, bag.info(shape=LARGE), stamp_ns)
+        bag.write(INFO_TOPIC, bag.info(LARGE_CAMERA, LARGE), stamp_ns)
         bag.write(IMAGE_TOPIC, bag.image(numbered(i, LARGE), stamp_ns), stamp_ns)
     return bag.close()
 
