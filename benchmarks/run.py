@@ -22,9 +22,9 @@ from pathlib import Path
 
 import limits
 import numpy as np
+from bench_process import BenchProcess
 from crowd import CAMERAS, PLACES, crowd
 from plot import plot
-from side import Side
 from tables import tables
 
 from depthface_ros.engines import ENGINES, MODELS_FOLDER
@@ -69,22 +69,22 @@ def main() -> int:
 
 def compare(rounds: int, runs: int, skipped: dict[str, str]) -> dict:
     """Timings of all engines that work here and of MediaPipe, in turns."""
-    sides = open_sides(skipped)
+    processes = open_processes(skipped)
     cases = [(name, dict(size=size, way=way) | ({} if name == 'mediapipe' else {'heads': heads}))
-             for name in sides for size in SIZES for way in WAYS
+             for name in processes for size in SIZES for way in WAYS
              for heads in ((1,) if name == 'mediapipe' else PLACES)]
     answers = defaultdict(list)
     for turn in range(rounds):
         print(f'turn {turn + 1} of {rounds}', file=sys.stderr)
         for i, (name, case) in enumerate(cases):
-            answers[i].append(sides[name].ask(**case, runs=runs))
-    for side in sides.values():
-        side.close()
+            answers[i].append(processes[name].request(**case, runs=runs))
+    for process in processes.values():
+        process.close()
     return {'cases': [{'who': name, 'heads': 1} | case | summary(answers[i])
                       for i, (name, case) in enumerate(cases)]}
 
 
-def open_sides(skipped: dict[str, str]) -> dict[str, Side]:
+def open_processes(skipped: dict[str, str]) -> dict[str, BenchProcess]:
     """A process for each engine that works here, and one for MediaPipe."""
     frames = {}
     for size, text in zip(CAMERAS, SIZES):
@@ -92,22 +92,22 @@ def open_sides(skipped: dict[str, str]) -> dict[str, Side]:
             frames[f'{heads} {text}'], camera = crowd(heads, size)
         frames[f'camera {text}'] = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     np.savez(BUILD / 'frames.npz', **frames)
-    commands = {engine: [sys.executable, HERE / 'depthface_side.py', engine, BUILD / 'frames.npz']
-                for engine in ENGINES}
+    script, images = HERE / 'depthface_process.py', BUILD / 'frames.npz'
+    commands = {engine: [sys.executable, script, engine, images] for engine in ENGINES}
     try:
-        commands['mediapipe'] = [mediapipe_python(), HERE / 'mediapipe_side.py']
+        commands['mediapipe'] = [mediapipe_python(), HERE / 'mediapipe_process.py']
     except subprocess.CalledProcessError as error:
         skipped['mediapipe'] = error.stderr.strip().rpartition('\n')[2]
-    sides = {}
+    processes = {}
     for name, command in commands.items():
-        side = Side(command, BUILD / f'{name}.log')
+        process = BenchProcess(command, BUILD / f'{name}.log')
         case = {} if name == 'mediapipe' else {'heads': 1}
         try:
-            side.ask(size='640x480', way='searched', runs=10, **case)
-            sides[name] = side
+            process.request(size='640x480', way='searched', runs=10, **case)
+            processes[name] = process
         except RuntimeError as error:
             skipped[name] = str(error)
-    return sides
+    return processes
 
 
 def mediapipe_python() -> Path:

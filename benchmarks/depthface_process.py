@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The estimator on one engine, timed: `python depthface_side.py ENGINE FRAMES.npz`."""
+"""The estimator on one engine, timed: `python depthface_process.py ENGINE FRAMES.npz`."""
 from __future__ import annotations
 
 import sys
 import time
 
 import numpy as np
-from side import resident_mb, serve, timed
+from bench_process import resident_mb, serve, timed
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.estimation.types import HeadCandidates

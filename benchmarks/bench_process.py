@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-class Side:
+class BenchProcess:
     """One process that is timed, seen from the one that compares."""
 
     def __init__(self, command: list[str | Path], log: Path):
@@ -22,7 +22,7 @@ class Side:
                                          stderr=log.open('w'), text=True)
         self._log = log
 
-    def ask(self, **question) -> dict:
+    def request(self, **question) -> dict:
         """The answer to a question.
 
         :raises RuntimeError: the process ended; with the end of its log.

@@ -9,7 +9,7 @@ import cv2
 import mediapipe
 import numpy as np
 import skimage.data
-from side import resident_mb, serve, timed
+from bench_process import resident_mb, serve, timed
 
 FACE_MESH = mediapipe.solutions.face_mesh.FaceMesh
 # it tracks in a video, and searches each image anew if told that they have nothing in common
