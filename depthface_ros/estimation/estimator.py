@@ -113,7 +113,8 @@ class FaceEstimator:
             finite or <= 0; any size.
         :param intrinsics: of the depth camera, for this image size.
         :param heads: candidates that replace the head detector, as a tracker predicts them. The
-            limit of the rotation's sigma is then `track_init_max_rotation_std`; tracked heads have none.
+            limit of the rotation's sigma is then `track_init_max_rotation_std`; tracked heads have
+            none.
         :param stage_done: called with the name of each stage when it is done.
         :raises ValueError: image or intrinsics are not as described above.
         """
