@@ -7,6 +7,7 @@ import contextlib
 import functools
 import itertools
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -224,3 +225,7 @@ def run(node: FaceNode, executor: SingleThreadedExecutor, stop: Stop) -> int:
     with contextlib.suppress(RuntimeError):  # a lifecycle manager has shut it down already
         node.trigger_shutdown()
     return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
