@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metric crops around a head: the input of the pose and the shape network.
 
-A crop is a square of fixed size in metres that stands across the viewing ray, so a head fills it
-alike at any distance, in any part of the image and for any camera. Its pixels hold points, not
-depths: the networks see geometry in units that do not depend on the camera.
+A crop is a square of fixed size in metres, perpendicular to the viewing ray. So heads have the same
+size in it at any distance, in any part of the image and for any camera. Its pixels hold points, not
+depths: the networks receive geometry in units that do not depend on the camera.
 """
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from depthface_ros.geometry.rotations import cross, homogeneous, rotation_from_6
 CROP_PIXELS = 96
 POSE_CROP_SIZE = 0.30  # m
 SHAPE_CROP_SIZE = 0.26  # m
-# Crops stand upright in head axes, and the pose network predicts their x and y. They share origin
-# and y with the face frame, whose x is the line of sight; the x of head axes points 5.5 degrees
-# above it. Rows in the face frame, columns in head axes.
+# Crops are upright in head axes, and the pose network predicts the x and y axes of the head. Head
+# axes have the origin and the y of the face frame. The x of the face frame is the line of sight;
+# the x of head axes points 5.5 degrees above it. Rows: face frame; columns: head axes.
 HEAD_PITCH = math.radians(5.5)
 FACE_FROM_HEAD = ((math.cos(HEAD_PITCH), 0.0, -math.sin(HEAD_PITCH)), (0.0, 1.0, 0.0),
                   (math.sin(HEAD_PITCH), 0.0, math.cos(HEAD_PITCH)))
-# In the face frame, m. The head centre lies between the ears: it stays put when the head turns.
+# In the face frame, m. The head centre lies between the ears, where it hardly moves in rotations.
 HEAD_CENTRE_FACE = (-0.0787, 0.0, -0.0176)
 FACE_CENTRE_FACE = (-0.0374, 0.0, -0.0287)
-# Points further than this from the crop's plane, in units of half its size, are not of the head.
+# Points further than this from the crop's plane, in units of half its size, are rejected.
 DEPTH_LIMIT = 1.25
-# To multiples of these goes where the shape network looks, much less than its pixels: engines whose
-# poses differ in the last digits look at the same ones. Powers of 2, so that multiples are exact.
+# The frame of the shape crop is rounded to multiples of these, far below its pixel size. So engines
+# whose poses differ in the last digits sample the same pixels. Powers of 2 make multiples exact.
 FACE_STEP = 1 / 1024  # m
 UP_STEP = 1 / 256  # of a unit vector
 
@@ -45,8 +45,8 @@ def pose_crop(depth, intrinsics: Intrinsics, head_centre_camera, roll=None):
     :param roll: (N,) radians to turn the crop about the viewing ray, or None for 0.
     :returns: crops (N, 4, S, S) float32 and camera_from_crop (N, 4, 4) float32. Channels 0-2 are
         the points in the crop frame (z along the viewing ray, origin at the head centre) in units
-        of half the crop's size; channel 3 tells a measured point (1) from a hole (0) and from a
-        measurement that lies far in front of or behind the head (-1).
+        of half the crop's size. Channel 3 is 1 for a measured point, 0 for a hole, and -1 for a
+        measurement far in front of or behind the head.
     """
     camera_from_crop = pose_frame(head_centre_camera, roll)
     return crop_in_frame(depth, intrinsics, camera_from_crop), camera_from_crop
@@ -70,7 +70,7 @@ def crop_in_frame(depth, intrinsics: Intrinsics, camera_from_crop):
 
 
 def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
-    """Crop faces of known pose, upright and in the coordinates of the face, for the shape network.
+    """Crop faces of known pose, upright and in face coordinates, for the shape network.
 
     :param depth: as for :func:`pose_crop`.
     :param camera_from_face: (N, 4, 4) float32.
@@ -113,8 +113,8 @@ def tilt(camera_from_face: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Return the roll (N,) in radians of upright crops of heads at (N, 3)."""
     x, y, z = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T  # forward
     a, b, c = (camera_from_face[:, :3, :3] @ np.float32(FACE_FROM_HEAD)[:, 2]).T  # to the scalp
-    # along the crop's right, (z, 0, -x), and its down, forward x right: as long as the cosine of
-    # its pitch
+    # Components along the crop's right, (z, 0, -x), and down, forward x right. Both axes have the
+    # length of the cosine of the crop's pitch.
     right, down = a * z - c * x, b * (x * x + z * z) - y * (a * x + c * z)
     return np.arctan2(right, -down).astype(np.float32)
 
@@ -124,8 +124,8 @@ def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_s
     xp = namespace(centre)
     ticks = _ticks(xp, device_of(centre))
     right, down, forward = (camera_from_grid[:, :, i, None] for i in range(3))
-    # Sums and products one by one, which all engines round alike, as matrix products they do not:
-    # in equal frames all of them look at the same pixels.
+    # Explicit sums and products: all engines round these alike, unlike matrix products. So they
+    # sample the same pixels for equal frames.
     rows = centre[:, :, None] + half_size * down * ticks
     points = rows[..., None] + (half_size * right * ticks)[:, :, None, :]
     points = measured_points(depth, intrinsics, xp.reshape(points, (-1, 3, CROP_PIXELS ** 2)))
@@ -147,7 +147,7 @@ def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_s
 
 @lru_cache(maxsize=8)
 def _head_axes(xp, device):
-    """FACE_FROM_HEAD (3, 3) float32."""
+    """Return FACE_FROM_HEAD (3, 3) float32."""
     return xp.asarray(FACE_FROM_HEAD, dtype=xp.float32, device=device)
 
 

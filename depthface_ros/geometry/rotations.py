@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations: of network outputs, for messages, for people; numpy or torch."""
+"""Rotations of network outputs and for messages and displays; numpy or torch."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -27,7 +27,7 @@ def rotation_from_vector(vectors):
     """
     xp = namespace(vectors)
     square = xp.sum(vectors * vectors, axis=-1)[..., None, None]
-    half = 0.5 * xp.sqrt(square).clip(1e-12)  # below, the sine is the angle
+    half = 0.5 * xp.sqrt(square).clip(1e-12)  # below the limit, the sine equals the angle
     sinc = xp.sin(half) / half  # sin(a)/a is sinc cos(a/2), and (1 - cos(a))/a^2 is sinc^2 / 2
     identity, product = _identity_and_product(vectors)
     return (identity + sinc * xp.cos(half) * product
@@ -35,9 +35,9 @@ def rotation_from_vector(vectors):
 
 
 def small_rotation(vectors):
-    """As :func:`rotation_from_vector`, but by 2 atan(a / 2) for an angle a: (..., 3).
+    """Return rotations by 2 atan(a / 2) instead of the angle a of rotation vectors (..., 3).
 
-    Cayley's map. For angles so small that this is the same it takes half the time.
+    Cayley's map. It equals :func:`rotation_from_vector` for small angles, in half the time.
     """
     xp = namespace(vectors)
     identity, product = _identity_and_product(0.5 * vectors)
@@ -46,7 +46,7 @@ def small_rotation(vectors):
 
 
 def _identity_and_product(vectors):
-    """The identity, and the matrices by which vectors (..., 3) multiply in cross products."""
+    """Return the identity, and the cross-product matrices (..., 3, 3) of vectors (..., 3)."""
     xp = namespace(vectors)
     identity, products = _identity_and_axes(vectors.dtype, xp, device_of(vectors))
     return identity, xp.reshape(xp.matmul(vectors, products), (*vectors.shape, 3))
@@ -54,14 +54,14 @@ def _identity_and_product(vectors):
 
 @lru_cache(maxsize=8)
 def _identity_and_axes(dtype, xp, device):
-    """The identity (3, 3), and cross products by each of its rows: (3, 9)."""
+    """Return the identity (3, 3), and the cross-product matrices of its rows: (3, 9)."""
     identity = xp.eye(3, dtype=dtype, device=device)
     products = [cross(row[None], identity, axis=-1) for row in identity]
     return identity, xp.reshape(xp.stack([xp.matrix_transpose(p) for p in products]), (3, 9))
 
 
 def nearest_rotation(matrices):
-    """Return the rotations nearest to matrices (..., 3, 3), by Frobenius' norm: Kabsch's u d v."""
+    """Return the rotations nearest to matrices (..., 3, 3) in Frobenius norm: Kabsch's u d v."""
     xp = namespace(matrices)
     u, _, v = xp.linalg.svd(matrices)
     handed = xp.linalg.det(u) * xp.linalg.det(v)
@@ -92,14 +92,14 @@ def vector_from_rotation(rotation):
     """Return rotation vectors of up to half a turn, radians: (..., 3, 3) to (..., 3).
 
     The inverse of :func:`rotation_from_vector`: the antisymmetric part is the axis times the sine.
-    Near half a turn that is too little to go by; there the quaternion's part is the axis times the
-    sine of half the angle.
+    Near half a turn the sine is too small. There the axis is taken from the vector part of the
+    quaternion, which is the axis times the sine of half the angle.
     """
     xp = namespace(rotation)
     r, factor = rotation, 1
     axis = xp.stack([r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0],
                      r[..., 1, 0] - r[..., 0, 1]], axis=-1)
-    cosine = (r[..., 0, 0] + r[..., 1, 1] + r[..., 2, 2] - 1)[..., None]  # both are twice that
+    cosine = (r[..., 0, 0] + r[..., 1, 1] + r[..., 2, 2] - 1)[..., None]  # twice the cosine
     if bool(xp.any(cosine < -1.8)):
         quaternion = quaternion_from_rotation(rotation)
         axis, cosine, factor = quaternion[..., :3], quaternion[..., 3:], 2
@@ -116,7 +116,7 @@ def homogeneous(rotation, translation):
 
 
 def compose(a_from_b, rotation, translation):
-    """Return a_from_c (N, 4, 4) of a_from_b and of b_from_c's rotation and translation (N, 3)."""
+    """Return a_from_c (N, 4, 4) from a_from_b and the rotation and translation of b_from_c."""
     xp = namespace(a_from_b)
     turned = xp.matmul(a_from_b[:, :3, :3], rotation)
     moved = xp.matmul(a_from_b[:, :3, :3], translation[:, :, None]) + a_from_b[:, :3, 3:]
@@ -129,13 +129,13 @@ def in_frame(points_a, a_from_b):
 
 
 def yaw_pitch_roll(camera_from_face):
-    """How a face is turned, for people to read: radians (..., 3), 0 if it looks into the camera.
+    """Return yaw, pitch and roll (..., 3) in radians; 0 for a face that looks into the camera.
 
-    Yaw turns it to its own left, pitch down, roll tilts the scalp to its own right; in that order
-    about axes that turn with the face (z, y, x of the face frame).
+    Yaw turns the face to its own left, pitch turns it down, roll tilts the scalp to its own right.
+    They are applied in that order about axes that turn with the face (z, y, x of the face frame).
     """
     xp = namespace(camera_from_face)
-    # rows of the rotation in the frame of a face that looks into the camera: x = -z, y = x, z = -y
+    # Rows of the rotation in the frame of a face that looks into the camera: x = -z, y = x, z = -y.
     forward, left, up = (-camera_from_face[..., 2, :3], camera_from_face[..., 0, :3],
                          -camera_from_face[..., 1, :3])
     return xp.stack([xp.atan2(left[..., 0], forward[..., 0]),
@@ -146,7 +146,7 @@ def yaw_pitch_roll(camera_from_face):
 def cross(a, b, axis=-1):
     """Return cross products of vectors along an axis of length 3.
 
-    As the array API's own, which takes far longer for few vectors.
+    Equal to the array API's own function, but much faster for few vectors.
     """
     xp = namespace(a)
     before = (slice(None),) * (axis % a.ndim)

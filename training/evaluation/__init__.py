@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good the whole pipeline is: frames, errors, groups, tables, plots."""
+"""Evaluation of the whole pipeline: frames, errors, groups, tables, plots."""

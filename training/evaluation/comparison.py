@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two evaluations side by side: what changed by more than chance explains."""
+"""Compare two evaluations: report the figures that changed beyond their standard errors."""
 from __future__ import annotations
 
 import math
@@ -8,23 +8,23 @@ from typing import NamedTuple
 
 from training.evaluation.figures import WITHIN
 
-BEYOND_NOISE = 3.0  # standard errors: of some thousand figures one or two pass by chance
+BEYOND_NOISE = 3.0  # standard errors; among some thousand figures one or two exceed it by chance
 
-LEAST_FACES = 20  # in a group: the bootstrap knows little of the error of fewer
+LEAST_FACES = 20  # in a group; bootstrapped errors of smaller groups are unreliable
 
 
 class Change(NamedTuple):
-    """One figure of two evaluations."""
+    """One figure in two evaluations."""
 
     name: str  # path in the tree, joined by ' / '
     before: float
     now: float
-    sigmas: float  # the difference in its standard errors, as if the frames were others
+    sigmas: float  # the difference in its standard errors, as for independent frames
     worse: bool
 
 
 def changes(before: dict, now: dict) -> list[Change]:
-    """Figures that differ beyond noise, the surest first."""
+    """Return the figures that differ by more than BEYOND_NOISE, the most significant first."""
     old = dict(figures(before))
     found = []
     for name, (value, error) in figures(now):
@@ -40,9 +40,10 @@ def changes(before: dict, now: dict) -> list[Change]:
 
 
 def figures(tree: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[float]]]:
-    """All [value, error] pairs of a tree by their paths, but those of a few faces only.
+    """Yield the path and [value, error] of each figure in a tree.
 
-    Errors of guesses are left out: they tell of the frames, not of the estimates.
+    Groups with fewer than LEAST_FACES faces are left out. So is `guess_error`, which depends on the
+    frames alone, not on the estimates.
     """
     if tree.get('faces', LEAST_FACES) < LEAST_FACES:
         return
@@ -54,7 +55,10 @@ def figures(tree: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[
 
 
 def badness(name: str, value: float) -> float:
-    """Return a number that is larger for worse figures: slopes should be 1, shares near their aim."""
+    """Return a number that is larger for worse figures.
+
+    Slopes are compared with 1, and coverages with the percentages of a normal distribution.
+    """
     if name.endswith('correlation'):
         return -value
     if name.endswith('slope'):

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What noise, holes and edges amount to, in numbers that real and synthetic images share."""
+"""Statistics of noise, holes and edges that can be compared between real and synthetic images."""
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
 HALF = 3  # px; surfaces are fitted in windows of 2 HALF + 1
-JUMP = 0.08  # m between a head and what is behind
+JUMP = 0.08  # m between a head and its background
 
 
 def head_statistics(depth_m: np.ndarray, limit: float) -> dict[str, float]:
-    """Statistics of a crop (H, W) around a head, metres, 0 invalid; background is beyond limit (m).
+    """Return statistics of a crop (H, W) around a head, metres, 0 invalid; background is beyond limit (m).
 
     noise_mm:       median standard deviation from a quadratic surface, in windows of 7 x 7 pixels
     noise_p90_mm:   the 90th percentile of the same
@@ -18,7 +18,7 @@ def head_statistics(depth_m: np.ndarray, limit: float) -> dict[str, float]:
     hole_percent:   pixels without depth among those of the head, 4 px and more from its outline
     flying_percent: pixels between the head and its background, per 100 of its outline
     gap_px:         median count of pixels without depth between head and background, along rows
-    NaN where an image shows too little of something.
+    NaN where an image has too few such pixels.
     """
     pieces, count = label((depth_m > 0) & (depth_m < limit))
     head = pieces == 1 + np.bincount(pieces[pieces > 0] - 1).argmax() if count else pieces > 0
@@ -43,8 +43,11 @@ def _quantile(values: np.ndarray, share: float) -> float:
 
 
 def surface_deviation(depth_m: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, float]:
-    """Standard deviations (N,) m from quadratic surfaces in windows within a head (H, W) bool, and
-    how alike the deviations of neighbours are."""
+    """Fit quadratic surfaces in windows within a head (H, W) bool.
+
+    :returns: standard deviations (N,) m from the surfaces, and the correlation of the deviations of
+        neighbours in a row; NaN without windows.
+    """
     size = 2 * HALF + 1
     v, u = np.mgrid[-HALF:HALF + 1, -HALF:HALF + 1].reshape(2, -1) / HALF
     basis = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], 1)
@@ -52,7 +55,7 @@ def surface_deviation(depth_m: np.ndarray, head: np.ndarray) -> tuple[np.ndarray
     windows = np.lib.stride_tricks.sliding_window_view(depth_m, (size, size))[::2, ::2]
     whole = np.lib.stride_tricks.sliding_window_view(head, (size, size))[::2, ::2].all((2, 3))
     windows = windows[whole].reshape(-1, size * size)
-    smooth = np.ptp(windows, axis=1) < 0.04  # no edge of a nose within
+    smooth = np.ptp(windows, axis=1) < 0.04  # excludes edges, such as those of a nose
     rest = windows[smooth] @ residual.T
     variance = (rest ** 2).sum(1) / (size * size - basis.shape[1])
     rest = rest.reshape(-1, size, size)
@@ -62,8 +65,10 @@ def surface_deviation(depth_m: np.ndarray, head: np.ndarray) -> tuple[np.ndarray
 
 
 def edges(depth_m: np.ndarray, limit: float) -> tuple[np.ndarray, int]:
-    """Along rows, from what is nearer than a limit (m) to a background JUMP behind it: counts (N,)
-    of pixels without depth between the two, and how many pixels fly."""
+    """Find the edges along rows from surfaces nearer than a limit (m) to a background JUMP behind them.
+
+    :returns: the counts (N,) of pixels without depth at each edge, and the number of flying pixels.
+    """
     gaps, flying = [], 0
     for row in depth_m:
         valid = np.flatnonzero(row)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far an estimated face is from the true one, and what made it hard to see.
+"""Errors of an estimated face, and the conditions under which it was observed.
 
-Nothing is aligned before an error is taken, unless its name says so, and nothing is ever scaled:
-depth is metric.
+Estimates are aligned with the truth only where the name of an error says `aligned`. They are never
+scaled, because depth is metric.
 """
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from training.synthesis.surface_points import closest_points
 
 Record = dict[str, float | str | bool]  # of one face, or of one false face
 
-INNER_FACE = 0.10  # m from the tip of the nose: what remains without ears and hairline
+INNER_FACE = 0.10  # m from the tip of the nose; excludes ears and hairline
 NOSE_TIP = 30  # landmark
-# The axes of BIWI and of the methods compared on it: those of a camera that the head looks at.
+# The head axes of BIWI and of the methods compared on it: those of a camera that the head faces.
 HEAD_FROM_FACE = np.array([[0., 1, 0], [0, 0, -1], [-1, 0, 0]])
 EULER_ORDERS = {'pyr': 'XYZ', 'ypr': 'YXZ'}  # pitch-yaw-roll as in BIWI's files, yaw-pitch-roll
 AXES = 'xyz'
 
 
 def describe(scene: Scene, head: Head, face_visible: float, head_visible: float) -> Record:
-    """Where a face is and how it is turned, in metres and degrees from the viewing ray."""
+    """Return the place of a face, and its rotation from the viewing ray, in metres and degrees."""
     camera, pose = scene.camera, head.camera_from_face
     frontal = facing_pose(head.centre_camera, 0, 0, 0)
     yaw, pitch, roll = Rotation.from_matrix(frontal[:3, :3].T @ pose[:3, :3]).as_euler(
@@ -44,25 +44,25 @@ def describe(scene: Scene, head: Head, face_visible: float, head_visible: float)
 
 
 def errors(face: Face, head: Head, *image) -> Record:
-    """Errors of a found face in degrees and millimetres, and what it says of itself."""
+    """Return the errors of a found face in degrees and millimetres, and its predicted uncertainty."""
     return (pose_errors(face.camera_from_face, head.camera_from_face)
             | mesh_errors(face.vertices, head.vertices_camera)
             | expression_errors(face.expression, head.person.expression) | reported_uncertainty(face))
 
 
 def reported_uncertainty(face: Face) -> Record:
-    """How sure a face is of itself."""
+    """Return the predicted uncertainty of a face."""
     return {'confidence': float(face.confidence), 'detector_score': float(face.detector_score),
             'rotation_std_deg': float(np.degrees(face.rotation_std)),
             'position_std_mm': 1000 * float(face.position_std)}
 
 
 def pose_errors(pose: np.ndarray, truth: np.ndarray) -> Record:
-    """Errors of a pose camera_from_face (4, 4).
+    """Return the errors of a pose camera_from_face (4, 4).
 
-    geodesic_deg: the angle between the rotations; turn_*_deg: the same turn about the axes of the
-    face (x roll, y pitch, z yaw). mae_*_deg: mean absolute difference of three Euler angles.
-    sellion_mm: the distance; shift_*_mm: the same along the axes of the camera.
+    geodesic_deg: the angle between the rotations. turn_*_deg: the components of that rotation about
+    the axes of the face (x roll, y pitch, z yaw). mae_*_deg: mean absolute difference of three Euler
+    angles. sellion_mm: the distance. shift_*_mm: its components along the axes of the camera.
     """
     turn = Rotation.from_matrix(truth[:3, :3].T @ pose[:3, :3]).as_rotvec(degrees=True)
     shift = 1000 * (pose[:3, 3].astype(float) - truth[:3, 3])
@@ -76,16 +76,16 @@ def pose_errors(pose: np.ndarray, truth: np.ndarray) -> Record:
 
 
 def euler_deg(camera_from_face: np.ndarray, order: str) -> np.ndarray:
-    """Angles (3,) of a head against the camera, as the literature on BIWI counts them."""
+    """Return Euler angles (3,) of a head relative to the camera, in the conventions used with BIWI."""
     return Rotation.from_matrix(camera_from_face[:3, :3] @ HEAD_FROM_FACE.T).as_euler(
         order, degrees=True)
 
 
 def mesh_errors(vertices: np.ndarray, truth: np.ndarray) -> Record:
-    """Mean errors in mm of a mesh (V, 3): `mesh` of all of it, `face` without ears and hairline.
+    """Return mean errors in mm of a mesh (V, 3): `mesh` of all vertices, `face` of the inner face.
 
-    Without a suffix from each vertex to its true place; `surface` to the nearest point of the true
-    surface; `aligned` after the rotation and shift that make the first least.
+    Without a suffix: from each vertex to its true position. `surface`: to the nearest point of the
+    true surface. `aligned`: after the rigid motion that minimises the squared distances of vertices.
     """
     triangles, face = FaceModel.load().triangles, inner_face()
 
@@ -107,7 +107,7 @@ def mesh_errors(vertices: np.ndarray, truth: np.ndarray) -> Record:
 
 
 def rigidly_aligned(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Points (N, 3) rotated and shifted, not scaled, to lie best on others (N, 3) one by one."""
+    """Return points (N, 3) after the rigid motion that fits them best to corresponding points (N, 3)."""
     middle, true_middle = points.mean(0), truth.mean(0)
     rotation, _ = Rotation.align_vectors(truth - true_middle, points - middle)
     return rotation.apply(points - middle) + true_middle
@@ -115,7 +115,7 @@ def rigidly_aligned(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 @cache
 def inner_face() -> np.ndarray:
-    """The face proper: neither ears nor what hair often covers."""
+    """Return the vertices of the face without ears, hairline and neck."""
     model = FaceModel.load()
     nose_tip = model.landmarks(model.template)[NOSE_TIP]
     near = np.linalg.norm(model.template - nose_tip, axis=1) < INNER_FACE
@@ -123,7 +123,7 @@ def inner_face() -> np.ndarray:
 
 
 def expression_errors(expression: np.ndarray, truth: np.ndarray) -> Record:
-    """Both sets of coefficients, for correlations, and their mean absolute difference."""
+    """Return both sets of coefficients, and their mean absolute difference."""
     return {'expression': float(np.abs(expression - truth).mean()),
             **{name: float(value) for name, value in zip(EXPRESSION_NAMES, expression)},
             **{f'true_{name}': float(value) for name, value in zip(EXPRESSION_NAMES, truth)}}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure the whole pipeline as a robot runs it: whole frames of unseen people and cameras.
 
-Frames go through the head finder and the shipped ONNX files. A face that is not found counts as a
-miss. See :mod:`training.evaluation` for what is measured and how. Frames are synthetic, or those
-of a data set of real people that a user has.
+Frames pass through the head detector and the shipped ONNX files. Faces that are not found count as
+missed. :mod:`training.evaluation.errors` defines the errors. Frames are synthetic, or come from a
+data set of real people that the user has.
 """
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
-    """Frames of people and cameras of the validation split: records and figures."""
+    """Evaluate frames of the validation split; return records and figures."""
     if options.plots:
-        from training.evaluation import plots  # before the work, so that a lack shows at once
+        from training.evaluation import plots  # fails early if it is missing
         options.plots.mkdir(parents=True, exist_ok=True)
     trial = Trial(SyntheticFrames('validation', options.seed, options.ict, options.hair,
                                   options.perfect_camera), options.models)
@@ -89,9 +89,10 @@ def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
 
 
 def look_at_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
-    """Frames of a data set of real people: records, none without labels, and figures.
+    """Evaluate frames of a data set of real people; return records and figures.
 
-    :raises ValueError: --folder is missing, or what only rendered frames can have is asked for.
+    :returns: the records are empty for a data set without labels.
+    :raises ValueError: --folder is missing, or an option requires rendered frames.
     """
     if options.folder is None or options.plots:
         raise ValueError('--dataset needs --folder, and draws no --plots: take its --records')
@@ -121,9 +122,9 @@ def look_at_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
 
 
 def read_figures(file: Path) -> dict:
-    """Figures that an earlier evaluation wrote.
+    """Return the figures that an earlier evaluation wrote.
 
-    :raises ValueError: the file is not of this command.
+    :raises ValueError: another program wrote the file.
     """
     figures = json.loads(file.read_text())
     if not isinstance(figures, dict) or 'groups' not in figures or 'within_sigma' not in figures:
@@ -132,7 +133,7 @@ def read_figures(file: Path) -> dict:
 
 
 def write_records(records: list[Record], file: Path) -> None:
-    """A row per face, and one per false face (`real` False), with all that is known of it."""
+    """Write a row with all values per face, and one per false face (`real` False)."""
     columns = list(dict.fromkeys(name for record in records for name in record))
     with file.open('w', newline='') as opened:
         writer = csv.DictWriter(opened, columns)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold the face frame against the axes of ICT-FaceKit, whose eyes look along the model's axis.
+"""Compare the face frame with the axes of ICT-FaceKit, whose eyes look along the model's axis.
 
-The soft-tissue facial angle is that between the face frame's x and the line from sellion to
-pogonion; 91 ± 7 degrees where the Frankfurt plane is level (Holdaway 1983).
+The soft-tissue facial angle lies between the face frame's x and the line from sellion to pogonion.
+It is 91 ± 7 degrees where the Frankfurt plane is level (Holdaway 1983).
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHIN_HEIGHT = 0.02  # m above it, below the fold under the lip
 
 
 def sight_pitch_deg(face_from_ict: np.ndarray) -> float:
-    """Return by how much ICT's line of sight lies above the face frame's x, in degrees.
+    """Return the pitch of ICT's line of sight above the face frame's x, in degrees.
 
     :param face_from_ict: (3, 3), from axes x forward, y left, z up of ICT's head.
     """
@@ -49,7 +49,7 @@ def facial_angle_deg(face: np.ndarray, model: FaceModel) -> float:
 
 
 def labels(identities: range, people: PeopleFactory) -> tuple[list[float], list[float]]:
-    """Return the pitch of the line of sight and the facial angle of neutral ICT heads."""
+    """Return the pitches of the line of sight and the facial angles of neutral ICT heads."""
     model, pitches, angles = FaceModel.load(), [], []
     for identity in identities:
         vertices, face_from_ict = people.ict.neutral(identity, model)
@@ -60,7 +60,7 @@ def labels(identities: range, people: PeopleFactory) -> tuple[list[float], list[
 
 def estimates(count: int, people: PeopleFactory, estimator: FaceEstimator,
               seed: int) -> list[float]:
-    """Return the pitch of ICT's line of sight in the face frames that the pipeline estimates."""
+    """Return the pitches of ICT's line of sight in the face frames that the pipeline estimates."""
     pitches, rng = [], np.random.default_rng(seed)
     while len(pitches) < count:
         scene = sample_scene(rng, people, sample_camera(rng, 'validation'), 1, DISTANCE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation finds, as one tree of figures that a later one can be compared with."""
+"""All results of an evaluation as one tree of figures, which later evaluations are compared with."""
 from __future__ import annotations
 
 import numpy as np
@@ -18,12 +18,12 @@ from training.evaluation.groups import (
     summary,
 )
 
-WITHIN = {1: 68.27, 2: 95.45}  # percent of normal errors within so many sigma
-SEEN, HARDLY_SEEN = 0.5, 0.25  # correlation from which on depth shows an expression
+WITHIN = {1: 68.27, 2: 95.45}  # percent of normally distributed errors within so many sigma
+SEEN, HARDLY_SEEN = 0.5, 0.25  # least correlations for these two verdicts
 
 
 def all_figures(records: list[Record], frames: int) -> dict:
-    """Everything that the command prints and writes."""
+    """Return all figures that the command prints and writes."""
     faces = [record for record in records if asked(record)]
     found = [record for record in faces if record['found']]
     false = [record for record in records if not record['real']]
@@ -39,12 +39,12 @@ def all_figures(records: list[Record], frames: int) -> dict:
 
 
 def per_100_frames(count: int, frames: int) -> Figure:
-    """A rate and its error by Poisson's law."""
+    """Return a rate and its standard error, of a Poisson distribution."""
     return [100 * count / frames, 100 * float(np.sqrt(count + 0.25)) / frames]
 
 
 def by_distance(faces: list[Record], false: list[Record], frames: int) -> dict[str, dict]:
-    """How many faces there are, are missed, and are seen where none is."""
+    """Return the number of faces, the percentage missed and the rate of false faces by distance."""
     rows = {}
     for low, high in zip(DISTANCES, DISTANCES[1:]):
         name = between(low, DISTANCES, 'm')
@@ -58,7 +58,7 @@ def by_distance(faces: list[Record], false: list[Record], frames: int) -> dict[s
 
 
 def within_sigma(found: list[Record]) -> dict[str, dict[str, Figure]]:
-    """Percent of errors within one and two of their own sigma, by axis: see WITHIN."""
+    """Return the percentages of errors within one and two predicted sigma, by axis: see WITHIN."""
     rows = {}
     for axis in AXES:
         for error, std in ((f'turn_{axis}_deg', 'rotation_std_deg'),
@@ -70,9 +70,9 @@ def within_sigma(found: list[Record]) -> dict[str, dict[str, Figure]]:
 
 
 def expression(found: list[Record]) -> dict[str, dict[str, Figure]]:
-    """For each coefficient how estimates follow the truth, and how large their errors are.
+    """Return correlation, slope and errors of each expression coefficient.
 
-    guess_error is the mean error of who always says the median: what knowing nothing gives.
+    guess_error is the mean absolute error of a constant prediction, the median of the truth.
     """
     rows = {}
     if len(found) < 3:
@@ -88,7 +88,7 @@ def expression(found: list[Record]) -> dict[str, dict[str, Figure]]:
 
 
 def verdict(correlation: float) -> str:
-    """In words, whether depth shows an expression."""
+    """Return in words whether depth shows an expression."""
     return 'seen' if correlation >= SEEN else 'hardly' if correlation >= HARDLY_SEEN else 'not'
 
 

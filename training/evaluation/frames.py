@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic frames as a robot gets them, through the whole pipeline: what became of each face."""
+"""Synthetic frames through the whole pipeline, and a record for each face."""
 from __future__ import annotations
 
 import multiprocessing
@@ -25,8 +25,8 @@ from training.synthesis.scene.random_scene import Head, Scene, sample_scene
 from training.synthesis.scene.views import View, measure, render_frame
 
 MATCH_WITHIN = 0.10  # m between sellions
-ON_FACE = 0.01  # m along the ray, between a vertex and what is seen there
-FAR_OFF = 0.01  # what noise adds, as a share of the distance
+ON_FACE = 0.01  # m along the ray, between a vertex and the surface visible at its pixel
+FAR_OFF = 0.01  # tolerance for noise, as a fraction of the distance
 FRAMES_PER_TASK = 20
 
 
@@ -36,16 +36,16 @@ Errors = Callable[[Face, Head, np.ndarray, Intrinsics], Record]
 
 @dataclass(frozen=True)
 class SyntheticFrames:
-    """Endless frames of a split; a frame depends on these and on its number alone."""
+    """Endless frames of a split; each depends only on these settings and its number."""
 
     split: str = 'validation'
     seed: int = 0
     ict: Path | None = None  # as for `people_factory`
     hair: Path | None = None
-    perfect_camera: bool = False  # neither noise nor holes, and no limit of range
+    perfect_camera: bool = False  # neither noise nor holes, and unlimited range
 
     def __getitem__(self, number: int) -> tuple[Scene, View, np.ndarray]:
-        """The scene, what is to be seen of it, and what the camera delivers: (H, W) uint16 mm."""
+        """Return the scene, its noiseless view, and the image of the camera: (H, W) uint16 mm."""
         salt = (self.seed, SPLITS.index(self.split), 7, number)
         rng = np.random.default_rng(salt)
         scene = sample_scene(rng, people_factory(self.split, self), sample_camera(rng, self.split))
@@ -58,22 +58,22 @@ class SyntheticFrames:
 
 @dataclass(frozen=True)
 class Trial:
-    """What looks at which frames."""
+    """The frames, the estimator and the errors of an evaluation."""
 
     frames: SyntheticFrames
     models: Path = MODELS_FOLDER
     config: EstimatorConfig = EstimatorConfig()
     calibration: Calibration | None = None  # None: the one in `models`
-    errors: Errors = errors  # what to know of a found face
+    errors: Errors = errors  # computes the record of a found face
 
     def records(self, count: int, workers: int = 1) -> list[Record]:
-        """Records of all faces and of all false faces in the first `count` frames."""
+        """Return records of all faces and of all false faces in the first `count` frames."""
         people_factory(self.frames.split, self.frames)  # bakes its cache before workers need it
         tasks = [(self, numbers) for numbers in _chunks(range(count), FRAMES_PER_TASK)]
         return [record for part in _spread(tasks, workers) for record in part]
 
     def look(self, number: int) -> tuple[Scene, View, np.ndarray, list[Face]]:
-        """One frame and the faces that are found in it."""
+        """Render one frame; return it with the faces that are found in it."""
         scene, view, depth = self.frames[number]
         return scene, view, depth, _estimator(self)(depth, intrinsics_of(scene))
 
@@ -86,7 +86,7 @@ def intrinsics_of(scene: Scene) -> Intrinsics:
 def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
                   faces: Sequence[Face],
                   errors: Errors = errors) -> list[Record]:
-    """A record for each head, found or not, and for each face that is at no head."""
+    """Return a record for each head, found or not, and for each face that matches no head."""
     of_head, camera = match(faces, scene.heads), intrinsics_of(scene)
     records = []
     for k, head in enumerate(scene.heads):
@@ -102,7 +102,7 @@ def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
 
 
 def measured_share(view: View, depth: np.ndarray, head: Head) -> float:
-    """Share of the face's vertices in view at which the camera measured about what is there."""
+    """Return the fraction of the face's visible vertices with a measured depth close to the truth."""
     x, y, z = head.vertices_camera[inner_face()].T
     u = (view.fx * x / z + view.cx).round().astype(int)
     v = (view.fy * y / z + view.cy).round().astype(int)
@@ -114,7 +114,7 @@ def measured_share(view: View, depth: np.ndarray, head: Head) -> float:
 
 
 def match(faces: Sequence[Face], heads: Sequence[Head]) -> dict[int, int]:
-    """Which face is at which head: no face at two, none farther off than MATCH_WITHIN."""
+    """Assign faces to heads one to one, at most MATCH_WITHIN apart."""
     if not faces or not heads:
         return {}
     gap = np.linalg.norm(np.array([face.camera_from_face[:3, 3] for face in faces])
@@ -134,7 +134,7 @@ def _look_at(task: tuple[Trial, range]) -> list[Record]:
 
 
 def _spread(tasks: list, workers: int) -> Iterator[list[Record]]:
-    """Results in order, whichever process they come from."""
+    """Yield the results in the order of the tasks, computed by several processes."""
     if workers <= 1:
         yield from track(map(_look_at, tasks), 'evaluating', total=len(tasks))
         return

@@ -8,8 +8,8 @@ import numpy as np
 
 from training.evaluation.errors import Record
 
-ASKED = 0.5  # share of the face in view from which it counts,
-MEASURED = 0.1  # unless the camera measured hardly any of that: nobody could find it
+ASKED = 0.5  # least visible fraction of a face that counts
+MEASURED = 0.1  # least fraction of the visible part with measured depth
 RESAMPLES = 200  # of the bootstrap that gives standard errors
 ERRORS = ('geodesic_deg', 'mae_pyr_deg', 'mae_ypr_deg', 'sellion_mm', 'mesh_mm', 'mesh_aligned_mm',
           'mesh_surface_mm', 'mesh_surface_aligned_mm', 'face_mm', 'face_aligned_mm',
@@ -24,7 +24,7 @@ def asked(record: Record) -> bool:
 
 
 def in_core(record: Record) -> bool:
-    """The range in which a robot talks to people."""
+    """Return whether a face lies in the range in which a robot interacts with people."""
     return asked(record) and near_and_turned_to(record)
 
 
@@ -33,7 +33,7 @@ def near_and_turned_to(record: Record) -> bool:
 
 
 def between(value: float, edges: Iterable[float], unit: str) -> str:
-    """The bin that a value lies in, to print; the last one takes in its upper edge."""
+    """Return the name of the bin of a value; the last bin includes its upper edge."""
     edges = list(edges)
     low = max([edge for edge in edges[:-1] if edge <= value], default=edges[0])
     return f'{low:g}-{edges[edges.index(low) + 1]:g} {unit}'
@@ -44,7 +44,7 @@ def reach(record: Record) -> str:
     return '0.3-1.5 m' if 0.3 <= distance <= 1.5 else '2-3 m' if 2 <= distance <= 3 else ''
 
 
-# name -> which faces, and the value they are grouped by ('' leaves one out)
+# name -> condition, and the value that faces are grouped by ('' leaves one out)
 GROUPS: dict[str, tuple[Callable[[Record], bool], Callable[[Record], str]]] = {
     'range': (asked, lambda r: 'all'),
     'core': (in_core, lambda r: '0.4-1.5 m, yaw to 60'),
@@ -65,7 +65,7 @@ GROUPS: dict[str, tuple[Callable[[Record], bool], Callable[[Record], str]]] = {
 
 
 def grouped(records: list[Record], name: str) -> dict[str, list[Record]]:
-    """The faces of a group by their values, in order; numbers in theirs."""
+    """Return the faces of each group, sorted by the value of the group; numbers numerically."""
     keep, key = GROUPS[name]
     kept = [(key(record), record) for record in records if keep(record)]
     values = sorted({value for value, _ in kept} - {''}, key=_in_order)
@@ -78,12 +78,12 @@ def _in_order(value: str) -> tuple:
 
 
 def column(records: list[Record], name: str) -> np.ndarray:
-    """One number of all records, NaN where there is none: (N,) float64."""
+    """Return one number of all records: (N,) float64, NaN where it is missing."""
     return np.array([record.get(name, np.nan) for record in records], float)
 
 
 def summary(records: list[Record]) -> dict[str, Figure | int]:
-    """Figures of a group of faces; errors are those of found ones."""
+    """Return the figures of a group of faces; errors are those of found ones."""
     found = [record for record in records if record['found']]
     row: dict[str, Figure | int] = {'faces': len(records), 'missed_percent': share(
         len(records) - len(found), len(records))}
@@ -95,7 +95,7 @@ def summary(records: list[Record]) -> dict[str, Figure | int]:
 
 
 def share(count: int, total: int) -> Figure:
-    """A share in percent; its error by Wilson's rule, which is not zero at none or all."""
+    """Return a percentage and its error by Wilson's rule, which is not zero at 0 or 100 percent."""
     if not total:
         return [float('nan'), float('nan')]
     middle = (count + 0.5) / (total + 1)
@@ -103,7 +103,7 @@ def share(count: int, total: int) -> Figure:
 
 
 def distribution(values: np.ndarray) -> dict[str, Figure]:
-    """Median, mean and 95th percentile of values (N,), with bootstrapped errors."""
+    """Return median, mean and 95th percentile of values (N,), with bootstrapped errors."""
     choice = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     resampled = values[choice]
     middle, high = np.percentile(resampled, [50, 95], axis=1)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors against landmarks that people marked in images: positions, and how far mouths open.
+"""Errors against landmarks that people marked in images: positions, and the opening of mouths.
 
 Marked points have no depth, so errors are measured across the viewing ray, at the depth of the
-predicted landmark. Annotators and face model place a landmark differently on every face, so one
-constant offset per landmark is removed for the whole data set. Standard errors are bootstrapped
-over people, not over images: images of one person are no independent samples.
+predicted landmark. Annotators and the face model define landmarks differently. So one constant
+offset per landmark is removed for the whole data set. Standard errors are bootstrapped over people,
+because images of one person are not independent samples.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.adapt.self_consistency import mesh_to_points
 from training.evaluation.errors import Record, reported_uncertainty
 from training.evaluation.groups import Figure, share
 
-# Name of a marked point -> landmarks of the face model (iBUG) whose mean it is.
+# Name of a marked point -> landmarks of the face model (iBUG); their mean is the point.
 LANDMARKS = {
     'right eye outer corner': (36,), 'right eye upper lid': (37, 38),
     'right eye inner corner': (39,), 'right eye lower lid': (40, 41),
@@ -33,7 +33,7 @@ LANDMARKS = {
     'nose wing, image left': (31,), 'nose wing, image right': (35,),
     'right mouth corner': (48,), 'upper lip, upper edge': (51,),
     'left mouth corner': (54,), 'lower lip, lower edge': (57,)}
-# Lids and nose wings have no edge that annotators agree on; they are reported by point only.
+# Annotators do not agree on lids and nose wings; they are only reported by point.
 SHARP = ('right eye outer corner', 'right eye inner corner', 'left eye inner corner',
          'left eye outer corner', 'nose tip', 'right mouth corner', 'upper lip, upper edge',
          'left mouth corner', 'lower lip, lower edge')
@@ -103,7 +103,7 @@ def face_errors(both: Marked) -> np.ndarray:
 
 
 def landmark_figures(records: list[Record], both: Marked, kind: str) -> dict:
-    """Return figures in the form that `--compare` takes: [value, standard error]."""
+    """Return the figures, in the form that `--compare` requires: [value, standard error]."""
     found = sum(record['found'] for record in records)
     row: dict = {'missed_percent': share(len(records) - found, len(records))}
     points: dict[str, Figure] = {}
@@ -149,7 +149,7 @@ def _with_error(statistic: Callable[[np.ndarray], float], person: np.ndarray) ->
 
 
 def landmark_table(tree: dict) -> Table:
-    """Return the figures as a table to read."""
+    """Return the figures as a table for the terminal."""
     table = Table('figure', 'value', 'standard error', box=box.SIMPLE_HEAD,
                   title=f'{tree["dataset"]}: {tree["frames"]} images with marked points')
     groups = tree['groups']

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of an evaluation: what the tables cannot show. Needs matplotlib."""
+"""Plots of an evaluation. Needs matplotlib."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ try:
 except ImportError as missing:
     raise ImportError(f'plots need matplotlib ({missing}): pip install matplotlib') from missing
 
-plt.switch_backend('Agg')  # draws into files wherever there is no screen
+plt.switch_backend('Agg')  # needs no screen
 
 UNITS = {'geodesic_deg': 'rotation error, degrees', 'sellion_mm': 'sellion error, mm',
          'face_mm': 'face error, mm, no alignment', 'face_surface_mm': 'face to true surface, mm'}
 CUT = {'geodesic_deg': 15, 'sellion_mm': 25, 'face_mm': 20, 'face_surface_mm': 10}
 ORDERED = ('distance', 'yaw', 'occlusion')  # groups along an axis
-BINS = 8  # of a reliability plot, with as many faces each
+BINS = 8  # of a reliability plot, with equal numbers of faces
 
 
 def draw_all(records: list[Record], trial: Trial, folder: Path) -> None:
-    """Write all plots into a folder as PNG files, and a sheet of the worst faces."""
+    """Write all plots into a folder as PNG files, and a contact sheet of the worst cases."""
     faces = [record for record in records if asked(record)]
     found = [record for record in faces if record['found']]
     if len(found) < BINS:
@@ -46,7 +46,7 @@ def draw_all(records: list[Record], trial: Trial, folder: Path) -> None:
 
 
 def draw_cumulative(faces: list[Record]):
-    """Share of faces with at most this error; missed ones never get there."""
+    """Plot the fraction of faces over their largest error; missed ones count as infinite."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout='constrained')
     for axis, (name, label) in zip(axes.flat, UNITS.items()):
         for title, members in (('all', faces), ('0.4-1.5 m, yaw to 60', [
@@ -61,7 +61,7 @@ def draw_cumulative(faces: list[Record]):
 
 
 def draw_errors_by(records: list[Record]):
-    """Median and 95th percentile of errors, and misses, in the groups of the tables."""
+    """Plot median and 95th percentile of errors, and misses, for the groups of the tables."""
     names = (*ORDERED, 'family', 'camera')
     figure, axes = plt.subplots(4, len(names), figsize=(4 * len(names), 12), sharey='row',
                                 layout='constrained')
@@ -83,14 +83,14 @@ def draw_errors_by(records: list[Record]):
         axes[3, k].set_xticklabels(labels, rotation=60, ha='right', fontsize=8)
         axes[0, k].set_title(f'by {name}')
     axes[3, 0].set_ylabel('missed, %')
-    for axis in axes[:, 0]:  # the others share it
+    for axis in axes[:, 0]:  # the other columns use the same labels
         axis.set_ylim(bottom=0)
     axes[0, 0].legend()
     return figure
 
 
 def draw_reliability(found: list[Record]):
-    """Errors that were foretold against those that came, by axis; on the diagonal they agree."""
+    """Plot measured over predicted errors by axis; calibrated ones lie on the diagonal."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), layout='constrained')
     for axis, std, error, unit in ((axes[0], 'rotation_std_deg', 'turn_{}_deg', 'degrees'),
                                    (axes[1], 'position_std_mm', 'shift_{}_mm', 'mm')):
@@ -109,7 +109,7 @@ def draw_reliability(found: list[Record]):
 
 
 def draw_confidence(records: list[Record]):
-    """Confidence against errors, and against the share of faces that are real."""
+    """Plot errors, and the fraction of true faces, over the confidence."""
     said = [record for record in records if record['found']]
     real = [record for record in said if record['real']]
     figure, axes = plt.subplots(1, 3, figsize=(15, 5), layout='constrained')
@@ -130,7 +130,7 @@ def draw_confidence(records: list[Record]):
 
 
 def draw_expression(found: list[Record]):
-    """How well each coefficient follows the truth, best first."""
+    """Plot the correlation of each expression coefficient with the truth, the highest first."""
     rows = expression(found)
     names = sorted(EXPRESSION_NAMES, key=lambda name: -rows[name]['correlation'][0])
     value, error = np.array([rows[name]['correlation'] for name in names]).T
@@ -149,7 +149,7 @@ def _percentile(values: np.ndarray, percent: float) -> float:
 
 
 def _in_bins(by: np.ndarray, values: np.ndarray, figure: Callable) -> tuple[list, list]:
-    """Bins with as many of `by` each: their median of it, and a figure of `values`."""
+    """Return the median of `by` and a figure of `values` for bins of equal counts."""
     parts = np.array_split(np.argsort(by), BINS)
     return ([float(np.median(by[part])) for part in parts],
             [float(figure(values[part])) for part in parts])

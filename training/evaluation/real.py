@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same pipeline on recordings of real people: labelled data sets, and frames without labels.
+"""Evaluate the pipeline on recordings of real people, with or without labels.
 
-A data set's head frame is its own: its axes lie a few degrees from ours and its head centre some
-millimetres. So errors are told twice: raw, and `aligned` after one rotation and one shift of the
-head frame for the whole data set have been removed.
+Each data set defines its own head frame: its axes lie a few degrees from those of the face frame,
+and its head centre some millimetres away. So errors are reported twice: raw, and `aligned`, after
+one constant rotation and shift of the head frame have been removed.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GROUPS: dict[str, Callable[[Record], str]] = {
 
 
 def real_records(labelled: Iterable[Labelled], estimator: FaceEstimator) -> list[Record]:
-    """What becomes of each labelled head; frames without a label are left out."""
+    """Return a record for each labelled head; frames without a label are left out."""
     records, truths, poses = [], [], []
     for each in track(labelled, 'evaluating', total=None):
         if each.camera_from_head is None:
@@ -57,21 +57,21 @@ def real_records(labelled: Iterable[Labelled], estimator: FaceEstimator) -> list
 
 
 def pose_of_label(camera_from_head: np.ndarray) -> np.ndarray:
-    """A label with the axes of our face frame, its origin still the head centre: (4, 4)."""
+    """Return a label (4, 4) with the axes of the face frame and its origin at the head centre."""
     pose = camera_from_head.astype(float)
     pose[:3, :3] = pose[:3, :3] @ HEAD_FROM_FACE
     return pose
 
 
 def pose_of_head(face: Face) -> np.ndarray:
-    """A face's pose with its origin moved to the head centre: (4, 4)."""
+    """Return the pose (4, 4) of a face with its origin moved to the head centre."""
     pose = face.camera_from_face.astype(float)
     pose[:3, 3] = face.head_centre
     return pose
 
 
 def nearest(faces: list[Face], centre: np.ndarray) -> Face | None:
-    """The face at a head, or the surest one where a data set does not tell the position."""
+    """Return the face nearest to a head, or the most confident one if no position is labelled."""
     if not faces or not np.isfinite(centre).all():
         return faces[0] if faces else None
     gaps = [float(np.linalg.norm(face.head_centre - centre)) for face in faces]
@@ -79,13 +79,13 @@ def nearest(faces: list[Face], centre: np.ndarray) -> Face | None:
 
 
 def yaw_from_ray(pose: np.ndarray) -> float:
-    """Degrees by which a head is turned away from the camera to its left or right."""
+    """Return the yaw of a head from the viewing ray, in degrees."""
     back = -pose[:3, 3] if np.isfinite(pose[:3, 3]).all() else np.array([0, 0, -1.0])
     return float(np.degrees(np.arctan2(pose[:3, 1] @ back, pose[:3, 0] @ back)))
 
 
 def offset_removed(poses: list[np.ndarray], truths: list[np.ndarray]) -> list[np.ndarray]:
-    """Poses without the one rotation and shift of the head frame that they have in common."""
+    """Return poses without their mean rotation and shift of the head frame against the truth."""
     if not poses:
         return []
     mine, true = np.array(poses), np.array(truths)
@@ -101,13 +101,13 @@ def offset_removed(poses: list[np.ndarray], truths: list[np.ndarray]) -> list[np
 
 
 def head_errors(pose: np.ndarray, truth: np.ndarray) -> Record:
-    """Errors of a pose whose origin is the head centre."""
+    """Return the errors of a pose whose origin is the head centre."""
     return {name.replace('sellion', 'head'): value
             for name, value in pose_errors(pose, truth).items()}
 
 
 def real_figures(records: list[Record], kind: str) -> dict:
-    """Figures of a labelled data set, in the form that `--compare` takes."""
+    """Return the figures of a labelled data set, in the form that `--compare` requires."""
     found = [record for record in records if record['found']]
     groups = {name: {value: _summary([record for record in records if key(record) == value])
                      for value in sorted({key(record) for record in records})}
@@ -130,7 +130,7 @@ def _summary(records: list[Record]) -> dict:
 def unlabelled_figures(frames: Iterable[Labelled], estimator: FaceEstimator, kind: str) -> dict:
     """Return figures that need no label: distance of mesh and points, consistency under motion.
 
-    Where a data set tells that each image shows one face, misses and surplus faces are counted.
+    Misses and surplus faces are counted where each image of a data set shows exactly one face.
     """
     known: list[int | None] = []
 
@@ -149,7 +149,7 @@ def unlabelled_figures(frames: Iterable[Labelled], estimator: FaceEstimator, kin
 
 
 def real_table(tree: dict) -> Table:
-    """Figures of a data set to read."""
+    """Return the figures of a data set as a table for the terminal."""
     groups = tree['groups']
     if 'person' not in groups:
         table = Table('figure', 'value', title=f'{tree["dataset"]}, without labels',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real heads of a recording beside synthetic ones seen by such a camera: a sheet and a table."""
+"""Compare real heads of a recording with synthetic ones of a similar camera: a sheet and a table."""
 from __future__ import annotations
 
 import argparse
@@ -23,14 +23,14 @@ from training.synthesis.scene.random_scene import sample_scene
 from training.synthesis.scene.views import measure, render_frame
 
 HALF = 0.17  # m from a head's centre to the border of its crop
-BEHIND = 0.12  # m from a head's centre to where its background begins
+BEHIND = 0.12  # m from a head's centre to the nearest background
 TILE = 160  # px
 COLUMNS = 8
-VISIBLE = 0.7  # share of a face that shows, of those compared
+VISIBLE = 0.7  # least visible fraction of the compared faces
 
 
 class Crop(NamedTuple):
-    """Depth around a head, at the camera's own resolution."""
+    """Depth around a head, at the resolution of the camera."""
 
     depth_m: np.ndarray  # (H, W), 0 invalid
     distance: float  # m along z, of the head's centre
@@ -47,7 +47,7 @@ class Crop(NamedTuple):
         return cls(depth_m[rows, columns], float(z), intrinsics.fx)
 
     def tile(self) -> np.ndarray:
-        """Lit by the light that all tiles share, its pixels repeated: (TILE, TILE, 3) uint8."""
+        """Return a shaded picture with repeated pixels, lit alike for all tiles: (TILE, TILE, 3) uint8."""
         picture = Image.fromarray(shade(self.depth_m, self.focal, self.focal))
         scale = TILE / (2 * HALF * self.focal / self.distance)
         size = [min(round(scale * side), TILE) for side in picture.size]
@@ -57,7 +57,7 @@ class Crop(NamedTuple):
 
 
 def real_crops(options: argparse.Namespace) -> tuple[list[Crop], Intrinsics, tuple[int, int]]:
-    """Crops around every face that the shipped pipeline finds, and the camera."""
+    """Return crops around all faces that the shipped pipeline finds, and the camera."""
     estimator = FaceEstimator('cpu')
     crops = []
     for number, frame in enumerate(open_recording(options.real, options.intrinsics)):
@@ -73,7 +73,7 @@ def real_crops(options: argparse.Namespace) -> tuple[list[Crop], Intrinsics, tup
 
 
 def synthetic_crops(options, count, distances, intrinsics, shape, rng) -> list[Crop]:
-    """As many crops by random sensors of a family, of faces that show and look this way."""
+    """Return crops of visible faces that face random sensors of a family."""
     people = people_factory('train', options)
     width, height = options.size or (shape[1], shape[0])
     crops = []
@@ -94,7 +94,7 @@ def synthetic_crops(options, count, distances, intrinsics, shape, rng) -> list[C
 
 
 def statistics_table(real: list[Crop], synthetic: list[Crop]) -> Table:
-    """Medians with 10th and 90th percentiles."""
+    """Return a table of medians with 10th and 90th percentiles."""
     table = Table('', 'real', 'synthetic')
     rows = [[head_statistics(crop.depth_m, crop.distance + BEHIND) for crop in crops]
             for crops in (real, synthetic)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far faces are from the measured surface: a figure, and a loss, that need no label."""
+"""Distances between meshes and the measured surface: a figure and a loss that need no label."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,20 +11,20 @@ from torch import Tensor
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
 
-LEAST_FACING = 0.3  # cosine between a normal and the ray back, below which depth cameras see badly
+LEAST_FACING = 0.3  # least cosine between normal and viewing ray; depth cameras are unreliable below it
 
 
 class Gaps(NamedTuple):
-    """Between triangles (B, T) and what was measured where they project to."""
+    """Differences between triangles (B, T) and the points measured at their projections."""
 
-    across: Tensor  # m, n . (q - p): the measured point q over the plane of the triangle
-    along: Tensor  # m, |q - p|, more or less along the viewing ray
-    seen: Tensor  # m^2, the triangle's area as the camera sees it; 0 where nothing was measured
+    across: Tensor  # m, n . (q - p): point-to-plane distance of the measured point q
+    along: Tensor  # m, |q - p|, approximately along the viewing ray
+    seen: Tensor  # m^2, projected area of the triangle; 0 where nothing was measured
 
 
 def surface_gaps(depth_m: Tensor, intrinsics: Intrinsics, vertices_camera: Tensor,
                  triangles: Tensor) -> Gaps:
-    """Compare meshes with depth images.
+    """Return the differences between meshes and depth images.
 
     :param depth_m: (B, H, W) float32 metres, 0 invalid.
     :param intrinsics: numbers, or tensors (B, 1, 1).
@@ -46,7 +46,7 @@ def surface_gaps(depth_m: Tensor, intrinsics: Intrinsics, vertices_camera: Tenso
 
 
 def _measured(depth_m: Tensor, intrinsics: Intrinsics, points: Tensor) -> Tensor:
-    """The measured points (B, N, 1, 3) where points project to, 0 where there are none."""
+    """Return the points (B, N, 1, 3) measured at the projections of points, 0 where there are none."""
     x, y, z = points.unbind(-1)
     in_front = z > 1e-3
     z = torch.where(in_front, z, 1.)
@@ -62,15 +62,15 @@ def _measured(depth_m: Tensor, intrinsics: Intrinsics, points: Tensor) -> Tensor
 
 
 def face_triangles(model: FaceModel, every: int = 1) -> Tensor:
-    """Every so many triangles (T, 3) int64 of the face but for the ears, which hair covers."""
+    """Return every n-th triangle (T, 3) int64 of the face without ears, which hair covers."""
     ears = np.isin(model.triangles, model.regions['ears']).any(1)
     return torch.from_numpy(model.triangles[~ears][::every].astype(np.int64))
 
 
 def median_distances(gaps: Gaps) -> Tensor:
-    """Of each mesh the median distance (B,) in m over its area in view; NaN if none of it is.
+    """Return the median distance (B,) of each mesh, metres; NaN if no part of it was measured.
 
-    By area in view, that is as if each pixel of the face were asked.
+    Triangles are weighted by projected area, as if each pixel of the face were one sample.
     """
     distance, order = gaps.across.abs().sort(dim=1)
     share = gaps.seen.gather(1, order).cumsum(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures as tables to read."""
+"""Tables of the figures of an evaluation."""
 from __future__ import annotations
 
 import io
@@ -30,7 +30,7 @@ WIDTH = 180
 
 
 def print_figures(tree: dict, console: Console | None = None, style=box.SIMPLE_HEAD) -> None:
-    """All tables of one evaluation."""
+    """Print all tables of an evaluation."""
     console = console or Console(width=WIDTH)
     for table in _tables(tree):
         table.box, table.title_justify = style, 'left'
@@ -41,7 +41,7 @@ def print_figures(tree: dict, console: Console | None = None, style=box.SIMPLE_H
 
 
 def write_markdown(tree: dict, file: Path) -> None:
-    """The same for a page of documentation."""
+    """Write all tables of an evaluation as Markdown."""
     text = io.StringIO()
     print_figures(tree, Console(file=text, width=4 * WIDTH), box.MARKDOWN)
     lines, in_table = [], False
@@ -107,7 +107,7 @@ def _expression(tree: dict) -> Table:
 
 
 def print_changes(found: list[Change], console: Console | None = None) -> None:
-    """What changed since an earlier evaluation."""
+    """Print the changes since an earlier evaluation."""
     console = console or Console(width=WIDTH)
     if not found:
         console.print(f'Nothing changed by more than {BEYOND_NOISE:g} standard errors.')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sheet of the faces that went worst: what the camera saw, the truth, and the estimate."""
+"""A contact sheet of the worst cases: the depth image, the truth, and the estimate."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,7 +21,7 @@ TILE = 200  # px
 
 
 def worst_sheet(records: list[Record], trial: Trial, file: Path) -> None:
-    """Draw the largest errors within 0.4-1.5 m and yaw to 60, misses and false faces there."""
+    """Draw the largest errors, misses and false faces at 0.4-1.5 m and up to 60 degrees of yaw."""
     strips = [strip(record, trial, f'{title}: {record["geodesic_deg"]:.0f} deg '
                     f'{record["face_mm"]:.0f} mm') for title, record in worst(records)]
     strips += [strip(record, trial, 'missed') for record in records
@@ -36,7 +36,7 @@ def worst_sheet(records: list[Record], trial: Trial, file: Path) -> None:
 
 
 def worst(records: list[Record]) -> list[tuple[str, Record]]:
-    """The found faces with the largest errors of each kind, each face once."""
+    """Return the found faces with the largest errors of each kind, each face once."""
     found = [record for record in records if in_core(record) and record['found']]
     chosen: dict[int, tuple[str, Record]] = {}
     for title, (error, count) in WORST.items():
@@ -47,7 +47,7 @@ def worst(records: list[Record]) -> list[tuple[str, Record]]:
 
 
 def strip(record: Record, trial: Trial, title: str) -> np.ndarray:
-    """Depth, truth and estimate beside each other, with a title: (TILE + 20, 3 TILE, 3) BGR."""
+    """Return depth, truth and estimate side by side, with a title: (TILE + 20, 3 TILE, 3) BGR."""
     scene, _, depth, faces = trial.look(record['frame'])
     if record['real']:
         truth = scene.heads[record['head']]
@@ -75,7 +75,7 @@ def strip(record: Record, trial: Trial, title: str) -> np.ndarray:
 
 
 def _window(camera: Intrinsics, middle: np.ndarray) -> tuple[Intrinsics, np.ndarray, float]:
-    """The camera of a square picture around a point (3,), its first pixel, its enlargement."""
+    """Return the camera of a square picture around a point (3,), its first pixel, its magnification."""
     scale = TILE * middle[2] / (2 * AROUND * camera.fx)
     u, v = camera.project(*(middle[:2] / middle[2]))
     origin = np.array([u, v], float) - TILE / 2 / scale
