@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do the engines see the same? `python benchmarks/agreement.py demo/sample.mcap MORE --json FILE`
+"""Compare the engines: `python benchmarks/agreement.py demo/sample.mcap MORE --json FILE`.
 
-Runs every engine that works here on the same frames, and on the CPU the code of the engine 'cuda'
-and the networks that TensorRT builds in FP16. Tells how far poses and vertices are from those of
-the engine 'cpu_fp32', and how many faces differ by more than 0.1 degrees or 0.2 mm.
+Runs every available engine on the same frames. On the CPU it also runs the code of the engine
+'cuda', and the networks that TensorRT builds in FP16. Reports the differences of poses and vertices
+from the engine 'cpu_fp32', and the number of faces that differ by more than 0.1 degrees or 0.2 mm.
 """
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from depthface_ros.geometry.rotations import vector_from_rotation
 from depthface_ros.io.recordings import open_recording
 from depthface_ros.tools.progress import progress
 
-BAGS = {'.mcap', '.db3'}  # tell their intrinsics
+BAGS = {'.mcap', '.db3'}  # contain their intrinsics
 REFERENCE = 'cpu_fp32'
-DEGREES, MILLIMETRES = 0.1, 0.2  # what engines in FP32 may differ by
+DEGREES, MILLIMETRES = 0.1, 0.2  # tolerances of engines in FP32
 FIGURES = ('matched', 'extra', 'beyond', 'deg p50', 'deg p99', 'deg max', 'mm p50', 'mm p99',
            'mm max')
-NEAR = 0.1  # m; sellions nearer than this to each other are of the same face
+NEAR = 0.1  # m; two faces are the same if their sellions are nearer than this
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def engines():
-    """(name, engine) of all that work here but the reference."""
+    """Yield name and engine of all available engines except the reference."""
     for name in ENGINES:
         if name != REFERENCE:
             try:
@@ -74,7 +74,7 @@ def engines():
             except EngineUnavailable as error:
                 print(f'{name} is left out: {error}')
     yield "PyTorch's CPU", TorchCuda(MODELS_FOLDER, device='cpu')
-    with tempfile.TemporaryDirectory() as folder:  # what TensorRT builds from
+    with tempfile.TemporaryDirectory() as folder:  # for the ONNX files that TensorRT builds from
         for network in NETWORKS:
             model = half_precision(MODELS_FOLDER / f'{network}.onnx')
             (Path(folder) / f'{network}.onnx').write_bytes(model.SerializeToString())
@@ -82,7 +82,7 @@ def engines():
 
 
 def compare(found: list[list[Face]], expected: list[list[Face]]) -> dict[str, float]:
-    """Degrees and mm between faces of the same frames; a vertex counts where it is farthest."""
+    """Return differences in degrees and mm of faces of the same frames; mm of the worst vertex."""
     degrees, mm, extra = [], [], 0
     for faces, others in zip(found, expected):
         pairs = [(face, other) for face in faces for other in others if np.linalg.norm(

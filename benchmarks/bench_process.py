@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that are timed in turn: each answers a line of JSON with a line of JSON.
+"""Processes that are timed in turn; each answers a line of JSON with a line of JSON.
 
 Imports nothing but the standard library: MediaPipe's environment has no depthface_ros.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class BenchProcess:
-    """One process that is timed, seen from the one that compares."""
+    """A timed process, as the comparing process controls it."""
 
     def __init__(self, command: list[str | Path], log: Path):
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -23,7 +23,7 @@ class BenchProcess:
         self._log = log
 
     def request(self, **question) -> dict:
-        """The answer to a question.
+        """Return the answer to a request.
 
         :raises RuntimeError: the process ended; with the end of its log.
         """
@@ -43,7 +43,7 @@ class BenchProcess:
 
 
 def serve(answer: Callable[..., dict]) -> None:
-    """Answer questions until there are no more; whatever else is printed goes to the log."""
+    """Answer requests until the input ends; other output goes to the log."""
     answers = os.fdopen(os.dup(1), 'w', buffering=1)
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -51,7 +51,7 @@ def serve(answer: Callable[..., dict]) -> None:
 
 
 def timed(call: Callable[[], object], runs: int) -> dict:
-    """Milliseconds of each of some calls on the clock, and of processor time, all threads."""
+    """Return wall and processor time of each call, in milliseconds, all threads."""
     wall_ms, cpu_ms = [], []
     for _ in range(runs):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -62,6 +62,6 @@ def timed(call: Callable[[], object], runs: int) -> dict:
 
 
 def resident_mb(pid: int | str = 'self') -> float:
-    """Memory of a process that is in RAM now."""
+    """Return the resident memory of a process, in MB."""
     lines = Path(f'/proc/{pid}/status').read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith('VmRSS')) / 1024

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images with any number of real-looking heads, for any camera: one recorded head, copied."""
+"""Depth images with any number of realistic heads, for any camera: copies of one recorded head."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -12,18 +12,18 @@ from depthface_ros.io.bags import BagRecording
 
 SAMPLE = Path(__file__).resolve().parents[1] / 'demo' / 'sample.mcap'
 WALL_MM = 3000
-HALF_BOX = np.array([0.20, 0.26, 0.20])  # m around a head's centre: with neck, without the other
-FINER = 3  # points per recorded pixel and axis, so that a sharper camera sees no gaps
-# where heads are, m, camera frame: what people look like who stand before a robot
+HALF_BOX = np.array([0.20, 0.26, 0.20])  # m around a head's centre, with the neck
+FINER = 3  # points per recorded pixel and axis, so that finer images have no gaps
+# head centres, m, camera frame: people in front of a robot
 PLACES = {1: [(0, 0, 0.9)],
           3: [(x, 0, 1.2) for x in (-0.42, 0, 0.42)],
           8: [(x, y, 1.7) for y in (-0.3, 0.3) for x in (-0.75, -0.25, 0.25, 0.75)]}
-# width, height -> focal length, px, of cameras of that kind
+# width, height -> focal length, px, of typical cameras
 CAMERAS = {(320, 240): 288.0, (640, 480): 575.0, (848, 480): 610.0, (1280, 720): 910.0}
 
 
 def crowd(heads: int, size: tuple[int, int]) -> tuple[np.ndarray, Intrinsics]:
-    """A (height, width) uint16 depth image, mm, of this many heads before a wall; its camera."""
+    """Return a (height, width) uint16 depth image, mm, of heads before a wall, and its camera."""
     width, height = size
     camera = Intrinsics(CAMERAS[size], CAMERAS[size], (width - 1) / 2, (height - 1) / 2)
     image = np.full((height, width), WALL_MM, np.uint16)
@@ -37,7 +37,7 @@ def crowd(heads: int, size: tuple[int, int]) -> tuple[np.ndarray, Intrinsics]:
 
 @lru_cache(maxsize=1)
 def recorded_head() -> np.ndarray:
-    """Points (P, 3) of the nearest head in the sample recording, m from its centre."""
+    """Return points (P, 3) of the nearest head in the sample recording, m from its centre."""
     frame = next(iter(BagRecording(SAMPLE)))
     faces = FaceEstimator('cpu')(frame.depth, frame.intrinsics)
     centre = min((face.head_centre for face in faces), key=lambda point: point[2])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The estimator on one engine, timed: `python depthface_process.py ENGINE FRAMES.npz`."""
+"""Time the estimator on one engine: `python depthface_process.py ENGINE FRAMES.npz`."""
 from __future__ import annotations
 
 import sys
@@ -19,7 +19,7 @@ with np.load(FRAMES) as file:
 
 
 def answer(heads: int, size: str, way: str, runs: int) -> dict:
-    """Time calls on an image; `way` is searched, or tracked: head centres are given."""
+    """Time calls on an image; `way` is searched, or tracked with given head centres."""
     depth, camera = frames[f'{heads} {size}'], Intrinsics(*frames[f'camera {size}'].tolist())
     stopwatch, found = Stopwatch(time.process_time), estimator(depth, camera)
     known = None

@@ -3,9 +3,9 @@
 
 Usage: python benchmarks/fuzz_files.py [--files 3000] [--seed 0] [--keep FOLDER]
 
-Each file is read by the command line itself, in one process that is started again when it dies.
-The report counts tracebacks, errors of several lines, files that took longer than the limit, and
-the peak of memory above the idle process. Exit status 1 where any of them is not as it should be.
+The command line itself reads each file, in one process that is restarted when it dies. The report
+counts tracebacks, errors of several lines, files that took longer than the limit, and the peak of
+memory above the idle process. The exit status is 1 if any of these checks fails.
 """
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ NETWORKS = ('head_finder.onnx', 'head_pose.onnx', 'face_shape.onnx', 'face_refin
 
 @dataclass(frozen=True)
 class Seed:
-    """A file to mutate, and the command line that reads it; `{}` stands for its folder."""
+    """A file to mutate, and the command line that reads it; `{}` is its folder."""
 
     kind: str
-    name: str  # inside of its folder
+    name: str  # within its folder
     content: bytes
     arguments: tuple[str, ...]
     beside: tuple[tuple[str, bytes], ...] = ()
@@ -49,12 +49,12 @@ class Seed:
 
 
 def seeds(models: Path, folder: Path) -> list[Seed]:
-    """Return good files of all kinds."""
+    """Return valid files of all kinds."""
     return [*bag_seeds(folder), *image_seeds(), *text_seeds(models), *network_seeds(models)]
 
 
 def bag_seeds(folder: Path) -> list[Seed]:
-    """Return bags of three small images, stored in all ways."""
+    """Return bags of three small images in all storage formats."""
     sys.path.insert(0, str(HERE.parent / 'tests' / 'support'))
     from bags import Bag, storage_file
     found = []
@@ -75,7 +75,7 @@ def bag_seeds(folder: Path) -> list[Seed]:
 
 
 def image_seeds() -> list[Seed]:
-    """Return PNG and .npz files with faces of no one: slanted planes."""
+    """Return PNG and .npz files of slanted planes, without faces."""
     import io
 
     import cv2
@@ -112,8 +112,8 @@ def text_seeds(models: Path) -> list[Seed]:
 
 
 def network_seeds(models: Path) -> list[Seed]:
-    """Return networks, their cards and what was measured with them."""
-    # a link: the worker keeps networks of the package's own folder from file to file
+    """Return networks, their cards, and the files measured with them."""
+    # a link: the worker caches networks of the package's own folder between files
     run = ('{}/a.npz', '--intrinsics', '70,70', '--models', '{models}')
     import io
     file = io.BytesIO()
@@ -126,7 +126,7 @@ def network_seeds(models: Path) -> list[Seed]:
 
 
 def bomb_seeds() -> list[Seed]:
-    """Return files that claim much; they are run as they are."""
+    """Return files that claim large sizes; they are run without mutations."""
     import cv2
     image = ('a.png', cv2.imencode('.png', np.full((60, 80), 900, np.uint16))[1].tobytes())
     found = []
@@ -141,7 +141,7 @@ def bomb_seeds() -> list[Seed]:
 
 
 class Worker:
-    """A process that runs command lines one after the other and reports what they cost."""
+    """A process that runs command lines one after the other and reports their cost."""
 
     def __init__(self, package: Path):
         self._environment = os.environ | {'PYTHONPATH': str(package)}
@@ -169,7 +169,7 @@ class Worker:
 
 
 def main() -> int:
-    """Mutate, run, report."""
+    """Mutate the files, run them and report; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--files', type=int, default=3000)
     parser.add_argument('--seed', type=int, default=0)
@@ -194,7 +194,7 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
               for i in range(options.files) for seed in [good[i % len(good)]]]
     worker, report, start = Worker(package), Report(options.keep), time.monotonic()
     models = linked
-    with suppress(KeyboardInterrupt):  # what was done until then is reported
+    with suppress(KeyboardInterrupt):  # the results so far are reported
         for number, (seed, content) in enumerate(cases, 1):
             with placed(seed, content, folder / 'case', models) as arguments:
                 report.add(seed, content, worker.run(arguments, folder / 'output.txt'),
@@ -208,7 +208,7 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
 
 
 class placed:
-    """Put a case and what belongs to it into a folder; yields the command line that reads it."""
+    """Put a case and its companion files into a folder; yield the command line that reads it."""
 
     def __init__(self, seed: Seed, content: bytes, folder: Path, models: Path):
         self._seed, self._content, self._folder, self._models = seed, content, folder, models
@@ -235,7 +235,7 @@ class placed:
 
 
 class Report:
-    """What went wrong, by kind of file."""
+    """The faults, by kind of file."""
 
     def __init__(self, keep: Path | None):
         self._keep, self._files, self._statuses = keep, Counter(), Counter()
@@ -248,7 +248,7 @@ class Report:
         return not self._wrong and max(self._peaks.values()) <= MAX_MEMORY_MB
 
     def add(self, seed: Seed, content: bytes, result: dict, output: str) -> None:
-        """Note a result."""
+        """Add a result."""
         self._files[seed.kind] += 1
         self._statuses[seed.kind, result['status']] += 1
         self._peaks[seed.kind] = max(self._peaks.get(seed.kind, 0.0), result['peak_mb'])
@@ -276,7 +276,7 @@ class Report:
 
 
 def fault(result: dict, output: str) -> str:
-    """Return what is wrong with the output of a run, or an empty text."""
+    """Return the fault in the output of a run, or an empty text."""
     lines = [line for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith('depthface: error: ')]
     if result.get('died'):

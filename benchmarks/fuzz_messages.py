@@ -3,10 +3,10 @@
 
 Usage: python benchmarks/fuzz_messages.py [--messages 50000] [--seed 0] [--log FOLDER]
 
-Raw images, compressedDepth (PNG and RVL), PNG on the compressed transport and camera_info of all
-lens models change in their fields, texts and bytes. The report counts what the node made of them,
-its peak of memory above the idle node, and tracebacks in its log. After each block a good image
-must be answered. Exit status 1 where any of that is not as it should be.
+Mutates the fields, texts and bytes of raw images, compressedDepth (PNG and RVL), PNG on the
+compressed transport, and camera_info of all lens models. The report counts how the node handled
+them, its peak of memory above the idle node, and tracebacks in its log. After each block it must
+process a valid image. The exit status is 1 if any of these checks fails.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 FRAME = 'camera_depth_optical_frame'
 MAX_MEMORY_MB = 400
-BLOCK = 2000  # messages before a good image must be answered
+BLOCK = 2000  # messages before a valid image must be processed
 PERIOD = 0.004  # s from message to message
 ANSWER_TIME = 60.0  # s
 NUMBERS = (0, 1, 3, 47, 65, 4096, 2**31 - 1, 2**31, 2**32 - 1)
@@ -55,11 +55,11 @@ TRANSPORTS = {'raw': '', 'compressedDepth': '/compressedDepth', 'compressed': '/
 
 
 class Messages:
-    """Good messages and mutated ones, serialised."""
+    """Valid and mutated messages, serialised."""
 
     def __init__(self, depth: np.ndarray, info: bytes, rng: np.random.Generator):
         self._depth, self._rng, self.info = depth, rng, info
-        small = np.ascontiguousarray(depth[::4, ::4])  # as a camera that decimates
+        small = np.ascontiguousarray(depth[::4, ::4])  # as from a camera that decimates
         self._depths = [depth, *[small] * 4]
         self._bombs = [content for name, content in bombs().items() if name.endswith('.png')]
         self._stamp = 1_700_000_000
@@ -75,7 +75,7 @@ class Messages:
         return self._changed_bytes(serialize_message(message))
 
     def mutated_info(self) -> bytes:
-        """Return a camera_info, each of whose fields is good or odd."""
+        """Return a camera_info whose fields are each valid or odd."""
         rng, odd = self._rng, self._odd
         info = CameraInfo(width=640, height=480, distortion_model=str(odd('plumb_bob', MODELS)))
         info.header.frame_id = str(odd(FRAME, TEXTS))
@@ -95,7 +95,7 @@ class Messages:
         return others[self._rng.integers(len(others))]
 
     def _message(self, transport: str, depth: np.ndarray) -> Image | CompressedImage:
-        """Return a good message, with a new stamp."""
+        """Return a valid message with a new stamp."""
         rng = self._rng
         if transport == 'raw':
             message = Image(height=depth.shape[0], width=depth.shape[1], step=2 * depth.shape[1],
@@ -144,7 +144,7 @@ class Messages:
 
 
 class Camera:
-    """Publishes serialised messages and listens to the node's heartbeat."""
+    """Publishes serialised messages and subscribes to the node's heartbeat."""
 
     def __init__(self, transport: str):
         self._node = rclpy.create_node('fuzz_messages')
@@ -174,7 +174,7 @@ class Camera:
             self._executor.spin_once(timeout_sec=left)
 
     def wait_for(self, what: Callable[[], bool], seconds: float, process: NodeProcess) -> bool:
-        """Return whether it came true in time; RuntimeError if the node ends."""
+        """Return whether a condition came true in time; raise RuntimeError if the node ends."""
         end = time.monotonic() + seconds
         while not what():
             process.check()
@@ -189,8 +189,8 @@ class Camera:
 
 
 def answered(camera: Camera, messages: Messages, transport: str, process: NodeProcess) -> bool:
-    """Send good images until one is processed; return whether that happens in time."""
-    camera.spin(1.2)  # one heartbeat: what was sent before is counted
+    """Send valid images until one is processed; return whether that happens in time."""
+    camera.spin(1.2)  # one heartbeat, so that all earlier messages are counted
     before = camera.total('processed')
 
     def processed() -> bool:
@@ -203,7 +203,7 @@ def answered(camera: Camera, messages: Messages, transport: str, process: NodePr
 
 
 def fuzz(transport: str, count: int, sample, rng: np.random.Generator, log: Path) -> list[str]:
-    """Fuzz a node of one transport, print a line and return what went wrong."""
+    """Fuzz a node of one transport, print a line and return the faults."""
     depth = next(iter(sample.depths.values()))
     messages = Messages(depth, next(iter(sample.infos.values())), rng)
     camera = Camera(transport)
@@ -247,7 +247,7 @@ def fuzz(transport: str, count: int, sample, rng: np.random.Generator, log: Path
 
 
 def main() -> int:
-    """Fuzz the node by each transport; exit status 1 if anything went wrong."""
+    """Fuzz the node by each transport; return exit status 1 if any check failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--messages', type=int, default=50_000)
     parser.add_argument('--seed', type=int, default=0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of fuzz_files.py: reads command lines from stdin, answers with what they cost."""
+"""Worker of fuzz_files.py: read command lines from stdin, answer with their cost."""
 from __future__ import annotations
 
 import contextlib
@@ -24,12 +24,12 @@ OPEN_ESTIMATOR = run_command.open_estimator
 
 @lru_cache(maxsize=2)
 def shipped_estimator(engine: str, config: EstimatorConfig) -> FaceEstimator:
-    """Return an estimator of the networks that ship, which takes longest to load."""
+    """Return an estimator of the shipped networks, which take longest to load."""
     return FaceEstimator(engine, config)
 
 
 def open_estimator(options, config: EstimatorConfig | None = None) -> FaceEstimator:
-    """Load the networks as `depthface` does, those that ship only once."""
+    """Load networks as `depthface` does, but the shipped ones only once."""
     if options.models != MODELS_FOLDER:
         return OPEN_ESTIMATOR(options, config)
     return shipped_estimator(options.engine, config or EstimatorConfig())
@@ -42,11 +42,11 @@ def memory_mb(field: str) -> float:
 
 
 def run(arguments: list[str], output: str) -> dict:
-    """Run a command line with its errors, those of C code too, in a file."""
+    """Run a command line; its errors, including those of C code, go to a file."""
     gc.collect()
     if '--models' in arguments:
         FaceModel.load.cache_clear()
-    Path('/proc/self/clear_refs').write_text('5')  # the peak starts anew
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak
     idle, start = memory_mb('VmRSS'), time.monotonic()
     stderr = os.dup(2)
     with open(output, 'w') as file:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one core can do at most, measured, and what the networks ask of it, counted."""
+"""Measured limits of one core, and the operations and bytes that the networks require."""
 from __future__ import annotations
 
 import time
@@ -14,7 +14,7 @@ from depthface_ros.engines.onnx_file import read_onnx
 
 
 def ceilings() -> dict[str, float]:
-    """The best of many tries of one thread: products of large matrices, copies of large arrays."""
+    """Return the best rates of one thread: products of large matrices, copies of large arrays."""
     n = 512
     a, b = (np.random.default_rng(i).random((n, n), np.float32) for i in range(2))
     source, target = np.ones(32 << 20, np.uint8), np.empty(32 << 20, np.uint8)
@@ -25,7 +25,7 @@ def ceilings() -> dict[str, float]:
 
 
 def _byte_products(n: int) -> Callable[[], object]:
-    """A product of matrices of bytes, as ONNX Runtime computes it."""
+    """Return a call that multiplies matrices of bytes as ONNX Runtime does."""
     kinds = {'a': onnx.TensorProto.UINT8, 'b': onnx.TensorProto.INT8, 'c': onnx.TensorProto.INT32}
     a, b, c = (onnx.helper.make_tensor_value_info(name, kind, (n, n))
                for name, kind in kinds.items())
@@ -54,9 +54,9 @@ def _fastest(call: Callable[[], object], tries: int = 50) -> float:
 
 
 def work(file: Path, shape: tuple[int, ...]) -> dict[str, float]:
-    """Operations of the convolutions and matrix products of a network, and bytes it must move.
+    """Return the operations of a network's convolutions and matrix products, and the bytes moved.
 
-    Bytes: all weights once, and each of those layers' input and output once.
+    Bytes: all weights once, and input and output of each of those layers once.
 
     :param shape: of the input, with the batch.
     """

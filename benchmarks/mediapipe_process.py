@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MediaPipe's face mesh, timed; runs in an environment of its own.
+"""Time MediaPipe's face mesh, in an environment of its own.
 
 The picture is scikit-image's astronaut, NASA's portrait of Eileen Collins (public domain).
 """
@@ -12,7 +12,7 @@ import skimage.data
 from bench_process import resident_mb, serve, timed
 
 FACE_MESH = mediapipe.solutions.face_mesh.FaceMesh
-# it tracks in a video, and searches each image anew if told that they have nothing in common
+# It tracks in a video, and searches each image anew in its mode for unrelated images.
 networks = {'tracked': FACE_MESH(static_image_mode=False, max_num_faces=1),
             'searched': FACE_MESH(static_image_mode=True, max_num_faces=1)}
 

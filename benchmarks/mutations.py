@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of bytes and texts as damaged disks, careless editors and attackers make them."""
+"""Mutations of bytes and texts, as by damaged disks, editing mistakes and attackers."""
 from __future__ import annotations
 
 import io
@@ -17,7 +17,7 @@ WORDS = ('', '0', '-1', '1e999', '.nan', 'null', '[]', '{}', '"a"', 'true', '~',
 
 
 def mutated(content: bytes, rng: np.random.Generator, text: bool = False) -> bytes:
-    """Return a copy with one to four changes; texts also change by words."""
+    """Return a copy with one to four mutations; those of texts also replace words."""
     for _ in range(rng.integers(1, 5)):
         kinds = (BYTE_CHANGES + TEXT_CHANGES * 3) if text else BYTE_CHANGES
         content = kinds[rng.integers(len(kinds))](content, rng)
@@ -25,7 +25,7 @@ def mutated(content: bytes, rng: np.random.Generator, text: bool = False) -> byt
 
 
 def _place(content: bytes, rng: np.random.Generator) -> int:
-    """Return a place in the content, as often as not near its start or end: there are headers."""
+    """Return a position; about half of them lie near start or end, where headers are."""
     size = len(content)
     near = int(rng.integers(0, 1 + min(size, 400)))
     return int((near, size - near, rng.integers(0, size + 1), rng.integers(0, size + 1))[
@@ -65,7 +65,7 @@ def _repeat(content, rng):
 
 
 def _length(content, rng):
-    """Write a number that claims much over four or eight bytes, in either byte order."""
+    """Write a large number over four or eight bytes, in either byte order."""
     form = ('<I', '>I', '<Q', '<H')[rng.integers(4)]
     number = LENGTHS[rng.integers(len(LENGTHS))] & ((1 << 8 * struct.calcsize(form)) - 1)
     place = _place(content, rng)
@@ -95,7 +95,7 @@ TEXT_CHANGES = [_word, _line]
 
 
 def bombs() -> dict[str, bytes]:
-    """Return small files that claim, or unfold into, much more than they are."""
+    """Return small files that claim a large size or decompress to one."""
     def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:
         return (struct.pack('>I', len(data) if length is None else length) + kind + data
                 + struct.pack('>I', zlib.crc32(kind + data)))

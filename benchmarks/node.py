@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node over DDS: its start, its latency, and what it takes of a core and of memory."""
+"""Measure the node over DDS: its start, latency, processor time and memory."""
 from __future__ import annotations
 
 import os
@@ -15,7 +15,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / 'demo'))
-PROFILES = str(ROOT / 'config' / 'fastdds.xml')  # room for depth images in shared memory
+PROFILES = str(ROOT / 'config' / 'fastdds.xml')  # enough shared memory for depth images
 os.environ.update(ROS_DOMAIN_ID=str(102 + os.getpid() % 100), ROS_LOG_DIR='/tmp/depthface_bench',
                   ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
                   FASTRTPS_DEFAULT_PROFILES_FILE=PROFILES, FASTDDS_DEFAULT_PROFILES_FILE=PROFILES)
@@ -36,13 +36,13 @@ RATE_HZ = 30.0
 
 
 class Camera:
-    """Publishes depth images as a camera would, and notes when transforms come back.
+    """Publishes depth images as a camera would, and records the arrival of transforms.
 
-    It sends serialised messages: a camera driver does not wait for Python to make them either.
+    It sends serialised messages: a camera driver does not spend time on Python's serialisation.
     """
 
     def __init__(self):
-        # ms from an image's stamp to publication of its transforms, to their arrival here; faces
+        # ms from an image's stamp to the publication and to the arrival of its transforms; faces
         self.heard: list[tuple[float, float, int]] = []
         self._node = rclpy.create_node('benchmark')
         self._publishers = [self._node.create_publisher(kind, topic, qos_profile_sensor_data)
@@ -122,7 +122,7 @@ def measure_node(log: Path, seconds: float = 6.0) -> dict:
 
 @contextmanager
 def answering(camera: Camera, process: NodeProcess) -> Iterator[NodeProcess]:
-    """A node from its first answer to the camera on; ended at the end."""
+    """Yield a node once it has answered the camera; end it afterwards."""
     end = time.monotonic() + 60
     camera.heard.clear()
 
@@ -141,14 +141,14 @@ def answering(camera: Camera, process: NodeProcess) -> Iterator[NodeProcess]:
 
 
 def percent(process: NodeProcess, action: Callable[[], None]) -> float:
-    """Of a core, what a process takes meanwhile."""
+    """Return the percentage of one core that a process uses during an action."""
     cpu, begin = process.cpu_s(), time.monotonic()
     action()
     return 100 * (process.cpu_s() - cpu) / (time.monotonic() - begin)
 
 
 def played(camera: Camera, process: NodeProcess, seconds: float) -> dict:
-    """Figures of a node while the camera sends images for so long."""
+    """Return the figures of a node while the camera sends images for so many seconds."""
     camera.publish(time.monotonic() + 2)  # until tracked
     camera.heard.clear()
     sent = 0

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What faces and pixels cost, drawn."""
+"""Plot processor time over the number of faces and of pixels."""
 from __future__ import annotations
 
 from pathlib import Path
 
 
 def plot(result: dict, file: Path) -> None:
-    """Processor time over the number of faces at 640x480, and over megapixels with one face."""
+    """Plot processor time over faces at 640x480, and over megapixels with one face."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that answers each image with a transform at once: what rclpy and DDS take of a latency."""
+"""Answer each image with a transform at once: the part of rclpy and DDS in a latency."""
 from __future__ import annotations
 
 import struct

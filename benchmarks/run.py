@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is said of speed, measured in one run: `python benchmarks/run.py`.
+"""Measure all published figures of speed in one run: `python benchmarks/run.py`.
 
 Needs depthface_ros[cpu], onnx and matplotlib; for the node also its ROS packages (`make demo` makes
-such an environment). Those who are compared take turns, so that whatever else the machine does
-meets them alike: trust ratios within a run more than milliseconds across runs.
+such an environment). The compared processes take turns, so that other load of the machine affects
+all alike. Ratios within a run are more reliable than milliseconds across runs.
 """
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def compare(rounds: int, runs: int, skipped: dict[str, str]) -> dict:
-    """Timings of all engines that work here and of MediaPipe, in turns."""
+    """Return timings of all available engines and of MediaPipe, measured in turns."""
     processes = open_processes(skipped)
     cases = [(name, dict(size=size, way=way) | ({} if name == 'mediapipe' else {'heads': heads}))
              for name in processes for size in SIZES for way in WAYS
@@ -85,7 +85,7 @@ def compare(rounds: int, runs: int, skipped: dict[str, str]) -> dict:
 
 
 def open_processes(skipped: dict[str, str]) -> dict[str, BenchProcess]:
-    """A process for each engine that works here, and one for MediaPipe."""
+    """Start a process for each available engine, and one for MediaPipe."""
     frames = {}
     for size, text in zip(CAMERAS, SIZES):
         for heads in PLACES:
@@ -111,7 +111,7 @@ def open_processes(skipped: dict[str, str]) -> dict[str, BenchProcess]:
 
 
 def mediapipe_python() -> Path:
-    """The Python of MediaPipe's environment, which is made if it is not there."""
+    """Return the Python of MediaPipe's environment; make the environment if it is missing."""
     folder = BUILD / 'mediapipe'
     python = folder / 'bin' / 'python'
     ready = folder / 'ready'
@@ -125,7 +125,7 @@ def mediapipe_python() -> Path:
 
 
 def summary(answers: list[dict]) -> dict:
-    """One case's answers of all turns together; [median, 95th percentile] of each time, in ms."""
+    """Join the answers of all turns for one case: [median, 95th percentile] of each time, in ms."""
     def both(values) -> list[float]:
         return np.percentile(np.concatenate(values), (50, 95)).round(4).tolist()
 

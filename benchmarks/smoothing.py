@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jitter against lag: the sample recording and a head at rest, as they are and smoothed.
+"""Measure jitter and lag with and without smoothing: the sample recording and a still head.
 
 python benchmarks/smoothing.py
 """
@@ -27,7 +27,7 @@ from depthface_ros.tracking.smoothing import FaceSmoother, SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
 
 STILL_IMAGES, STILL_STEP_NS = 90, 33_333_333  # 3 s at 30 Hz
-STILL_NOISE = 0.0013  # m at 1 m, one sigma of a Kinect v1, growing with the square of distance
+STILL_NOISE = 0.0013  # m at 1 m, sigma of a Kinect v1; proportional to the squared distance
 
 
 # figure of a row -> heading and form
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def moving(sample: Sample):
-    """Stamp, depth image and the stamp of its truth."""
+    """Yield stamp, depth image and stamp of the ground truth."""
     for stamp_ns in sorted(sample.depths):
         yield stamp_ns, sample.depths[stamp_ns], stamp_ns
 
@@ -75,7 +75,7 @@ def still(sample: Sample):
 
 
 def follow(estimator: FaceEstimator, sample: Sample, images) -> dict[str, list]:
-    """Return by id: stamp, face, true pose and, where there is one, true mesh, of each image."""
+    """Return per id a list over images: stamp, face, true pose and, where it exists, true mesh."""
     tracker = FaceTracker(estimator, replace(TrackerConfig(),
                                              smoothing=SmoothingConfig(enabled=False)))
     sequences: dict[str, list] = {}
@@ -100,7 +100,7 @@ def smoothed(sequence: list, config: SmoothingConfig | None) -> list[Face]:
 
 
 def figures(sequences: list[list], config: SmoothingConfig | None) -> dict[str, float | None]:
-    """Return errors against the truth, their changes between images, and their part by speed."""
+    """Return errors against the truth, their changes between images, and their lag."""
     errors, meshes, changes, lags = [], [], [], []
     for sequence in sequences:
         faces = smoothed(sequence, config)
@@ -130,14 +130,14 @@ def figures(sequences: list[list], config: SmoothingConfig | None) -> dict[str, 
 
 
 def angular_velocity(poses: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """(N, 3) rad/s in the frame that turns."""
+    """Return angular velocities (N, 3), rad/s, in the moving frame."""
     steps = vector_from_rotation(poses[:-1, :3, :3].transpose(0, 2, 1) @ poses[1:, :3, :3])
     steps = steps / np.diff(seconds)[:, None]
     return np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
 
 
 def lag(error: np.ndarray, velocity: np.ndarray) -> float:
-    """Seconds by which values come late, by least squares: error = mean - lag velocity."""
+    """Return the lag in seconds, by least squares: error = mean - lag velocity."""
     power = (velocity ** 2).sum()
     return -((error - error.mean(axis=0)) * velocity).sum() / power if power > 1e-9 else np.nan
 

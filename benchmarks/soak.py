@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the node last? Ten minutes of three faces at 30 Hz: `python benchmarks/soak.py`.
+"""Run the node for ten minutes on three faces at 30 Hz: `python benchmarks/soak.py`.
 
-Plays the sample recording, with a third head pasted between its two, to and fro through the real
-node in a process of its own, and tells of each minute: images sent, worked on, dropped, lost, and
-not accounted for; latency from stamp to publication; memory and processor time of the node, and
-how long it waited for a processor that others used.
+Plays the sample recording to and fro through the real node, in a process of its own. A third head
+is pasted between the two. Each minute reports the images sent, processed, dropped, lost and
+missing; latency from stamp to publication; memory and processor time of the node; and how long its
+threads waited for a core.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
-HEAD = 70  # pixels to either side of its middle that are copied
+HEAD = 70  # pixels on each side of the copied head's middle
 COLUMNS = ('minute', 'sent', 'processed', 'dropped', 'rejected', 'lost', 'missing', 'faces',
            'p50 ms', 'p95 ms', 'MiB', 'threads', 'files', 'core %', 'queued %')
 
 
 def with_third_head(sample: Sample, stamp: int) -> bytes:
-    """The serialised image of this stamp, with its right head once more in the middle."""
+    """Return the serialised image of this stamp, with a copy of its right head in the middle."""
     depth = sample.depths[stamp].copy()
     x, _, z = max(pose[:3, 3].tolist() for pose in sample.poses[stamp].values())
     column = round(sample.intrinsics.fx * x / z + sample.intrinsics.cx)
@@ -56,7 +56,7 @@ def with_third_head(sample: Sample, stamp: int) -> bytes:
 
 
 class Watch:
-    """Sends the images and hears what the node makes of them."""
+    """Sends the images and receives the node's outputs."""
 
     def __init__(self, sample: Sample):
         self._node = rclpy.create_node('soak')
@@ -69,7 +69,7 @@ class Watch:
         self.sent = 0
         listen = self._node.create_subscription
         listen(TFMessage, '/tf', self._on_tf, 100)
-        listen(Marker, '/depthface/mesh', lambda data: None, 10, raw=True)  # so that it is made
+        listen(Marker, '/depthface/mesh', lambda data: None, 10, raw=True)  # so that it is computed
         listen(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -118,12 +118,12 @@ class Watch:
 
 
 def row(minute: int, watch: Watch, process: NodeProcess, core: float, queued: float) -> tuple:
-    """What is told of one minute; missing are images of which nobody says where they went.
+    """Return the row of one minute; missing are images that no counter includes.
 
     :param core: percent of one core that the node used.
-    :param queued: percent of the time that its threads together waited for a core.
+    :param queued: percent of the time that its threads, taken together, waited for a core.
     """
-    time.sleep(5.0)  # several heartbeats, so that all that was sent is in the totals
+    time.sleep(5.0)  # several heartbeats, so that the totals include all images sent
     totals = {name: watch.total(name) for name in ('processed', 'dropped', 'rejected', 'lost')}
     latencies, watch.latencies_ms = watch.latencies_ms, []
     faces, watch.faces = watch.faces, []
@@ -136,7 +136,7 @@ def row(minute: int, watch: Watch, process: NodeProcess, core: float, queued: fl
 
 
 def main() -> int:
-    """Play, print a line a minute; exit status 1 if images are missing or memory grows."""
+    """Play and print a line a minute; return 1 if images are missing or memory grows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--minutes', type=int, default=10)
     parser.add_argument('--rate', type=float, default=30.0, help='images per second')
@@ -146,7 +146,7 @@ def main() -> int:
     sample = read_sample(ROOT / 'demo' / 'sample.mcap')
     stamps = sorted(sample.images)
     images = [with_third_head(sample, stamp) for stamp in stamps]
-    images += images[-2:0:-1]  # to and fro, so that nobody jumps
+    images += images[-2:0:-1]  # to and fro, so that no head jumps
     info = next(iter(sample.infos.values()))
     rclpy.init()
     watch = Watch(sample)
@@ -164,7 +164,7 @@ def main() -> int:
             percent = 100 / (time.monotonic() - start)
             core = percent * (process.cpu_s() - cpu_s)
             queued = percent * (process.queued_s() - queued_s)
-            # Only the next image reveals that those before it got lost.
+            # Losses are only detected when the next image arrives.
             time.sleep(1.0)
             watch.send(images[minute * count % len(images)], info)
             rows.append(row(minute, watch, process, core, queued))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a run as Markdown."""
+"""Markdown tables of a benchmark run."""
 from __future__ import annotations
 
 from depthface_ros.estimation.estimator import EstimatorConfig
@@ -9,7 +9,7 @@ STAGES = {'find heads': 'head_finder', 'pose network': 'head_pose', 'shape netwo
 
 
 def tables(result: dict) -> str:
-    """All tables of a run."""
+    """Return all tables of a run."""
     parts = [end_to_end(result), stages(result), roofline(result)]
     if 'node' in result:
         parts.append(node(result['node']))
@@ -20,7 +20,7 @@ def tables(result: dict) -> str:
 
 
 def end_to_end(result: dict) -> str:
-    """Wall and processor milliseconds, and the ratio to MediaPipe at the same size and way."""
+    """Return wall and processor milliseconds, and the ratio to MediaPipe at equal size and way."""
     mediapipe = {(case['size'], case['way']): case for case in result['cases']
                  if case['who'] == 'mediapipe'}
     rows = []
@@ -34,7 +34,7 @@ def end_to_end(result: dict) -> str:
 
 
 def stages(result: dict) -> str:
-    """Processor milliseconds of each stage at 640x480, medians."""
+    """Return the median processor milliseconds of each stage at 640x480."""
     cases = [case for case in result['cases'] if 'engine' in case and case['size'] == '640x480']
     names = ('find heads', 'pose crop', 'pose network', 'shape crop', 'shape network', 'alignment',
              'refiner', 'surface', 'end to end')
@@ -55,7 +55,7 @@ def roofline(result: dict) -> str:
         in_bytes = 'int8' in case['engine']
         speed = limits['gops_int8' if in_bytes else 'gflops_fp32']
         for stage, network in STAGES.items():
-            # heads that the finder found may be looked at twice: tracked ones are once
+            # the pose network may run twice on detected heads, but once on tracked ones
             if (stage == 'find heads') != (way == 'searched') or (way == 'searched' and heads > 1):
                 continue
             work, copies = result['networks'][network], 1 if stage == 'find heads' else heads
@@ -73,7 +73,7 @@ def roofline(result: dict) -> str:
 
 
 def node(figures: dict) -> str:
-    """The node over DDS."""
+    """Return the figures of the node over DDS."""
     text = (f'The node on 640x480 at {figures["rate_hz"]:.0f} Hz: first face '
             f'{figures["start_to_first_face_s"]:.1f} s after its start '
             f'({figures["start_to_first_face_cpu_s"]:.1f} s of processor time; a node that only '

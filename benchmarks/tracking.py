@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces that are followed beside faces of single images: found, false, and how often they flicker.
+"""Compare tracked faces with faces of single images: found, false and flickering.
 
 python benchmarks/tracking.py --hair HAIR_FOLDER
 
-Synthetic scenes of the validation split stand still before cameras whose noise does not. Needs
-what training needs.
+Synthetic scenes of the validation split are static; only the noise of the cameras changes. Needs
+the dependencies of training.
 """
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from depthface_ros.tracking.face_tracker import FaceTracker
 from training.evaluation.frames import SyntheticFrames, intrinsics_of
 from training.synthesis.scene.views import measure
 
-IMAGES, FIRST = 12, 2  # of a scene; the first ones do not count: a new face is not public at once
+IMAGES, FIRST = 12, 2  # of a scene; the first do not count, since new tracks are not public at once
 STEP_NS = 33_333_333
-REACH = 0.10  # m between sellions of a face that is found and of the person whose it is
+REACH = 0.10  # m between the sellions of a found face and its person
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def sightings(images: list, intrinsics, keep: float | None) -> list[np.ndarray]:
-    """The sellions (N, 3) of the faces in each image but the first ones."""
+    """Return the sellions (N, 3) of the faces in each image, without the first ones."""
     estimator = FaceEstimator(config=EstimatorConfig(track_keep_confidence=keep or 0.0))
     tracker = FaceTracker(estimator)
     found = []
@@ -68,9 +68,9 @@ def sightings(images: list, intrinsics, keep: float | None) -> list[np.ndarray]:
 
 
 def tally(found: list[np.ndarray], truth: np.ndarray) -> np.ndarray:
-    """Heads found, heads there, false faces, and how often a head was found and the next time not.
+    """Count found heads, heads, false faces, and heads whose detection changed between two images.
 
-    (4,) over all images; the other way round counts as well.
+    :returns: (4,) over all images.
     """
     near = [np.linalg.norm(faces[:, None] - truth, axis=-1) < REACH for faces in found]
     hits = np.array([pairs.any(axis=0) for pairs in near])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make .venv ready for the demo or the tests: `python3 demo/install.py demo|test [folder]`.
+"""Prepare .venv for the demo or the tests: `python3 demo/install.py demo|test [folder]`.
 
-Needs nothing but a Python; a second run takes no time. Each thing that is missing on this machine
-is told in one line.
+Requires only Python; a second run takes no time. Each missing requirement of this machine is
+reported in one line.
 """
 
 import hashlib
@@ -14,16 +14,16 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# What the tests need besides is not built for the demo.
+# Additional packages of the tests, not built for the demo.
 MESSAGES = {'demo': ['tf2_msgs'], 'docs': ['tf2_msgs'], 'test': ['tf2_msgs', 'hri_msgs'],
             'lint': ['tf2_msgs', 'hri_msgs']}
 VERSIONS = [(3, minor) for minor in range(10, 15)]
-# What pip says when it cannot reach its index.
+# Messages of pip when it cannot reach its index.
 NETWORK_ERRORS = (
     'Failed to establish a new connection', 'NameResolutionError', 'Network is unreachable',
     'Temporary failure in name resolution', 'ProxyError', 'ReadTimeoutError',
     'ConnectTimeoutError', 'from versions: none')
-# Prints what is wrong with a Python, or nothing.
+# Prints why a Python is unsuitable, or nothing.
 PROBE = f'''
 import os, sys, sysconfig
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
@@ -39,7 +39,7 @@ elif not os.path.exists(header):
 
 
 def main():
-    """Install what is not installed yet; exits with one line that says what is missing."""
+    """Install what is missing; exit with one line if a requirement is not met."""
     purpose = sys.argv[1]
     venv = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / '.venv').resolve()
     requirements = ROOT / 'requirements' / f'{purpose}.txt'
@@ -49,7 +49,7 @@ def main():
     fingerprint = hashlib.sha256(b''.join(file.read_bytes() for file in sources)).hexdigest()
     stamp, place = venv / f'installed-for-{purpose}', venv / 'place'
     python = venv / 'bin' / 'python'
-    # An environment is full of absolute paths: one that was moved is made anew.
+    # A virtual environment contains absolute paths: a moved one is rebuilt.
     usable = python.exists() and place.is_file() and place.read_text() == str(venv)
     if usable and stamp.is_file() and stamp.read_text() == fingerprint:
         return
@@ -69,7 +69,7 @@ def main():
 
 
 def check_tools():
-    """Exit unless a C++ compiler, make and cmake are here."""
+    """Exit unless a C++ compiler, make and cmake are installed."""
     compiler = os.environ.get('CXX', 'c++').split()[0]
     if not any(map(shutil.which, (compiler, 'g++', 'clang++'))):
         sys.exit('A C++ compiler is needed to build tf2_msgs; none was found (on Debian and '
@@ -81,7 +81,7 @@ def check_tools():
 
 
 def suitable_python():
-    """The Python that runs this file or else another one that is found; exits if none will do."""
+    """Return the running Python or another suitable one; exit if there is none."""
     names = [sys.executable, *(f'python3.{minor}' for _, minor in reversed(VERSIONS)),
              '/usr/bin/python3']
     found = {name: shutil.which(name) for name in names}
@@ -96,7 +96,7 @@ def suitable_python():
 
 
 def defect(python):
-    """What a Python lacks, as a text; '' if it will do."""
+    """Return why a Python is unsuitable; '' if it is suitable."""
     try:
         done = subprocess.run([str(python), '-c', PROBE], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, timeout=60)
@@ -106,7 +106,7 @@ def defect(python):
 
 
 def run(command, title, log=None):
-    """Run a command with a line that counts its steps; exits with what went wrong if it fails."""
+    """Run a command and show a count of its steps; exit with the cause if it fails."""
     start, steps, output = time.monotonic(), 0, []
     show(f'{title} ...', 0)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -132,7 +132,7 @@ def run(command, title, log=None):
 
 
 def show(text, pause=20.0, end=''):
-    """Write over a terminal's current line; in a file, a line if the last is `pause` s old."""
+    """Overwrite the current line of a terminal; in a file, write a line every `pause` seconds."""
     if sys.stdout.isatty():
         print(f'\r\033[K{text}', end=end, flush=True)
     elif time.monotonic() - show.latest >= pause:

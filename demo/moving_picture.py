@@ -2,8 +2,8 @@
 """Draw the moving picture of the README from the sample recording: `python demo/moving_picture.py`.
 
 Left: the depth image with the axes of each face. Right: the same measured points and the estimated
-meshes in 3D, from the side. The recording is synthetic and goes through the tracker that the node
-uses. Needs Pillow.
+meshes in 3D, from the side. The recording is synthetic and processed by the node's tracker. Needs
+Pillow.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BACKGROUND, INK = (24, 22, 20), (225, 225, 225)  # BGR
 AXIS_LENGTH = 0.14  # m
 FARTHEST = 1.9  # m; the wall behind is left out of the 3D view
 ORBIT_DEG, SWING_DEG, ELEVATION_DEG = 48.0, 10.0, 10.0  # of the virtual camera around the faces
-DISTANCE = 1.25  # m from it to the faces
+DISTANCE = 1.25  # m from the virtual camera to the faces
 LOWER = np.array([0, 0.06, 0])  # m, camera frame: the shoulders are in view
 FOCAL = 560.0  # px
 POINT_STEP = 1  # in pixels
@@ -69,7 +69,7 @@ def draw_recording(bag: Path) -> tuple[list[np.ndarray], float]:
 
 
 def side_view(target: np.ndarray, orbit_deg: float) -> np.ndarray:
-    """Return view_from_camera (4, 4): a camera that looks at a target (3,) from the side."""
+    """Return view_from_camera (4, 4) of a camera beside a target (3,), directed at it."""
     yaw, pitch = np.radians([orbit_deg, ELEVATION_DEG])
     about_y = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)],
@@ -111,7 +111,7 @@ def measured_points(depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
 
 
 def draw_points(picture: np.ndarray, camera: Intrinsics, points: np.ndarray) -> None:
-    """Draw points (N, 3), near ones brighter and over far ones; in place."""
+    """Draw points (N, 3) in place; nearer ones are brighter and hide farther ones."""
     points = points[points[:, 2] > 0.2]
     points = points[np.argsort(-points[:, 2])]
     u, v = camera.project(*(points[:, :2] / points[:, 2:]).T)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo leaves: a video, a sheet of pictures, a recording for RViz and Foxglove."""
+"""Output files of the demo: a video, a contact sheet, a recording for RViz and Foxglove."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHEET = 9  # pictures
 
 
 def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, show) -> None:
-    """faces.mp4 and sheet.png, drawn from what was heard.
+    """Write faces.mp4 and sheet.png, drawn from the received messages.
 
     :param faces: stamp as recorded -> id -> camera_from_face (4, 4) and vertices (V, 3) or None.
     :param show: called with the number of images drawn so far.
@@ -41,7 +41,7 @@ def write_pictures(folder: Path, sample, faces: dict[int, dict], face_model, sho
 
 
 def write_bag(file: Path, transforms: list, markers: list[tuple[int, bytes]]) -> None:
-    """An mcap file with all transforms and mesh markers at the time of their images.
+    """Write an mcap file with all transforms and mesh markers at the times of their images.
 
     :param transforms: TFMessages.
     :param markers: image stamp in ns and serialised Marker, in the order of time.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The other programs of a robot: a camera that plays a recording, a listener, and the node."""
+"""The other programs of a robot: a camera that plays a recording, a subscriber, and the node."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class NodeProcess:
-    """The node as `ros2 run` would start it, listening to a camera's topics.
+    """The node as `ros2 run` starts it, subscribed to a camera's topics.
 
-    :param program: what Python runs, if it is another node.
+    :param program: what Python runs instead of the node.
     """
 
     def __init__(self, image_topic: str, info_topic: str, log: Path, engine: str = 'auto',
@@ -44,7 +44,7 @@ class NodeProcess:
                 stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
 
     def check(self) -> None:
-        """Raise RuntimeError with the node's last words if it has ended."""
+        """Raise RuntimeError with the end of the node's log if it has ended."""
         if self._process.poll() is not None:
             raise RuntimeError(f'the node ended with exit status {self._process.returncode}; '
                                f'{self._log} ends with:\n{self.last_words()}')
@@ -53,28 +53,28 @@ class NodeProcess:
         return '\n'.join(self._log.read_text().splitlines()[-15:])
 
     def cpu_s(self) -> float:
-        """Seconds of processor time it has used: fields 14 and 15 of proc_pid_stat(5)."""
+        """Return the processor time used, in seconds: fields 14 and 15 of proc_pid_stat(5)."""
         fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
     def queued_s(self) -> float:
-        """Seconds its threads were ready to run while others had the processors."""
+        """Return the seconds that its threads were ready to run but waited for a processor."""
         tasks = Path(f'/proc/{self._process.pid}/task').glob('*/schedstat')
         return sum(int(task.read_text().split()[1]) for task in tasks) * 1e-9
 
     def status(self) -> dict[str, int]:
-        """Its numbers in proc_pid_status(5): sizes in KiB, counts as they are."""
+        """Return the numbers in proc_pid_status(5): sizes in KiB, counts unchanged."""
         lines = Path(f'/proc/{self._process.pid}/status').read_text().splitlines()
         pairs = (line.partition(':') for line in lines)
         return {name: int(text.split()[0]) for name, _, text in pairs
                 if text.split() and text.split()[0].isdecimal()}
 
     def files(self) -> int:
-        """How many files, sockets and segments it has open."""
+        """Return the number of open files, sockets and segments."""
         return len(list(Path(f'/proc/{self._process.pid}/fd').iterdir()))
 
     def stop(self) -> None:
-        """End it as Ctrl-C does; RuntimeError unless it ends well, and soon."""
+        """End it as Ctrl-C does; raise RuntimeError unless it ends without error and in time."""
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(10)
@@ -85,7 +85,7 @@ class NodeProcess:
             self.check()
 
     def kill(self) -> None:
-        """End it in any case."""
+        """Kill it if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -93,17 +93,17 @@ class NodeProcess:
 
 @dataclass
 class Heard:
-    """What the listener received, in order."""
+    """The received messages, in order."""
 
-    # and when they were published, ns
+    # and the times of their publication, ns
     transforms: list[tuple[TFMessage, int]] = field(default_factory=list)
-    # serialised: reading one takes Python 20 ms
+    # serialised, since deserialising one takes 20 ms in Python
     markers: list[bytes] = field(default_factory=list)
     heartbeat: dict[str, str] = field(default_factory=dict)  # the newest
 
 
 class Robot:
-    """Publishes a recording as a camera driver would, and listens as anybody could."""
+    """Publishes a recording as a camera driver would, and subscribes to the node's topics."""
 
     def __init__(self, sample: Sample):
         self.sample, self.heard = sample, Heard()
@@ -121,7 +121,7 @@ class Robot:
         self._thread.start()
 
     def wait_for_node(self, process: NodeProcess, seconds: float = 60.0) -> None:
-        """Return when the node listens to the camera, and this listener to the node."""
+        """Return when the node and this program have found each other's topics."""
         end = time.monotonic() + seconds
         while not (self._image.get_subscription_count() and self._info.get_subscription_count()
                    and self._node.count_publishers(MESH_TOPIC) and self.heard.heartbeat):
@@ -132,7 +132,7 @@ class Robot:
             time.sleep(0.05)
 
     def play(self, show) -> dict[int, int]:
-        """Publish the recording at the rate of its stamps, stamped with now.
+        """Publish the recording at its rate, with the current time as stamps.
 
         :param show: called with the number of images sent so far.
         :returns: stamp as sent -> stamp as recorded, in ns.
@@ -140,7 +140,7 @@ class Robot:
         recorded_stamps = sorted(self.sample.images)
         infos = [self.sample.infos.get(stamp) or next(iter(self.sample.infos.values()))
                  for stamp in recorded_stamps]
-        self._info.publish(restamped(infos[0], time.time_ns()))  # cameras have published it before
+        self._info.publish(restamped(infos[0], time.time_ns()))  # before the first image
         time.sleep(0.5)
         sent = {}
         start = time.monotonic_ns()
@@ -155,16 +155,16 @@ class Robot:
         return sent
 
     def wait_until_done(self, images: int, seconds: float = 5.0) -> None:
-        """Return when the node says that it dealt with all images, or when it has had its time."""
+        """Return when the node reports that all images are done, or when the time is over."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if sum(self.total(name) for name in ('processed', 'dropped', 'rejected')) >= images:
                 break
             time.sleep(0.05)
-        time.sleep(0.3)  # what was published last may still be on its way
+        time.sleep(0.3)  # the last messages may still be in transit
 
     def total(self, name: str) -> int:
-        """A count of the node's newest heartbeat."""
+        """Return a count of the node's newest heartbeat."""
         return int(self.heard.heartbeat.get(f'{name} total', 0))
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-# Nobody else's domain, this machine only, and enough shared memory for depth images: see the file.
+# A separate domain, this machine only, and enough shared memory for depth images: see the file.
 os.environ.update({
     'ROS_DOMAIN_ID': os.environ.get('ROS_DOMAIN_ID', str(1 + os.getpid() % 100)),
     'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
@@ -34,7 +34,7 @@ from depthface_ros.tools.provenance import measured
 
 
 class Failure(Exception):
-    """The demo did not do what it shows; the message says what is wrong."""
+    """The demo failed; the message gives the cause."""
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def run(bag: Path, output: Path) -> None:
-    """The demo, from the recording to the report and the files in the output folder."""
+    """Run the demo, from the recording to the report and the files in the output folder."""
     sample = read_sample(bag)
     height, width = next(iter(sample.depths.values())).shape
     print(f'{bag.name}: {len(sample.images)} depth images of {width}x{height} at '
@@ -92,7 +92,7 @@ def run(bag: Path, output: Path) -> None:
 
 
 def collect(heard: Heard, sent: dict[int, int]) -> tuple[dict[int, dict], list[int]]:
-    """What was heard, by the stamp of the recorded image.
+    """Sort the received messages by the stamp of the recorded image.
 
     :returns: stamp as recorded -> face id -> camera_from_face (4, 4) and vertices (V, 3) or None;
         and the stamp as sent of each mesh marker.
@@ -105,7 +105,7 @@ def collect(heard: Heard, sent: dict[int, int]) -> tuple[dict[int, dict], list[i
                 if stamp is None:
                     raise Failure('a transform bears the stamp of no image')
                 faces.setdefault(stamp, {})[item.child_frame_id] = matrix(item.transform), None
-    # The marker lists the corners of all triangles; each vertex is the first corner that is it.
+    # The marker lists the corners of all triangles; each vertex is read at its first corner.
     _, first_corner = np.unique(FaceModel.load().triangles, return_index=True)
     marker_stamps = []
     for count, data in enumerate(heard.markers, 1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sample recording: messages as they were recorded, and the truth about the faces in it."""
+"""The sample recording: its recorded messages, and the ground truth of its faces."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.camera_info import intrinsics_from_camera_info
 from depthface_ros.io.depth_encodings import depth_image
 
-_STAMP_OFFSET = 4  # in a serialised message that begins with a header: after the encoding's name
+_STAMP_OFFSET = 4  # bytes of the encoding identifier, before the stamp of the header
 
 
 @dataclass
 class Sample:
-    """One depth camera's recording. Stamps are nanoseconds of message headers, as recorded."""
+    """A recording of one depth camera. Stamps are nanoseconds of message headers, as recorded."""
 
     image_topic: str = ''
     info_topic: str = ''
@@ -33,7 +33,7 @@ class Sample:
 
     @property
     def rate(self) -> float:
-        """Images per second."""
+        """Return the images per second."""
         stamps = sorted(self.images)
         return (len(stamps) - 1) * 1e9 / (stamps[-1] - stamps[0])
 
@@ -70,14 +70,14 @@ def read_sample(path: Path) -> Sample:
 
 
 def restamped(message: bytes, stamp_ns: int) -> bytes:
-    """A serialised message that begins with a header, with another stamp in it."""
+    """Return a serialised message that begins with a header, with another stamp."""
     changed = bytearray(message)
     struct.pack_into('<iI', changed, _STAMP_OFFSET, *divmod(stamp_ns, 10**9))
     return bytes(changed)
 
 
 def matrix(transform) -> np.ndarray:
-    """(4, 4) float64 of a geometry_msgs/Transform: the homogeneous form of q v q* + t."""
+    """Return (4, 4) float64 of a geometry_msgs/Transform: the homogeneous form of q v q* + t."""
     q, t = transform.rotation, transform.translation
     v = np.array([q.x, q.y, q.z])
     cross = np.array([[0, -q.z, q.y], [q.z, 0, -q.x], [-q.y, q.x, 0]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far published faces are from the truth of the sample."""
+"""Errors of published faces against the ground truth of the sample."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-REACH = 0.15  # m; a face further than this from every person is a false one
+REACH = 0.15  # m; a face further than this from every person is false
 
 
 @dataclass
 class Score:
-    """Errors of the faces of all images, and what was missed."""
+    """Errors of the faces of all images, and counts of misses and false faces."""
 
     rotation_deg: list[float] = field(default_factory=list)
     sellion_mm: list[float] = field(default_factory=list)
     mesh_mm: list[float] = field(default_factory=list)  # mean over the vertices, one per mesh
     in_view: int = 0  # persons, over all images
-    meshes: int = 0  # of faces that are true, whether or not there is truth for them
-    false: int = 0  # faces where nobody is
+    meshes: int = 0  # of true faces, with or without a true mesh
+    false: int = 0  # faces that match no person
 
     def add(self, faces: dict[str, tuple[np.ndarray, np.ndarray | None]],
             poses: dict[str, np.ndarray], meshes: dict[str, np.ndarray]) -> None:
-        """Compare one image's faces to its truth.
+        """Compare the faces of one image with the ground truth.
 
         :param faces: id -> camera_from_face (4, 4) and vertices (V, 3), camera frame, or None.
         :param poses: person -> camera_from_face.
@@ -48,5 +48,5 @@ class Score:
 
 
 def geodesic_deg(a: np.ndarray, b: np.ndarray) -> float:
-    """The angle between two rotations (3, 3), exact when small: |a - b| = sqrt(8) sin(angle/2)."""
+    """Return the angle between rotations (3, 3), exact if small: |a - b| = sqrt(8) sin(angle/2)."""
     return float(np.degrees(2 * np.arcsin(min(1.0, np.linalg.norm(a - b) / np.sqrt(8)))))

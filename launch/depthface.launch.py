@@ -50,7 +50,7 @@ def topics(value):
 
 
 def checked(value):
-    """Return the arguments, or raise RuntimeError, which ends the launch, for what cannot work."""
+    """Return the valid arguments; raise RuntimeError, which ends the launch, for invalid ones."""
     params_file = Path(value['params_file']).expanduser()
     if not params_file.is_file():
         raise RuntimeError(f'params_file:={value["params_file"]} does not exist: expected a YAML '

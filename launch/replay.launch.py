@@ -2,8 +2,8 @@
 """Play a bag through the node: `ros2 launch depthface_ros replay.launch.py bag:=my_robot.mcap`.
 
 Takes all arguments of depthface.launch.py as well. Without `camera` and `depth_topic` the node
-subscribes to the one depth topic of the bag. What a face node published while the bag was recorded
-is not played.
+subscribes to the one depth topic of the bag. Topics that a face node published during the
+recording are not played.
 """
 
 import runpy
@@ -66,16 +66,16 @@ def player(context):
 
 
 def after_the_bag(event, context):
-    """End the launch with the bag, unless it ends already or RViz still shows the faces."""
+    """End the launch with the bag, unless it is ending already or RViz still shows the faces."""
     if context.is_shutdown or context.launch_configurations['rviz'].lower() == 'true':
         return []
     return [Shutdown(reason='the bag has ended')]
 
 
 def play(context):
-    """Take the node to active, then start the player: nobody would hear it before.
+    """Activate the node, then start the player: an inactive node receives nothing.
 
-    The node's own autostart could be over before this launch hears of it.
+    The node's own autostart could end before this launch receives its events.
     """
     given = context.launch_configurations
     node = f'/{given["namespace"]}/depthface'.replace('//', '/')

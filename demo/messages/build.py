@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build messages into the running virtual environment: `python .../build.py tf2_msgs hri_msgs`.
 
-PyPI has real ROS 2, but not these: this builds them from the definitions beside this file.
+PyPI has ROS 2 but lacks these packages. This builds them from the definitions beside this file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ DEFINITIONS = Path(__file__).parent
 
 
 def correct_include_folders(prefix: Path) -> None:
-    """Point the wheels' exported cmake files at this machine's Python and numpy headers.
+    """Correct the paths in the wheels' exported cmake files to this Python and its numpy headers.
 
-    They name the folders of the machine that built the wheels (/opt/python/cp3XX-cp3XX/...).
+    They name folders of the machine that built the wheels (/opt/python/cp3XX-cp3XX/...).
     """
     here = {r'/opt/python/[^;"]*?/numpy/_?core/include': np.get_include(),
             r'/opt/python/[^;"]*?/include/python3\.\d+t?': sysconfig.get_paths()['include']}
@@ -51,12 +51,12 @@ def build(package: str, prefix: Path, environment: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Build the packages that the command line names."""
+    """Build the packages named on the command line."""
     prefix = Path(sys.prefix)
     if sys.prefix == sys.base_prefix:
         sys.exit(f'{sys.executable} is not in a virtual environment; nothing was built')
     correct_include_folders(prefix)
-    # Only the environment itself is searched: a sourced ROS installation must not be mixed in.
+    # Only the environment itself is searched: packages of a sourced ROS must not be mixed in.
     ros = ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH', 'COLCON_PREFIX_PATH', 'PYTHONPATH')
     environment = {name: value for name, value in os.environ.items() if name not in ros}
     environment['PATH'] = f'{prefix}/bin{os.pathsep}{environment.get("PATH", "")}'
