@@ -54,6 +54,6 @@ def test_both_sides_of_a_movement_share_a_code_and_no_coefficient_has_two():
 
 
 def test_the_documentation_has_the_same_table():
-    text = (Path(__file__).resolve().parents[2] / 'docs' / 'hri.md').read_text()
+    text = (Path(__file__).resolve().parents[2] / 'docs' / 'guide' / 'ros4hri.md').read_text()
     rows = re.findall(r'^\| (\d+) \| [^|]+ \| ([^|]+) \|$', text, flags=re.MULTILINE)
     assert {int(code): tuple(re.findall('`(.+?)`', names)) for code, names in rows} == ACTION_UNITS
