@@ -11,7 +11,7 @@ from depthface_ros.ros.stop import Stop
 def main(args: list[str] | None = None) -> int:
     """Handle signals from now on, then import and run the node; return the exit status."""
     stop = Stop()
-    from depthface_ros.ros import node  # takes a second
+    from depthface_ros.ros import node  # the import takes a second
     status = node.main(args, stop)
     stop.finish()
     return status

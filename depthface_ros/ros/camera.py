@@ -15,8 +15,8 @@ from depthface_ros.io.quoting import quoted
 from depthface_ros.ros.conversions import deserialised
 from depthface_ros.ros.health import Problems
 
-PATIENCE = 0.2  # s; the first camera_info may come a little after the first image
-# Of intrinsics; less is no other camera: 0.001 px at a focal length of 1000 px.
+PATIENCE = 0.2  # s; the first camera_info may arrive shortly after the first image
+# Tolerances of intrinsics for the same camera: 0.001 px at a focal length of 1000 px.
 TOLERANCE = {'rtol': 1e-6, 'atol': 1e-9}
 _HEAD_BYTES = 12  # of a serialised message: four that name the encoding, and its stamp
 
@@ -46,11 +46,11 @@ class Camera:
 
     @property
     def known(self) -> bool:
-        """Whether a camera_info came."""
+        """Return whether a camera_info was received."""
         return self._came.is_set()
 
     def on_camera_info(self, data: bytes) -> None:
-        """Keep a serialised camera_info; called in the executor's thread."""
+        """Store a serialised camera_info; called in the executor's thread."""
         content = data[_HEAD_BYTES:]
         if content != self._content:
             try:

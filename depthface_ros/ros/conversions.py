@@ -26,7 +26,7 @@ def deserialised(data: bytes, kind: type):
     """Return a deserialised message; raise ValueError if it was cut off or is another one."""
     try:
         return deserialize_message(data, kind)
-    except Exception:  # the middleware decides which
+    except Exception:  # the type depends on the middleware
         raise ValueError(f'{len(data)} bytes do not read as {kind.__name__}: expected one whole '
                          'message; was it cut off on its way?') from None
 
@@ -61,7 +61,7 @@ def received_image(data: bytes) -> ImageView | Image:
 def depth_from_image(image: ImageView | Image, unit_m: float | None = None) -> np.ndarray:
     """Return depth (H, W), uint16 millimetres or float32 metres, a view where bytes allow it.
 
-    :param unit_m: metres per unit of the pixels, where it is not that of the encoding.
+    :param unit_m: metres per unit of the pixels, if it differs from the encoding's.
     :raises ValueError: the message is not a depth image.
     """
     return depth_image(image.data, image.encoding, image.height, image.width, image.step,

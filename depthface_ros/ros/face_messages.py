@@ -43,7 +43,7 @@ def pose_with_covariance(header: Header, track: Track) -> Odometry:
     message = Odometry(header=header, child_frame_id=f'face_{track.id}')
     message.pose.pose = Pose(position=Point(x=position.x, y=position.y, z=position.z),
                              orientation=value.rotation)
-    # The same along and about all axes, hence the same in every frame.
+    # Isotropic, hence the same in every frame.
     message.pose.covariance[:21:7] = [float(track.face.position_std) ** 2] * 3  # m^2
     message.pose.covariance[21::7] = [float(track.face.rotation_std) ** 2] * 3  # rad^2
     message.twist.covariance[0] = -1.0

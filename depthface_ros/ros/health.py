@@ -15,11 +15,11 @@ from depthface_ros.io.quoting import clipped
 from depthface_ros.settings import setting
 
 COUNTS = ('received', 'processed', 'dropped', 'rejected', 'lost')
-SKIPS = ('repeated', 'late')  # why images were dropped, where it was not for lack of time
+SKIPS = ('repeated', 'late')  # reasons of dropped images other than lack of time
 OK, WARN, ERROR = range(3)  # the levels of diagnostic_msgs/DiagnosticStatus
-FOREIGN_CLOCK = 10.0  # s; a longer latency means that stamps and clock do not belong together
-AHEAD = -0.5  # s; so does a latency below this: stamps lie in the future
-CLOCK_JUMP = 1.0  # s by which one latency differs from the next if a clock was set
+FOREIGN_CLOCK = 10.0  # s; a longer latency means that stamps and node use different clocks
+AHEAD = -0.5  # s; a latency below this means that stamps lie in the future
+CLOCK_JUMP = 1.0  # s; a larger change of the latency means that a clock was set
 LONGEST_PERIOD = 10.0  # s of the node's clock between two reports, unless it jumped
 MOST_KINDS, LONGEST_KIND = 100, 100  # kinds of messages that are kept, and characters of each
 
@@ -54,7 +54,7 @@ class Report:
     rates: dict[str, float]  # Hz, by name of COUNTS
     skipped: float  # Hz, of all SKIPS
     latency_s: tuple[float, float] | None  # image stamp to publication: median and 95 %
-    work_s: tuple[float, float] | None  # the part of it in this node
+    work_s: tuple[float, float] | None  # the part of the latency within this node
     problem: str  # the worst and latest since the previous report, or ''
     level: int  # of this problem
     last_problem: str  # the latest of all, or ''
@@ -66,7 +66,7 @@ class Report:
         found = [(self.level, self.problem)]
         if received > 0:
             found += [
-                # A slow camera sends nothing in some seconds: only received images count.
+                # A slow camera sends nothing in some seconds, so only received images count.
                 (_graded(-processed, -config.rate_warn, -config.rate_error),
                  f'{processed:.1f} of {received:.1f} images a second are worked on'),
                 (_graded(dropped / received, config.dropped_warn, config.dropped_error),
@@ -84,7 +84,7 @@ class Report:
                 found.append((_graded(slow, config.latency_warn, config.latency_error),
                               f'{slow * 1e3:.0f} ms from stamp to publication'))
         level, text = max(found, key=lambda item: item[0])
-        # A problem gives the reason, the figures only the effect.
+        # A problem is the cause; the figures only show its effect.
         return level, self.problem or (text if level else '')
 
 
@@ -112,12 +112,12 @@ class Health:
                 self._totals['dropped'] += more
 
     def processed(self, faces: int, latency_s: float, work_s: float) -> None:
-        """Count an image that was processed to its end."""
+        """Count an image that was processed completely."""
         with self._lock:
             self._totals['processed'] += 1
             self._faces = faces
             if self._latency_s and abs(latency_s - self._latency_s[-1]) > CLOCK_JUMP:
-                self._latency_s.clear()  # a clock was set: the figures before do not compare
+                self._latency_s.clear()  # a clock was set: earlier figures are not comparable
             self._latency_s.append(latency_s)
             self._work_s.append(work_s)
 
@@ -140,7 +140,7 @@ class Health:
             now = self._clock()
             seconds = now - self._before_time
             totals = {name: self._totals[name] for name in (*COUNTS, *SKIPS)}
-            # Simulated time may stand still, and any clock may be set: no rate is known then.
+            # Simulated time may stand still, and any clock may be set; no rate is defined then.
             per_second = 1 / seconds if 0 < seconds <= LONGEST_PERIOD else 0.0
             rates = {name: (total - self._before[name]) * per_second
                      for name, total in totals.items()}
@@ -166,7 +166,7 @@ class RateLimit:
         now, kind = self._clock(), kind[:LONGEST_KIND]
         if now - self._latest.get(kind, -np.inf) < self._seconds:
             return False
-        if len(self._latest) >= MOST_KINDS:  # bounds memory and log, whatever the kinds are
+        if len(self._latest) >= MOST_KINDS:  # bounds memory and log for any number of kinds
             self._latest = {kind: then for kind, then in self._latest.items()
                             if now - then < self._seconds}
             if len(self._latest) >= MOST_KINDS:
@@ -188,7 +188,7 @@ class Problems:
     def report(self, kind: str, text: str, once: bool = False, error: bool = False) -> None:
         """Report a problem; if `once`, only the first one of its kind.
 
-        :param kind: one of few: no text of a message or file.
+        :param kind: from a fixed set; never a text of a message or file.
         """
         allowed = (self._once if once else self._repeat).allows(kind)
         if once and not allowed:

@@ -30,10 +30,10 @@ def region(frame: DepthFrame, face: Face) -> NormalizedRegionOfInterest2D:
 
 
 def landmarks(frame: DepthFrame, face: Face, points: np.ndarray) -> FacialLandmarks:
-    """Return the landmarks in the image; those that are not visible have confidence 0.
+    """Return the landmarks in the image; landmarks that are not visible have confidence 0.
 
-    That holds outside the image, for occluded landmarks, where nothing was measured, and for the
-    pupils, which depth never shows: they are placed as in eyes that look straight ahead.
+    Not visible: outside the image, occluded, or without measured depth. Depth never shows pupils;
+    they are placed as in eyes that look straight ahead.
 
     :param points: (70, 3) metres, camera frame.
     """
@@ -63,7 +63,7 @@ def facs(header: Header, face: Face) -> FacialActionUnits:
 def cropped(frame: DepthFrame, face: Face) -> np.ndarray:
     """Return the depth image in the face's box, scaled to fit a square, centred, padded with 0.
 
-    Pixels are repeated or left out, never averaged: all depths in it were measured.
+    Pixels are repeated or left out, never averaged, so all its depths were measured.
     """
     shape = frame.depth.shape[::-1]
     box = _box(frame, face) * shape  # px

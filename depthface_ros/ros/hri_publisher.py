@@ -22,7 +22,7 @@ from depthface_ros.ros.inputs import DepthFrame
 from depthface_ros.ros.publishing import create_publisher
 from depthface_ros.tracking.tracks import Track, in_image
 
-NAMESPACE = '/humans/faces'  # absolute, as listeners expect; remapping may move it
+NAMESPACE = '/humans/faces'  # absolute, as subscribers expect; remapping may change it
 
 
 class FaceTopics(NamedTuple):
@@ -38,7 +38,7 @@ TYPES = FaceTopics(NormalizedRegionOfInterest2D, FacialLandmarks, FacialActionUn
 
 
 class HumanFaces:
-    """Publishes the ids of tracked faces; the topics of a face come and go with it."""
+    """Publishes the ids of tracked faces; each face has topics while it is tracked."""
 
     def __init__(self, node: Node, face_model: FaceModel):
         self._node, self._face_model = node, face_model
@@ -51,7 +51,7 @@ class HumanFaces:
     def publish(self, frame: DepthFrame, tracks: list[Track]) -> None:
         """Publish the ids that are tracked after one image, and the faces that it shows.
 
-        :param tracks: the public ones, whether the image shows them or not.
+        :param tracks: the public ones, visible in the image or not.
         """
         self._frame_id = frame.header.frame_id
         self._publish_ids(frame.header, [track.id for track in tracks])
@@ -59,11 +59,11 @@ class HumanFaces:
             self._publish_face(self._faces[track.id], frame, track.face)
 
     def clear(self, stamp: Time) -> None:
-        """Publish that no face is tracked any more."""
+        """Publish an empty list of faces."""
         self._publish_ids(Header(stamp=stamp, frame_id=self._frame_id), [])
 
     def close(self, stamp: Time, patience: Duration) -> None:
-        """Publish that no face is tracked any more, wait for subscribers to get it, and end."""
+        """Publish an empty list of faces, wait for subscribers to receive it, and end."""
         self.clear(stamp)
         self._tracked.wait_for_all_acked(patience)
         self._node.destroy_publisher(self._tracked)
@@ -87,7 +87,7 @@ class HumanFaces:
         return create_publisher(self._node, kind, f'{NAMESPACE}/{topic}', 1)
 
     def _publish_face(self, topics: FaceTopics, frame: DepthFrame, face: Face) -> None:
-        """Publish what has subscribers."""
+        """Publish the topics of a face that have subscribers."""
         if topics.roi.get_subscription_count():
             topics.roi.publish(hri_messages.region(frame, face))
         if topics.landmarks.get_subscription_count():

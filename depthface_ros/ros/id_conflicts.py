@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection of other publishers of the same face ids, such as a second node with one range."""
+"""Detection of other publishers of the same face ids, such as a second node with equal ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from depthface_ros.ros.health import Problems
 from depthface_ros.ros.subscription import full_name
 
 TF_TOPIC = '/tf'
-PERIOD = 5  # heartbeats; /tf is read for one of them, since it carries the whole robot
+PERIOD = 5  # heartbeats; /tf is read during one of them, since it carries the whole robot
 
 
 class IdConflicts:
@@ -37,7 +37,7 @@ class IdConflicts:
         self._warned = False
 
     def check(self) -> None:
-        """Start or end to read /tf; to be called at each heartbeat."""
+        """Start or stop reading /tf; to be called at each heartbeat."""
         newest = self._published[-1] if self._published else None
         if self._subscription is not None:
             self.close()
@@ -50,7 +50,7 @@ class IdConflicts:
         self._newest = newest
 
     def close(self) -> None:
-        """End to read /tf."""
+        """Stop reading /tf."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None

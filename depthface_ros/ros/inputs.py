@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions of the node: depth images, each with its time and its camera."""
+"""Subscriptions of the node: depth images, each with its time and intrinsics."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class DepthFrame(NamedTuple):
 class Inputs:
     """The node's subscriptions, from activate to deactivate.
 
-    Messages are taken in serialised form: dropped ones cost nothing more, and a message that was
-    cut off can be reported here, where rclpy's executor would end the program.
+    Messages are received in serialised form, so dropped ones cost no deserialisation. Truncated
+    messages are reported here; rclpy's executor would end the program.
 
     :param stamps: of the tracker; gives the images their times.
-    :param on_image: called in the executor's thread with each serialised image; `frame()`, which
-        is for another thread, decodes it.
+    :param on_image: called in the executor's thread with each serialised image. `frame()`, which
+        runs in another thread, decodes it.
     """
 
     def __init__(self, node: Node, settings: Parameters, health: Health, problems: Problems,
@@ -102,9 +102,9 @@ class Inputs:
     # Worker's thread ----------------------------------------------------------------------------
 
     def frame(self, data: bytes) -> DepthFrame | None:
-        """Return the depth image in a serialised message, or None if it is to be skipped.
+        """Return the depth image in a serialised message, or None if it is skipped.
 
-        :raises ValueError: there is none; the text says what was found and what was expected.
+        :raises ValueError: it has none; the text describes the message and the expected one.
         """
         if self._type is CompressedImage:
             image = conversions.deserialised(data, CompressedImage)
@@ -116,7 +116,7 @@ class Inputs:
         self._check_frame_id(frame_id)
         if self._type is CompressedImage:
             compressed = CompressedDepth(image.data, image.format, self._unit_m)
-            # The size is compared before the pixels cost anything.
+            # The size is checked before the pixels are decoded.
             intrinsics = self._intrinsics(compressed.height, compressed.width, frame_id)
             depth = compressed.decode()
         else:
@@ -137,7 +137,7 @@ class Inputs:
     def _time(self, stamp, depth: np.ndarray) -> ImageTime:
         """Return the time of an image.
 
-        :raises ValueError: it has none among images that have.
+        :raises ValueError: the stamp is unset or lies in the future.
         """
         time = self._stamps.check(conversions.valid_nanoseconds(stamp), fingerprint(depth),
                                   self._clock.now().nanoseconds or None)
@@ -166,7 +166,7 @@ class Inputs:
 
     def _describe(self, depth: np.ndarray, encoding: str, frame_id: str,
                   intrinsics: Intrinsics) -> None:
-        """Log what comes in, once and whenever it changes."""
+        """Log a description of the input, once and whenever it changes."""
         found = encoding, frame_id, intrinsics, depth.shape
         if found != self._described and self._descriptions.allows('input'):
             self._described = found
@@ -177,7 +177,7 @@ class Inputs:
                       + (', rectified' if self._camera.rectified else ''))
 
     def _check_depth(self, depth: np.ndarray, encoding: str) -> None:
-        """Warn of depths that look wrong."""
+        """Warn of implausible depths."""
         median = median_depth(depth)
         if median is None:
             self._problems.report('empty', 'image without any valid depth: expected some; is the '

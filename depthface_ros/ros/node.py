@@ -56,7 +56,7 @@ def reporting_failures(transition: Callable) -> Callable:
 
 
 class FaceNode(ParameterisedNode):
-    """Estimates faces in depth images. Callbacks hand messages over to a worker's thread.
+    """Estimates faces in depth images. Callbacks pass messages to a worker's thread.
 
     configure loads the networks, activate subscribes, deactivate unsubscribes and clears viewers,
     cleanup frees the networks.
@@ -67,12 +67,12 @@ class FaceNode(ParameterisedNode):
         self._health = Health(self._now)
         self.problems = Problems(self._health, self.get_logger().warning)
         self._estimator = self._worker = None
-        # of faces: none is used twice while the node lives
+        # ids of faces: none is used twice during the node's life
         self._numbers = itertools.count(self.get_parameter('first_id').value)
         self._outputs = Outputs(self)
         self._id_conflicts = IdConflicts(self, self.problems, self._outputs.published)
         self._diagnostics = create_publisher(self, DiagnosticArray, '/diagnostics', 10)
-        # in wall time, which goes on when a simulation is paused
+        # in wall time, which continues while a simulation is paused
         self.create_timer(HEARTBEAT, self._on_heartbeat,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -140,7 +140,7 @@ class FaceNode(ParameterisedNode):
     # Images -------------------------------------------------------------------------------------
 
     def _on_image(self, data: bytes) -> None:
-        """Hand an image over to the worker; runs in the executor's thread."""
+        """Pass an image to the worker; runs in the executor's thread."""
         self._health.count('received')
         self._worker.put((data, time.monotonic()))
 
@@ -191,7 +191,7 @@ def main(args: list[str] | None = None, stop: Stop | None = None) -> int:
     """Run the node until a signal stops it; return the exit status."""
     stop = stop or Stop()
     try:
-        # rclpy's own handlers would end the context before viewers are told to clear meshes.
+        # rclpy's own handlers would end the context before viewers can be cleared.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = FaceNode()
     except Exception as error:  # a name, file, log level or parameter that ROS does not accept

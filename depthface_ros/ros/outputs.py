@@ -30,7 +30,7 @@ except ModuleNotFoundError as error:
         raise
     HumanFaces = None
 
-# The process may end after its last messages: reliable subscriptions have that long to get them.
+# The process may end after its last messages: reliable subscriptions have this time to get them.
 ACKNOWLEDGED_WITHIN = Duration(seconds=0.5)
 
 REMEMBERED = 256  # transforms on /tf
@@ -39,8 +39,8 @@ REMEMBERED = 256  # transforms on /tf
 class Outputs:
     """The publishers of the node. Topics without subscribers are not computed.
 
-    They live as long as the node, so that tools can list them before it is active. Those of
-    ROS4HRI come with activation, since another node may be the one that publishes them.
+    They exist as long as the node, so that tools can list them before it is active. Those of
+    ROS4HRI exist while it is active, since another node may publish them otherwise.
     """
 
     def __init__(self, node: Node):
@@ -52,12 +52,12 @@ class Outputs:
         self._mesh = create_publisher(node, Marker, '~/mesh', 10)
         self._points = create_publisher(node, PointCloud2, '~/points', 1)
         self._debug_image = create_publisher(node, Image, '~/debug_image', 1)
-        self._shown: dict[str, str] = {}  # by id of a face in viewers: the frame of its mesh
+        self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
         self._humans: HumanFaces | None = None
-        self._published_ns: int | None = None  # the node's time when faces were last published
+        self._published_ns: int | None = None  # the node's time of the latest publication of faces
 
     def start(self, settings: Parameters, face_model: FaceModel) -> None:
-        """Start to publish, or go on with other settings."""
+        """Start to publish, or continue with new settings."""
         self._settings, self._face_model = settings, face_model
         self._marker: MeshMarker | None = None
         with self._lock:
@@ -72,7 +72,7 @@ class Outputs:
     def publish(self, frame: DepthFrame, tracks: list[Track]) -> None:
         """Publish the faces after one image.
 
-        :param tracks: the public ones, whether the image shows them or not.
+        :param tracks: the public ones, visible in the image or not.
         """
         header = frame.header
         seen = in_image(tracks, frame.stamp_ns)
@@ -103,7 +103,7 @@ class Outputs:
                 self._debug_image.publish(face_messages.image(header, picture))
 
     def expire(self, limit_s: float) -> None:
-        """Take all faces back if no image was processed for so long, by a clock that may be set."""
+        """Remove all faces if no image was processed for so long, by a clock that may be set."""
         with self._lock:
             if self._published_ns is not None and (
                     abs(self._now_ns() - self._published_ns) > limit_s * 1e9):
@@ -114,7 +114,7 @@ class Outputs:
                 self._published_ns = None
 
     def stop(self, stamp: Time) -> None:
-        """Leave nothing behind in viewers and subscribers: the node is no longer active."""
+        """Remove all faces from viewers and subscribers when the node is deactivated."""
         with self._lock:
             self._clear_meshes(set(self._shown), stamp)
             self._mesh.wait_for_all_acked(ACKNOWLEDGED_WITHIN)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from depthface_ros.ros.parameters import description, leaves
 
-# What a user can set sensibly without knowing the code. All others are in advanced.yaml.
+# Parameters that are useful without knowledge of the code. All others are in advanced.yaml.
 BASIC = (
     'autostart', 'engine', 'models_folder', 'image_transport', 'depth_unit', 'rectified',
     'publish_tf', 'publish_mesh', 'publish_hri', 'first_id', 'mesh_lifetime', 'input_timeout',

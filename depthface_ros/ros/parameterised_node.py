@@ -34,8 +34,8 @@ class ParameterisedNode(LifecycleNode):
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Set parameters, under their current or old names.
 
-        Values that read-only parameters have already are accepted, so that `ros2 param load` takes
-        what `ros2 param dump` wrote.
+        Read-only parameters accept their current values, so that `ros2 param load` accepts the
+        output of `ros2 param dump`.
         """
         renamed = [self._by_current_name(parameter) for parameter in parameter_list]
         changed = [parameter for parameter in renamed if not self._keeps_read_only(parameter)]
@@ -60,7 +60,7 @@ class ParameterisedNode(LifecycleNode):
                 and self.get_parameter(parameter.name).value == parameter.value)
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Refuse values that are invalid or would have no effect; the others count from now on."""
+        """Reject values that are invalid or would have no effect; accept and apply the others."""
         for parameter in parameters:
             if (self.configured and read_at(parameter.name) == 'configure'
                     and parameter.value != self.get_parameter(parameter.name).value):

@@ -22,7 +22,7 @@ from depthface_ros.tracking.tracks import TrackerConfig
 
 @dataclass(frozen=True)
 class Parameters:
-    """Everything that a user of the node can set; `ros2 param describe` prints the texts below."""
+    """All settings of the node; `ros2 param describe` prints the texts below."""
 
     autostart: bool = setting(
         True, 'Configure and activate at start; false leaves that to a lifecycle manager.',

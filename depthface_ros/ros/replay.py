@@ -2,7 +2,7 @@
 """The companion of a replayed bag: resume the paused player, and pass on recorded transforms.
 
 `ros2 bag play` does not wait for subscribers. So replay.launch.py starts it paused, and this
-program resumes it when player and node have found each other.
+program resumes it once player and node are connected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tf2_msgs.msg import TFMessage
 from depthface_ros.io.bags.playback import RECORDED_TF, TF
 
 PLAYER, NODE = 'rosbag2_player', 'depthface'
-SETTLE = 0.5  # s from when both ends of a topic are known here until they surely are to each other
+SETTLE = 0.5  # s from the discovery of both ends here until they have discovered each other
 RESUME = ('ros2', 'service', 'call', f'/{PLAYER}/resume', 'rosbag2_interfaces/srv/Resume', '{}')
 
 
@@ -66,7 +66,7 @@ def wait_until_connected(node: Node, topic: str) -> None:
 
 
 def relay_transforms(node: Node) -> None:
-    """Publish recorded transforms on TF, but for those of faces of an earlier run."""
+    """Publish recorded transforms on TF, except those of faces of an earlier run."""
     publisher = node.create_publisher(TFMessage, TF, QoSProfile(depth=100))
 
     def relay(message: TFMessage) -> None:

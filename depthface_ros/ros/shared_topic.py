@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection of several publishers that take turns on a topic of one camera."""
+"""Detection of several publishers on a topic of one camera."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DECAY = 0.8  # of the alternations counted, from one heartbeat to the next
 
 
 class SharedTopic:
-    """Warns once if publishers of a topic alternate; idle ones do no harm.
+    """Warns once if publishers of a topic alternate; idle publishers are harmless.
 
     :param what: the messages, such as 'images'.
     """
@@ -23,7 +23,7 @@ class SharedTopic:
         self._total, self._recent = 0, 0.0
 
     def check(self, alternations: int, details: str = '') -> None:
-        """Look at the alternations seen so far; to be called at each heartbeat."""
+        """Check the alternations counted so far; to be called at each heartbeat."""
         self._recent = DECAY * self._recent + alternations - self._total
         self._total = alternations
         if self._recent < FEWEST:

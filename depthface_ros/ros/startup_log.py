@@ -46,7 +46,7 @@ class ToRosLog(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.ERROR:  # rclpy wants one line of code for each severity
+        if record.levelno >= logging.ERROR:  # rclpy requires one line of code for each severity
             self._logger.error(record.getMessage())
         elif record.levelno >= logging.WARNING:
             self._logger.warning(record.getMessage())

@@ -40,8 +40,8 @@ class Listener:
     """A subscription to serialised messages that counts them.
 
     Best effort matches reliable and best-effort cameras (REP-2003); `qos_overrides` parameters can
-    change that. The queue of a few messages is emptied at once; the node drops, and counts, the
-    messages that it has no time for.
+    change that. The short queue is emptied at once; the node drops and counts the messages that it
+    has no time to process.
     """
 
     def __init__(self, node: Node, kind: type, topic: str, on_message: Callable[[bytes], None],
@@ -50,9 +50,9 @@ class Listener:
         self._health, self._problems = health, problems
         self._type = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
         self.count = self.lost = 0
-        self.alternations = 0  # steps back in the publishers' numbers of messages
+        self.alternations = 0  # decreases of the publishers' message numbers
         self._number: int | None = None  # of the latest message, where the middleware counts them
-        # A profile of its own: overrides are written into it.
+        # A profile of its own, since overrides are written into it.
         self._qos = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
         self._subscription = self._subscribe(kind, topic)
         self.topic = self._subscription.topic_name
@@ -61,7 +61,7 @@ class Listener:
         options = {'raw': True,
                    'qos_overriding_options': QoSOverridingOptions(OVERRIDES)}
         events = {'incompatible_qos': self._on_incompatible_qos}
-        # On Humble a callback gets only the message.
+        # On Humble a callback receives only the message.
         on_message = (self._on_message if hasattr(Subscription, 'CallbackType')
                       else lambda data: self._on_message(data, {}))
         try:
@@ -82,7 +82,7 @@ class Listener:
         self._node.destroy_subscription(self._subscription)
 
     def publishers(self) -> str:
-        """Describe the publishers, and why their messages cannot arrive where that is known."""
+        """Describe the publishers, and any known reason why their messages cannot arrive."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         faults = []
         for publisher in publishers:
@@ -108,7 +108,7 @@ class Listener:
         self._hand_over(data)
 
     def _on_lost(self, event) -> None:
-        """Take the middleware's own count, which lacks what its queue had no room for."""
+        """Add the middleware's own count, which excludes messages that its queue dropped."""
         if self._number in (None, NO_NUMBER):
             self._count_lost(event.total_count_change)
 
@@ -126,7 +126,7 @@ class Listener:
 
 
 class LatchedSubscription:
-    """Gets the messages that transient-local publishers keep for late subscribers.
+    """Receives the messages that transient-local publishers keep for late subscribers.
 
     A volatile subscription never gets these, and a transient-local one matches no volatile
     publisher. So this one is made only where a publisher keeps messages.
@@ -159,9 +159,9 @@ def full_name(endpoint) -> str:
 
 
 class Silence:
-    """Watches two listeners, heartbeat after heartbeat, for silence and for losses.
+    """Checks two listeners for silence and losses, heartbeat after heartbeat.
 
-    Time is the node's, so that a paused simulation is no silence; jumps of it are limited.
+    Uses the node's time, so that a paused simulation does not count as silence; jumps are limited.
     """
 
     LONGEST_STEP = 2.0  # s from one heartbeat to the next
@@ -175,9 +175,9 @@ class Silence:
         self._time, self._wall_start = self._now(), time.monotonic()
 
     def check(self, limit_s: float, needs_info: bool = True) -> None:
-        """Report a topic that was silent for so long, and images that got lost.
+        """Report a topic that was silent for longer than the limit, and lost images.
 
-        :param needs_info: whether camera_info is still missing: one message is enough for ever.
+        :param needs_info: whether camera_info is still missing: one message is enough.
         """
         now, before = self._now(), self._time
         self._time = now
@@ -206,7 +206,7 @@ class Silence:
             'start the camera or remap the topic', error=True)
 
     def _candidates(self, listener: Listener, what: str) -> str:
-        """Return other topics that may have been meant."""
+        """Return other topics of the same type that the user may have meant."""
         if self._node.count_publishers(listener.topic):
             return ''
         kinds = {'image': ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'),
@@ -221,7 +221,7 @@ class Silence:
     def _report_loss(self) -> None:
         _, images, infos, lost = self._window
         came = self._images.count - images
-        # A camera sends both together, and a camera_info is too small to get lost as images do.
+        # A camera sends both together, and a small camera_info is less easily lost than an image.
         missing = max(self._images.lost - lost, self._infos.count - infos - came)
         if came and missing > max(FEWEST, LOST_FRACTION * (came + missing)):
             self._problems.report('loss', f'{missing} of {came + missing} images were lost on '

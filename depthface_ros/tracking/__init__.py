@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stream of depth images to tracked faces."""
+"""Tracking of faces in a stream of depth images."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracks faces through the images of one depth camera; the node and `depthface run` share it."""
+"""Track faces through the images of one depth camera; used by the node and `depthface run`."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -15,16 +15,16 @@ from depthface_ros.tracking.smoothing import FaceSmoother
 from depthface_ros.tracking.stamps import Change, ImageTime, StampMonitor
 from depthface_ros.tracking.tracks import Track, Tracker, TrackerConfig
 
-# m; a detection closer than this to a predicted head keeps the predicted place: the detector's own
-# error is 0.02
+# m; a detection closer than this to a predicted head keeps the predicted position, because the
+# detector's own error is 0.02
 SAME_PLACE = 0.05
 
 
 class FaceTracker:
     """Tracks faces through the images of one camera; the same images give the same tracks.
 
-    `stamps` gives the images their times. Callers that have more of an image than its stamp, such
-    as the time of its arrival, check it there and call :meth:`track`.
+    `stamps` gives the images their times. Callers that have the time of arrival or the content of
+    an image pass them there and call :meth:`track`.
     """
 
     def __init__(self, estimator: FaceEstimator, config: TrackerConfig = TrackerConfig(),
@@ -44,13 +44,13 @@ class FaceTracker:
     def config(self, config: TrackerConfig) -> None:
         self._tracker.config = config
         self.stamps.jump_s = config.time_jump_s
-        self._smoothers = {}  # they start again with the new configuration
+        self._smoothers = {}  # they restart with the new configuration
 
     def reset(self) -> None:
         """Drop all faces; later ones get new ids."""
         self.stamps.reset()
         self._tracker.tracks = []
-        self._aside: list[Track] = []  # the tracks before the last jump in time
+        self._aside: list[Track] = []  # the tracks before the last time jump
         self._smoothers: dict[str, FaceSmoother] = {}
         self._tracks: list[Track] = []
         self._searched_ns: int | None = None
@@ -59,8 +59,8 @@ class FaceTracker:
                  stage_done: Callable[[str], None] = lambda stage: None) -> list[Track]:
         """Return the tracks that are public after this image, oldest first.
 
-        Those that the image shows have `seen` set. An image that comes late changes nothing. A
-        jump back in time, as of a recording that starts again, ends all tracks. For the errors see
+        Tracks visible in the image have `seen` set. A late image changes nothing. A jump back in
+        time, as of a recording that restarts, ends all tracks. For the errors see
         :class:`depthface_ros.estimation.estimator.FaceEstimator`.
 
         :param stamp_ns: of the image; where stamps stand still, missed images end a track.
@@ -73,12 +73,12 @@ class FaceTracker:
         if time.fault:
             return self._tracks
         self._follow_jump(time.change)
-        # Numbers that are not finite would stay in filters and predictions for ever.
+        # Non-finite numbers would persist in filters and predictions.
         faces = [face for face in self._faces(depth, intrinsics, time, stage_done)
                  if is_finite(face)]
         tracks = self._smoothed(self._tracker.update(faces, time.stamp_ns, time.timed))
         if time.change is Change.RESTART and not tracks:
-            # If this one stamp is wrong, the next image resumes the tracks before it.
+            # If only this stamp is wrong, the next image resumes the earlier tracks.
             tracks = [replace(track, misses=track.misses + 1) for track in self._tracks]
         self._tracks = tracks
         stage_done('tracking')
@@ -98,13 +98,13 @@ class FaceTracker:
             self._searched_ns = None
 
     def _faces(self, depth, intrinsics, time: ImageTime, stage_done) -> list[Face]:
-        """Estimate faces at predicted heads and, now and then, in the rest of the image."""
+        """Estimate faces at predicted heads and, when a search is due, in the whole image."""
         known = self._tracker.head_candidates(time.stamp_ns)
         if self._tracker.settled and time.timed and not self._search_is_due(time.stamp_ns):
             faces = self.estimator(depth, intrinsics, heads=known, stage_done=stage_done)
             if len(faces) >= len(known.centres):
                 return faces
-            # One is missing: perhaps it moved, so the rest of this image is searched as well.
+            # A face is missing and may have moved, so the whole image is searched as well.
         found = self.estimator.find_heads(depth, intrinsics)
         stage_done('find heads')
         self._searched_ns = time.stamp_ns
@@ -112,7 +112,7 @@ class FaceTracker:
         return self.estimator(depth, intrinsics, heads=heads, stage_done=stage_done)
 
     def _search_is_due(self, stamp_ns: int) -> bool:
-        """Whether to search the whole image again."""
+        """Return whether the whole image is to be searched again."""
         return (self._searched_ns is None
                 or stamp_ns >= self._searched_ns + round(self.config.search_s * 1e9))
 
@@ -132,7 +132,7 @@ class FaceTracker:
 
 
 def is_finite(face: Face) -> bool:
-    """Whether all numbers of a face are finite."""
+    """Return whether all numbers of a face are finite."""
     return all(np.isfinite(part).all()
                for part in (face.camera_from_face, face.vertices, face.expression))
 

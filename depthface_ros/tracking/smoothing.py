@@ -3,7 +3,7 @@
 
 Casiez, Roussel and Vogel 2012, '1 euro filter: a simple speed-based low-pass filter for noisy
 input in interactive systems': a first-order low-pass whose cutoff frequency rises with speed. It
-removes jitter at rest and lags little in motion. At a steady speed the lag is at most
+removes jitter at rest and has little lag in motion. At constant speed the lag is at most
 1 / (2 pi gain) of the unit, whatever the speed.
 """
 from __future__ import annotations
@@ -20,7 +20,7 @@ from depthface_ros.settings import setting
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """The trade of jitter against lag; a higher cutoff or gain means less lag."""
+    """The trade-off of jitter and lag; a higher cutoff or gain means less lag."""
 
     enabled: bool = setting(True, 'Smooth faces over time; false publishes each as its image '
                             'shows it.')
@@ -49,7 +49,7 @@ class OneEuro:
 
         :param innovation: (..., D) measured less filtered value; each row has its own speed and
             cutoff.
-        :param seconds: since the measurement before; > 0.
+        :param seconds: since the previous measurement; > 0.
         """
         self._velocity = self._velocity + _filter_gain(self._speed_cutoff, seconds) * (
             innovation / seconds - self._velocity)
@@ -78,16 +78,16 @@ class FaceSmoother:
         """Return the smoothed face of the next image; only stamps measure time."""
         seconds = (stamp_ns - self._stamp_ns) * 1e-9
         if seconds <= 0:
-            self.face = face  # no speed can be measured
+            self.face = face  # the speed is unknown
             return face
         before, pose = self.face.camera_from_face, face.camera_from_face.copy()
         # in the tangent space at the filtered rotation: no signs to flip, no angles to wrap
         turn = vector_from_rotation(before[:3, :3].T @ pose[:3, :3])
         turned = before[:3, :3] @ rotation_from_vector(self._rotation.step(turn, seconds))
-        # A Newton step to the nearest rotation: without it, rounding would add up for hours.
+        # A Newton step to the nearest rotation; otherwise rounding errors would accumulate.
         pose[:3, :3] = turned @ (1.5 * np.eye(3, dtype=turned.dtype) - 0.5 * turned.T @ turned)
         pose[:3, 3] = before[:3, 3] + self._position.step(pose[:3, 3] - before[:3, 3], seconds)
-        # The shape in the face's own frame: in the smoothed pose, it cannot disagree with it.
+        # The shape is placed in the smoothed pose, so that both are consistent.
         self._shape_face = self._shape_face + self._shape.step(
             in_frame(face.vertices, face.camera_from_face) - self._shape_face, seconds)
         innovation = (face.expression - self.face.expression)[:, None]

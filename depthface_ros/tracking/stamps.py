@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The times of images: which stamps can be relied on, and what replaces them where none can.
+"""The times of images: detection of unreliable stamps, and their replacement.
 
 Tracks need times that increase, and a transform of one frame may be published once per stamp.
 Cameras and recordings give stamps that stand still, repeat, jump or are not set.
@@ -11,17 +11,17 @@ from enum import Enum, auto
 
 import numpy as np
 
-FLOW_NS = 250_000_000  # a longer step between two stamps may turn out to be an error of one stamp
+FLOW_NS = 250_000_000  # a longer step between two stamps may be an error of one stamp
 STEP_NS = 33_333_333  # between images whose times are unknown: 30 Hz
 AHEAD_NS = 500_000_000  # stamps further ahead of the time of arrival are not credible
 ASIDE_IMAGES = 10  # for which the stamps before a jump may be resumed
-MOST_USED = 100  # stamps of images before a jump back that are remembered, the next ones
+MOST_USED = 100  # used stamps that are remembered after a backward jump, the next ones
 # Images in a row that are skipped before the fault counts as a property of the stream.
 PATIENCE = {'repeated': 30, 'standing': 2, 'late': 2, 'unset': 9, 'ahead': 1}
 
 
 class Change(Enum):
-    """What the stamp of an image means for the tracks before it."""
+    """The effect of an image's stamp on the earlier tracks."""
 
     NONE = auto()
     JUMP = auto()  # time jumps ahead; the tracks go on
@@ -31,14 +31,14 @@ class Change(Enum):
 
 @dataclass(frozen=True)
 class ImageTime:
-    """The time of an image, or the reason why the image is to be skipped."""
+    """The time of an image, or the reason for skipping it."""
 
     stamp_ns: int  # its stamp, or the time that replaces it
     fault: str = ''  # why to skip it: 'repeated', 'late', 'unset' or 'ahead'
     change: Change = Change.NONE
-    timed: bool = True  # whether the difference to the time of the image before is known
+    timed: bool = True  # whether the difference to the previous image's time is known
     kind: str = ''  # of the note
-    note: str = ''  # a sentence about the stamps, where they are not as they should be
+    note: str = ''  # a sentence about faulty stamps
 
 
 NOTES = {
@@ -66,16 +66,16 @@ NOTES = {
 class StampMonitor:
     """Gives each image of one stream a time; the same calls give the same times.
 
-    Between two restarts accepted times increase strictly, so none is used twice. A fault that
-    persists never stops the stream: from then on the time of arrival is used, or a count of images
-    where that is not known, until stamps have increased for `jump_s` again.
+    Accepted times increase strictly between two restarts, so none is used twice. A persistent fault
+    never stops the stream: the time of arrival replaces the stamps, or a count of images where it
+    is unknown, until stamps have increased for `jump_s` again.
     """
 
     def __init__(self, jump_s: float = 1.0):
         """Start a stream.
 
-        :param jump_s: seconds back in time that mean a restart; an image older than the newest one
-            by less came late.
+        :param jump_s: an image whose stamp is at least so many seconds older than the newest one
+            means a restart; a smaller step back means a late image.
         """
         self.jump_s = jump_s
         self.reset()
@@ -137,7 +137,7 @@ class StampMonitor:
             same = content == self._content
             return self._skip('repeated' if same else 'standing', stamp_ns, arrival_ns)
         if self._continues_aside(stamp_ns):
-            # A single image after the jump was an error, several are a second clock.
+            # A single image after the jump means an error, several mean a second clock.
             self._aside_ns = newest_ns if len(self._since_jump) > 1 else None
             self._used = set(sorted(used for used in {*self._used, *self._since_jump}
                                     if used > stamp_ns)[:MOST_USED])
@@ -155,7 +155,7 @@ class StampMonitor:
         return self._skip('late', stamp_ns, arrival_ns)
 
     def _continues_aside(self, stamp_ns: int) -> bool:
-        """Whether a stamp follows the one before the last jump rather than the newest one."""
+        """Return whether a stamp follows the one before the last jump and not the newest one."""
         aside_ns, newest_ns = self._aside_ns, self._newest_ns
         return (aside_ns is not None and newest_ns is not None
                 and 0 < stamp_ns - aside_ns <= self._jump_ns
@@ -182,7 +182,7 @@ class StampMonitor:
     # Without stamps -----------------------------------------------------------------------------
 
     def _distrust(self, stamp_ns, arrival_ns, kind: str) -> ImageTime:
-        """Rely on the time of arrival from now on."""
+        """Use the time of arrival from now on."""
         self._by_stamps = False
         self._aside_ns = None
         if stamp_ns is not None:
@@ -203,7 +203,7 @@ class StampMonitor:
         return self._arrived(arrival_ns, 'never set' if never_set else '')
 
     def _rely_on_stamps(self, stamp_ns: int, overlap_ns: int) -> ImageTime:
-        """Return to the stamps without a step back in time, or restart where it is a long one."""
+        """Return to stamps without a step back in time, or restart if the step is long."""
         if 0 <= overlap_ns <= FLOW_NS:
             return ImageTime(self._time_ns, 'late', kind='late')
         self._by_stamps, self._since_jump = True, []
@@ -225,5 +225,5 @@ def is_valid_stamp(stamp) -> bool:
 
 
 def fingerprint(depth: np.ndarray) -> bytes:
-    """Return every eighth pixel of every eighth row: noise makes two images of a camera differ."""
+    """Return every eighth pixel of every eighth row: noise makes all images of a camera differ."""
     return depth[::8, ::8].tobytes()

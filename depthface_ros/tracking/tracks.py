@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracks of faces: ids that stay with a person from image to image, in message time."""
+"""Tracks of faces: ids that persist from image to image, in message time."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,29 +13,29 @@ from depthface_ros.settings import setting
 from depthface_ros.tracking.assignment import match_pairs
 from depthface_ros.tracking.smoothing import SmoothingConfig
 
-VELOCITY_S = 0.15  # s; time constant of the filter of velocities: that of two images is noisy
+VELOCITY_S = 0.15  # s; time constant of the velocity filter: differences of two images are noisy
 MOMENTUM_S = 0.5  # s; time constant with which the predicted velocity of an unseen head decays
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """When faces get ids, when they lose them, and how far they may move between images."""
+    """When faces get and lose ids, and how far they may move between images."""
 
     search_s: float = setting(0.2, 'Seconds between searches of the whole image while faces are '
                               'tracked, so a new face is noticed at most this much later; 0 '
                               'searches every image. Without faces, and while one is lost or '
                               'new, every image is searched.', 0.0, 10.0)
 
-    # Two sightings in three images make a face public: a false alarm seldom strikes twice in one
-    # place, and at 30 Hz the second image costs 33 ms. Every id that comes or goes makes all its
-    # readers subscribe or unsubscribe, so it must be rare.
+    # A face is public after two detections in three images. False detections rarely repeat at one
+    # place, and at 30 Hz the second image costs 33 ms. Each new or lost id makes its readers
+    # subscribe or unsubscribe, so it must be rare.
     sightings: int = setting(2, 'Images that must show a face before it gets an id.', 1, 100)
     keep_s: float = setting(0.3, 'Seconds for which an id outlives the last image of its face.',
                             0.0, 60.0)
     keep_images: int = setting(2, 'Missed images for which it does, at least; if stamps stand '
                                'still, they alone count.', 0, 100)
-    # A head closer than this to where one is expected is that one: errors of poses, and a person
-    # who starts to walk.
+    # A head closer than this to a predicted one is the same head. Covers errors of poses, and a
+    # person who starts to walk.
     reach: float = setting(0.10, 'Metres a head may be from where it is expected.', 0.0, 1.0)
     speed: float = setting(2.0, 'Metres per second by which its velocity may change besides.',
                            0.0, 10.0)
@@ -48,18 +48,18 @@ class TrackerConfig:
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A face with its id, as the image at `stamp_ns` showed it last."""
+    """A face with its id, from the latest image that shows it, at `stamp_ns`."""
 
     id: str  # 'f00001' and so on, never used twice; '' until the track is public
     face: Face
     stamp_ns: int
     sightings: int
-    misses: int = 0  # images since then, none of which shows the face
+    misses: int = 0  # later images, none of which shows the face
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s, of the head centre
 
     @property
     def seen(self) -> bool:
-        """Whether the newest image shows the face."""
+        """Return whether the newest image shows the face."""
         return self.misses == 0
 
     def predicted_centre(self, stamp_ns: int) -> np.ndarray:
@@ -88,7 +88,7 @@ class Tracker:
 
     @property
     def settled(self) -> bool:
-        """Whether there are tracks, all of them public and seen."""
+        """Return whether there are tracks, all of them public and seen."""
         return bool(self.tracks) and all(track.id and track.seen for track in self.tracks)
 
     def head_candidates(self, stamp_ns: int) -> HeadCandidates:
@@ -101,10 +101,10 @@ class Tracker:
     def update(self, faces: list[Face], stamp_ns: int, timed: bool = True) -> list[Track]:
         """Match the faces of one image to the tracks; return the public tracks, oldest first.
 
-        A public track that this image does not show is kept for a moment: see `Track.seen`.
+        A public track that this image does not show is kept for a short time: see `Track.seen`.
 
-        :param stamp_ns: not before that of the image before.
-        :param timed: whether stamps measure time; if not, missed images alone end a track.
+        :param stamp_ns: not before the previous image's.
+        :param timed: whether stamps measure time; otherwise missed images alone end a track.
         """
         matches = self._match(faces, stamp_ns)
         tracks = []
@@ -136,7 +136,7 @@ class Tracker:
         return overdue and track.misses > self.config.keep_images
 
     def _match(self, faces: list[Face], stamp_ns: int) -> dict[int, int]:
-        """Return a map from indices of tracks to those of their faces."""
+        """Return a map from indices of tracks to indices of their faces."""
         if not self.tracks or not faces:
             return {}
         predicted = np.array([track.predicted_centre(stamp_ns) for track in self.tracks])
