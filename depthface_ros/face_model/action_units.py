@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the expression coefficients say in the terms of the Facial Action Coding System (FACS)."""
+"""Intensities of the action units of FACS (Facial Action Coding System) from expressions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from depthface_ros.face_model.mesh import EXPRESSION_NAMES
 CODES = 99  # codes run from 0 to 98
 
 # Code of an action unit (Ekman, Friesen and Hager 2002) <- the ARKit coefficients that Apple
-# describes as the same movement. FACS has no code for mouthLeft and mouthRight. Not here, because
-# depth cannot tell: directions of the eyes (61 to 64). Turns of the head (51 to 58) are in the
-# pose.
+# describes as the same movement. FACS has no code for mouthLeft and mouthRight. Directions of the
+# eyes (61 to 64) are omitted, because depth does not measure them. The pose contains the turns of
+# the head (51 to 58).
 ACTION_UNITS = {
     1: ('browInnerUp',),  # inner brow raiser
     2: ('browOuterUpLeft', 'browOuterUpRight'),  # outer brow raiser
@@ -43,9 +43,9 @@ ACTION_UNITS = {
 
 
 def action_units(expression: np.ndarray) -> np.ndarray:
-    """Intensity of each action unit: (99,) float32 in 0..1, NaN where there is none of that code.
+    """Return the intensity of each action unit: (99,) float32 in 0..1, NaN for unused codes.
 
-    Where both sides of a face have a coefficient, the stronger one counts: a wink is an action.
+    An action unit with several coefficients takes their maximum, so a wink counts.
 
     :param expression: (52,) in 0..1, in the order of EXPRESSION_NAMES.
     """

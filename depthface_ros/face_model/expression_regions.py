@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Expressions of the regions that are measured: unmeasured ones stay at rest."""
+"""Shrink expressions to rest in the regions that are not measured."""
 from __future__ import annotations
 
 from importlib.resources import files
@@ -10,17 +10,17 @@ import numpy as np
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.arrays import namespace
 
-MOVES = 0.3  # fraction of a coefficient's motion on a side from which on it moves that side
-# Fraction of the motion that is measured: up to the first the coefficient is 0, from the second on
-# it is unchanged.
+MOVES = 0.3  # a coefficient moves a side that has at least this fraction of its motion
+# Measured fraction of the motion. Up to the first value the coefficient becomes 0. From the second
+# on it is unchanged.
 UNMEASURED, MEASURED = 0.05, 0.2
 
 
 class ExpressionRegions(NamedTuple):
-    """Where expressions move a face, by `python -m training expression-regions`.
+    """Squared motion of the triangles by expressions (`python -m training expression-regions`).
 
-    motion: (52, T) of the T aligned triangles, the left half of them first; the squared motion of
-    each, of sum 1 over T; 0 of coefficients that move no triangle
+    motion: (52, T) for the T aligned triangles, those of the left half first. Each row has the sum
+    1, or 0 if the coefficient moves no triangle.
     """
 
     motion: np.ndarray
@@ -36,8 +36,8 @@ class MeasuredExpressions:
     """Shrink expression coefficients to rest where their regions are not measured.
 
     A coefficient that is its own mirror image, such as jawOpen, is measured from either side. Any
-    other one needs each side that it moves: half a mouth cannot tell mouthLeft from a face whose
-    mouth is there at rest.
+    other one needs each side that it moves. Half a mouth does not distinguish mouthLeft from a
+    mouth that is off centre at rest.
     """
 
     def __init__(self, constant=np.asarray):

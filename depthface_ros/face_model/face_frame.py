@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frames of faces on /tf, in numbers: for messages of ROS and of rosbags alike."""
+"""Poses of the face frames on /tf, for ROS messages and for rosbags."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from depthface_ros.tracking.tracks import Track
 
 
 class FramePose(NamedTuple):
-    """Where a frame stands in its parent."""
+    """Pose of a child frame in its parent frame."""
 
     parent: str
     child: str
@@ -24,7 +24,7 @@ FACE_FROM_GAZE = (0.0, 0.0, 0.0), (-0.5, 0.5, -0.5, 0.5)
 
 
 def face_frames(camera_frame: str, tracks: list[Track]) -> list[FramePose]:
-    """face_<id> in the camera's frame, and gaze_<id> in face_<id>, for each face (REP-155)."""
+    """Return face_<id> in the camera frame and gaze_<id> in face_<id>, per face (REP-155)."""
     if not tracks:
         return []
     poses = translations_and_quaternions(
@@ -37,12 +37,12 @@ def face_frames(camera_frame: str, tracks: list[Track]) -> list[FramePose]:
 
 
 def translation_and_quaternion(a_from_b: np.ndarray) -> tuple[tuple, tuple]:
-    """x, y, z and x, y, z, w of a rigid transform (4, 4), as Python's floats."""
+    """Return (x, y, z) and (x, y, z, w) of a rigid transform (4, 4), as Python floats."""
     return translations_and_quaternions(a_from_b[None])[0]
 
 
 def translations_and_quaternions(a_from_b: np.ndarray) -> list[tuple[tuple, tuple]]:
-    """The same for N transforms (N, 4, 4), in little more time than for one."""
+    """Return the translations and quaternions of N rigid transforms (N, 4, 4)."""
     quaternions = quaternion_from_rotation(a_from_b[:, :3, :3].astype(np.float64))
     return [(tuple(translation), tuple(quaternion)) for translation, quaternion in zip(
         a_from_b[:, :3, 3].tolist(), quaternions.tolist())]

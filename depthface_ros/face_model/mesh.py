@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The face mesh that ships: shape, triangles, landmarks, symmetry, regions, expression names."""
+"""The packaged face mesh: shape, triangles, landmarks, symmetry, regions, expression names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LANDMARK_MIRROR = np.array(
 
 
 def mirrored_name(name: str) -> str:
-    """Name of the expression on the other side of the face: eyeBlinkLeft for eyeBlinkRight."""
+    """Return the expression of the other side of the face: eyeBlinkLeft for eyeBlinkRight."""
     for side, other in (('Left', 'Right'), ('Right', 'Left')):
         if name.endswith(side):
             return name.removesuffix(side) + other
@@ -55,7 +55,7 @@ class FaceModel:
     """Topology and average shape of the face mesh, in the face frame.
 
     The face frame (REP-155) has its origin at the sellion, x out of the face, y to the person's
-    left and z to the scalp. x is the line of sight of eyes that look straight ahead, as in
+    left and z to the scalp. x is the gaze direction of eyes that look straight ahead, as in
     ICT-FaceKit's heads.
 
     template:          (V, 3) float32, metres, an average adult; template[sellion] is the origin
@@ -64,8 +64,8 @@ class FaceModel:
     landmark_vertices: (70, 3) int32 and landmark_weights (70, 3) float32: barycentric landmarks
     mirror:            (V,) int32, an involution: vertex i mirrored in the plane y = 0 is vertex
                        mirror[i]
-    stable:            (S,) int32, vertices that expressions hardly move: they fix the face frame
-                       of a person
+    stable:            (S,) int32, vertices that expressions hardly move; they define the face
+                       frame of a person
     sellion:           vertex at the origin
     regions:           name -> int32 vertex indices
     """
@@ -83,7 +83,7 @@ class FaceModel:
     @classmethod
     @cache
     def load(cls) -> FaceModel:
-        """Return the model of this package; loaded once, its arrays are read-only.
+        """Return the model of this package. It is loaded once; its arrays are read-only.
 
         :raises ValueError: the file is damaged.
         """
@@ -117,12 +117,12 @@ class FaceModel:
 
     @property
     def expression_mirror(self) -> np.ndarray:
-        """(52,) int32: expression i of a face is expression_mirror[i] of the mirrored face."""
+        """Return (52,) int32: expression i is expression_mirror[i] of the mirrored face."""
         names = self.expression_names
         return np.array([names.index(mirrored_name(name)) for name in names], np.int32)
 
     def landmarks(self, vertices):
-        """Landmarks of a mesh in this topology.
+        """Return the landmarks of a mesh in this topology.
 
         vertices: (..., V, 3) numpy array in any frame and unit.
         Returns (..., 70, 3) in the same frame and unit.

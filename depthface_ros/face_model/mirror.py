@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces in a mirror: a network that sees one errs otherwise, and what it says can be put back."""
+"""Mirror images of faces: convert crops, and map predictions back to the original faces."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -16,13 +16,13 @@ TWIST = (-1., 1., -1., *SIGNS)  # rotation vectors and translations
 
 
 def mirrored_crops(crops):
-    """What crops (N, 4, S, S) of mirrored faces look like: flipped, y to the other side."""
+    """Return crops (N, 4, S, S) of the mirrored faces: columns reversed, sign of y changed."""
     xp = namespace(crops)
     return xp.flip(crops, axis=3) * _tables(xp, device_of(crops)).points
 
 
 def mirrored_shape(shape: dict) -> dict:
-    """What the shape network should have said of faces, if it was shown their mirror images.
+    """Return the shapes of faces from the predictions for their mirror images.
 
     :param shape: offsets (N, V, 3), expression (N, 52) and residual (N, 6), rotation vector and
         translation; numpy or torch.
@@ -34,23 +34,23 @@ def mirrored_shape(shape: dict) -> dict:
 
 
 def mirrored_offsets(offsets):
-    """Offsets (N, V, 3) of vertices, face frame, as those of the mirrored faces."""
+    """Return vertex offsets (N, V, 3), face frame, for the mirrored faces."""
     xp = namespace(offsets)
     tables = _tables(xp, device_of(offsets))
     return xp.take(offsets, tables.vertices, axis=1) * tables.offsets
 
 
 def mirrored_expression(expression):
-    """Expressions (N, 52), or what is told of them, as those of the mirrored faces."""
+    """Return expressions (N, 52), or values per expression, for the mirrored faces."""
     xp = namespace(expression)
     return xp.take(expression, _tables(xp, device_of(expression)).expressions, axis=1)
 
 
 def mirrored_corrections() -> np.ndarray:
-    """What a mirror makes of pose and modes of shape: signs (6 + K,) float32.
+    """Return the signs (6 + K,) float32 that mirror a pose and the modes of shape.
 
-    Modes are those of faces and of their mirror images, so each is one or the other: alike on both
-    sides of a face, or opposite.
+    The modes are fitted to faces and to their mirror images. Each mode is therefore symmetric or
+    antisymmetric.
     """
     modes = face_modes()
     alike = (modes * mirrored_offsets(modes)).sum(axis=(1, 2))
@@ -58,12 +58,12 @@ def mirrored_corrections() -> np.ndarray:
 
 
 class _Tables(NamedTuple):
-    """What a mirror does to numbers, by their place."""
+    """Factors and indices that mirror arrays."""
 
     points: object  # (4, 1, 1) of a crop
     offsets: object  # (3,)
     twist: object  # (6,)
-    vertices: object  # (V,) which one is where this was
+    vertices: object  # (V,) index of the mirrored vertex
     expressions: object  # (52,)
 
 
