@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-in for CUDA is like the real module, wherever that is installed; no GPU is needed."""
+"""The stand-in for CUDA has the signatures of the real module, where that is installed; needs no GPU."""
 from __future__ import annotations
 
 import ast

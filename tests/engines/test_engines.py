@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine that opens works; one that does not gives the reason."""
+"""Engines that open return results; others report the reason."""
 from __future__ import annotations
 
 import itertools

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks in 8 bits find the faces of those in floats, and are used only beside their own."""
+"""8-bit networks find the same faces as float networks, and are used only beside their source."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ONNX files that ship: readable by TensorRT 8.6 to 11, equal to the trained networks, small."""
+"""The shipped ONNX files: readable by TensorRT 8.6 to 11, equal to the trained networks, small."""
 import hashlib
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT plans are built once, again when stale, and loaded only if nobody else made them."""
+"""TensorRT plans are built once, rebuilt when stale, and loaded only if no other user could write them."""
 from __future__ import annotations
 
 import json

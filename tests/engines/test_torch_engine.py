@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The PyTorch engine computes what onnxruntime does; half precision differs little."""
+"""The PyTorch engine agrees with onnxruntime; half precision differs little."""
 from __future__ import annotations
 
 import numpy as np

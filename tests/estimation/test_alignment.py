@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meshes are laid on the surface that was measured, and hands before it do not pull them off."""
+"""Alignment moves meshes to the measured surface; hands in front of it do not affect them."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -60,14 +60,14 @@ def moved(pose, vector=(0.05, -0.04, 0.03), shift=(0.004, -0.005, 0.006)):
 
 
 def errors(found, truth):
-    """Rotation in radians and position in metres."""
+    """Return errors of rotation in radians and of position in metres."""
     return (np.linalg.norm(found[:3, :3] - truth[:3, :3]) / np.sqrt(2),
             np.linalg.norm(found[:3, 3] - truth[:3, 3]))
 
 
 def lay(depth, poses, meshes, triangles, config=SURE_OF_THE_SURFACE, std=(0.2, 0.02), modes=None,
         expected=None):
-    """Poses and meshes after alignment."""
+    """Return poses and meshes after alignment."""
     stds = (np.full(len(poses), value, np.float32) for value in std)
     modes = np.zeros((0, *meshes.shape[1:]), np.float32) if modes is None else modes
     return Alignment(triangles, modes, config, expected)(depth, CAMERA, poses, *stds, meshes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No input breaks the shipped estimator; on real frames it finds who is there."""
+"""The shipped estimator accepts any input, and finds the faces of real frames."""
 from __future__ import annotations
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Confidence and sigmas, from the file beside the networks."""
+"""Confidence and predicted sigmas, from the file beside the networks."""
 import json
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline on a device: the same faces as on numpy, and nothing that a GPU must wait for.
+"""The pipeline on a device: the same faces as on numpy, without operations that wait for a GPU.
 
 The device is PyTorch's CPU, or its device 'meta', whose tensors have no numbers to look at.
 """

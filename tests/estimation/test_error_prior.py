@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the alignment expects: measured on faces whose errors were drawn, kept beside the networks."""
+"""The error prior of the alignment: measured on faces with drawn errors, stored beside the networks."""
 import numpy as np
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline's geometry, with networks that know the answer."""
+"""The geometry of the pipeline, with networks that return the ground truth."""
 from __future__ import annotations
 
 import numpy as np

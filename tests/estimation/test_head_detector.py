@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The finder's input is exact geometry, and its answers are heads in metres."""
+"""The detector's input is geometrically exact, and its outputs are heads in metres."""
 from __future__ import annotations
 
 import numpy as np

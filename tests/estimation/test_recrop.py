@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often, where and how the pose network looks at a head."""
+"""Iterations of the pose network: their number, crops and views."""
 from __future__ import annotations
 
 import numpy as np
@@ -20,7 +20,7 @@ from depthface_ros.geometry.rotations import rotation_from_vector
 
 
 def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
-    """A network that sees where the head is, but how it is turned only when it is in the middle."""
+    """The network estimates the position always, but the rotation only for centred heads."""
     pose = head_pose(0.05, 0, 1, yaw=0.5)
     estimator, depth = estimator_of([pose])
     off = (head_centre(pose) + np.array([0.0, 0.03, 0.01], np.float32))[None]

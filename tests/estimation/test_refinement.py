@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is left after the alignment reaches the refiner as it should, and its answer the face."""
+"""The refiner receives the residual of the alignment, and its correction is applied to the face."""
 from __future__ import annotations
 
 from dataclasses import replace

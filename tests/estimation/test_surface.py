@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meshes follow precise cameras, and neither noise, nor holes, nor what stands in front."""
+"""The surface fit follows precise cameras, but not noise, holes or objects in front."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -43,7 +43,7 @@ def bump(height, side=1, width=0.02):
 
 
 def depth_of(heights=0.0):
-    """What a camera without noise sees of the template with heights along its normals."""
+    """Return the noiseless depth image of the template with heights along its normals."""
     vertices = MODEL.template + np.reshape(heights, (-1, 1)) * NORMALS
     posed = (vertices @ POSE[:3, :3].T + POSE[:3, 3]).astype(np.float32)
     return frame_of(replace(face_at(), camera_from_face=POSE, vertices=posed), camera=CAMERA,
@@ -51,7 +51,7 @@ def depth_of(heights=0.0):
 
 
 def fitted(depth, vertices=MODEL.template, detail=DETAIL):
-    """How far vertices (V,) m move along their normals, from a mesh without the bump."""
+    """Return the displacements (V,) m along the normals, from a mesh without the bump."""
     moved, = detail(depth, CAMERA, POSE[None], vertices[None])
     assert moved.dtype == np.float32
     return ((moved - vertices) * NORMALS).sum(axis=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads that may or may not be faces are looked at from other sides, and the answers averaged."""
+"""Test-time augmentation: uncertain heads are cropped from other views, and the predictions averaged."""
 from __future__ import annotations
 
 import numpy as np
@@ -25,7 +25,7 @@ MIRROR = np.diag([1, -1, 1, 1])  # of a face: left and right
 
 
 class SeesPoses:
-    """A pose network that knows where it looks, and errs and doubts as it is told, look by look."""
+    """A pose network with the true poses, and given errors and uncertainties for each view."""
 
     def __init__(self, monkeypatch, errors=(), confidences=(), stds=()):
         self.frames, self.errors = [], [*errors, *5 * [np.zeros(3)]]
@@ -40,7 +40,7 @@ class SeesPoses:
         if np.linalg.det(camera_from_crop) < 0:
             seen = seen @ MIRROR
         crop_from_face = np.linalg.inv(camera_from_crop) @ seen
-        assert np.linalg.det(crop_from_face[:3, :3]) > 0  # networks tell rotations, and nothing else
+        assert np.linalg.det(crop_from_face[:3, :3]) > 0  # networks only return rotations
         return {'rotation': six_numbers(crop_from_face[None, :3, :3]),
                 'sellion': (crop_from_face[None, :3, 3] / (POSE_CROP_SIZE / 2)).astype(np.float32),
                 'log_variance': np.full((1, 2), 2 * np.log(self.stds[look]), np.float32),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped mesh is a face: closed but for eyes, mouth and outline, symmetric, upright."""
+"""The shipped mesh is a face: closed except for eyes, mouth and outline, symmetric, upright."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crops and faces in a mirror: twice is not at all, and numpy and torch agree."""
+"""Mirrored crops and faces: mirroring twice is the identity, and numpy and torch agree."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations against scipy's, and against words."""
+"""Rotations agree with scipy and with their definitions in words."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics of a bag are read, and which camera_info describes each image."""
+"""Topics that are read from a bag, and the camera_info of each image."""
 from __future__ import annotations
 
 import logging

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera_info becomes the intrinsics of the image that it goes with."""
+"""A camera_info is converted to the intrinsics of its image."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""compressedDepth: what an encoder written from the format's description packs comes out again."""
+"""compressedDepth: decoding restores the output of an encoder written from the specification."""
 from __future__ import annotations
 
 import struct

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged, unfinished and badly described bags give what can be read, or the cause in one line."""
+"""Damaged, unfinished and badly described bags return what is readable, or the cause in one line."""
 from __future__ import annotations
 
 import logging
@@ -32,7 +32,7 @@ LARGE_CAMERA = Intrinsics(600.0, 610.0, 319.5, 239.5)
 
 
 def stamps(recording) -> list[int]:
-    """The numbers of the frames in a recording that `fill` wrote, checked pixel by pixel."""
+    """Return the numbers of the frames that `fill` wrote, checked pixel by pixel."""
     found = []
     for frame in recording:
         number = (frame.stamp_ns - STAMP_NS) // STEP_NS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images of any size, padding and byte order come out as they went in."""
+"""Depth images of any size, padding and byte order are decoded exactly."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def images(draw):
 
 
 def pack(pixels, is_bigendian, padding):
-    """Bytes and step of a message with these pixels, by struct."""
+    """Return bytes and step of a message with these pixels, packed by struct."""
     order, kind = '>' if is_bigendian else '<', 'H' if pixels.dtype.kind == 'u' else 'f'
     code = f'{order}{pixels.shape[1]}{kind}'
     rows = [struct.pack(code, *row.tolist()) + b'\xa5' * padding for row in pixels]

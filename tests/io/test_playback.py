@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recording is played without what a face node published beside it."""
+"""Playback of a recording omits the topics that a face node published in it."""
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of others cannot forge log lines, reach the terminal or fill memory."""
+"""External texts cannot forge log lines, control the terminal or fill memory."""
 from __future__ import annotations
 
 import ast

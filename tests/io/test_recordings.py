@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags and image files give the frames that were put into them, or name the cause."""
+"""Bags and image files return the frames written to them, or report the cause."""
 from __future__ import annotations
 
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image read out of a serialised message is what the middleware reads, without its copies."""
+"""Images read from serialised messages equal those that the middleware deserialises, without copies."""
 
 from __future__ import annotations
 

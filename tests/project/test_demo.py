@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo measures what it says, and the sample recording goes through the node over DDS."""
+"""The demo measures its figures correctly, and the sample recording passes the node over DDS."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_sample_goes_through_the_node_and_faces_come_out(tmp_path):
 
 
 def read_sample_topics(bag: Path) -> dict[str, int]:
-    """Messages by topic of a bag, each read with the definition that is inside it."""
+    """Count the messages of a bag by topic; each is read with the definition in the bag."""
     from rosbags.highlevel import AnyReader
     counts = {}
     with AnyReader([bag]) as reader:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README and docs agree with the code, their links lead somewhere, and their tables are fresh."""
+"""README and docs agree with the code, their links resolve, and their tables are current."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def name_of(page: Path) -> str:
 
 
 def anchor(heading: str) -> str:
-    """The name that GitHub and MkDocs give a heading."""
+    """Return the anchor that GitHub and MkDocs generate for a heading."""
     return re.sub(r'[^\w\- ]', '', heading.lower()).strip().replace(' ', '-')
 
 

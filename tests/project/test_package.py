@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package says what it needs, installs what it names, and its core needs no ROS."""
+"""The package declares its dependencies, installs its files, and its core needs no ROS."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ OPTIONAL = {'hri_msgs'}
 
 
 def core_files() -> list[Path]:
-    """Python files of the package outside ros/."""
+    """Return the Python files of the package outside ros/."""
     package = ROOT / 'depthface_ros'
     return [file for file in sorted(package.rglob('*.py'))
             if file.relative_to(package).parts[0] != 'ros']
 
 
 def imported(files) -> set[str]:
-    """Top-level names of the modules that files import anywhere, without Python's own."""
+    """Return top-level names of all imported modules, without Python's own."""
     names = set()
     for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
         if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def test_package_xml_names_exactly_what_is_imported():
 
 @pytest.fixture
 def setup_arguments(monkeypatch):
-    """What setup.py tells setuptools."""
+    """Return the arguments that setup.py passes to setuptools."""
     told = {}
     monkeypatch.setattr(setuptools, 'setup', lambda **arguments: told.update(arguments))
     monkeypatch.chdir(ROOT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameter files of the node are read without ROS, and mistakes in them are told."""
+"""Parameter files of the node are read without ROS, and mistakes in them are reported."""
 from __future__ import annotations
 
 from dataclasses import replace

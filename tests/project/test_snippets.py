@@ -53,7 +53,7 @@ def page_name(page: Path) -> str:
 
 @pytest.fixture(scope='module')
 def names() -> dict:
-    """What the examples take as given: an image, a camera, a stamp, an estimator, its faces."""
+    """Return the names that the examples assume: image, camera, stamp, estimator, faces."""
     sample = read_sample(ROOT / 'demo' / 'sample.mcap')
     stamp, depth = next(iter(sample.depths.items()))
     camera, estimator = sample.intrinsics, FaceEstimator('cpu')

@@ -115,7 +115,7 @@ def write_program(file: Path, text: str) -> None:
 
 
 class Launched:
-    """A launch file that runs, and what it prints."""
+    """A running launch file and its output."""
 
     def __init__(self, file: Path, *arguments: str, log: Path):
         self._log = log
@@ -125,7 +125,7 @@ class Launched:
             stderr=subprocess.STDOUT, cwd=log.parent, start_new_session=True)
 
     def wait_for(self, text: str, seconds: float = 60.0) -> str:
-        """Everything printed, once the text was."""
+        """Wait for a text; return everything printed so far."""
         end = time.monotonic() + seconds
         while text not in (printed := self._log.read_text()):
             assert self._process.poll() is None and time.monotonic() < end, printed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""camera_info that is latched, comes once, late, seldom, changes or does not fit; over real DDS."""
+"""camera_info that is latched, sent once, late or rarely, changes or does not match; over real DDS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 @pytest.fixture
 def cameras(monkeypatch):
-    """The intrinsics of each image that is processed."""
+    """Collect the intrinsics of each processed image."""
     seen = []
 
     def remember(self, depth, intrinsics, original=KnownFaces.__call__, **options):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is sent to the node, it lives on and the next good image is processed."""
+"""The node survives any input, and processes the next valid image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ODD_TEXTS = ('', '16UC1', '32FC1', 'mono16', 'rgb8', '16UC1; compressedDepth png
 
 
 def random_image(rng):
-    """Each field is as it should be, or odd."""
+    """Return an image whose fields are each valid or odd."""
     depth = rng.integers(0, 65536, DEPTH.shape).astype(np.uint16)
     image = image_message(depth if rng.random() < 0.5 else depth.view(np.float16).astype('f4'), 1)
     for field in ('height', 'width', 'step'):
@@ -78,7 +78,7 @@ def random_compressed(rng):
 
 
 def spoilt(data: bytes, rng) -> bytes:
-    """A serialised message as it is, cut off, with other bytes in it, or nothing but noise."""
+    """Return a serialised message unchanged, truncated, with changed bytes, or as noise."""
     how = rng.integers(4)
     if how == 0:
         return data

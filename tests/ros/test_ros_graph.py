@@ -96,7 +96,7 @@ def transform(child: str, parent: str, stamp_ns: int) -> TFMessage:
 
 
 def both(peer, publish, seconds: float = 1.5) -> None:
-    """Let the node and somebody else publish for a while."""
+    """Let the node and another program publish for some time."""
     end, number = time.monotonic() + seconds, 0
     while time.monotonic() < end and 'first_id' not in problems(peer):
         number += 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker takes the newest image, and the heartbeat counts what happened."""
+"""The worker processes the newest image, and the heartbeat counts events."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_an_error_outweighs_a_later_warning():
 
 
 def one_second(received=30, processed=30, dropped=0, lost=0, latency_s=0.01):
-    """The report of a second in which this happened."""
+    """Return the report of one second with these counts."""
     clock = Clock()
     health = Health(clock)
     for name, count in (('received', received), ('dropped', dropped), ('lost', lost)):

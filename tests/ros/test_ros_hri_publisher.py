@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces for ROS4HRI (REP-155), over real DDS, heard as libhri hears them."""
+"""Faces for ROS4HRI (REP-155), over real DDS, subscribed to as libhri does."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def stage():
 
 
 def topics(stage: Stage) -> set[str]:
-    """The node's topics for ROS4HRI, as another node receives them."""
+    """Return the node's topics for ROS4HRI, as another node discovers them."""
     return {name.removeprefix('/humans/faces/')
             for name, _ in stage.peer.get_topic_names_and_types()
             if name.startswith('/humans/') and stage.peer.count_publishers(name)}
@@ -149,7 +149,7 @@ def test_when_images_stop_nobody_is_tracked(stage):
 
 @contextmanager
 def node_with_a_face(monkeypatch, **parameters):
-    """A peer of a node that has published its first face, and what was published."""
+    """Yield the peer of a node that has published its first face, and the messages."""
     with active_node(monkeypatch, **parameters) as peer:
         tracked = []
         peer.node.create_subscription(IdsList, '/humans/faces/tracked', tracked.append, 10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras of all kinds connect, and where they do not the node reports why; over real DDS."""
+"""Cameras of all kinds connect, or the node reports the reason; over real DDS."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def changed(image: Image, **fields) -> Image:
 
 
 def swapped(image: Image, dtype: str) -> Image:
-    """The same image from a big-endian machine."""
+    """Return the same image as a big-endian machine sends it."""
     data = np.frombuffer(image.data, f'<{dtype}').astype(f'>{dtype}').tobytes()
     return changed(image, is_bigendian=1, data=data)
 
 
 def padded(image: Image, extra: int) -> Image:
-    """The same image with bytes of something else at the end of each row."""
+    """Return the same image with padding bytes at the end of each row."""
     rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
     rows = np.pad(rows, ((0, 0), (0, extra)), constant_values=77)
     return changed(image, step=image.step + extra, data=rows.tobytes())
@@ -95,7 +95,7 @@ def peer(monkeypatch):
 
 
 def show(peer, image, second: int) -> None:
-    """Send it with this stamp; returns when the face in it is on /tf."""
+    """Send an image with this stamp; return when its face is on /tf."""
     image.header.stamp.sec = second
     peer.send(image)
     message = peer.wait_for(lambda: [m for m in peer.heard['tf']
@@ -204,7 +204,7 @@ def test_a_quality_of_service_that_cannot_connect_is_reported(monkeypatch):
 
 
 def other_program(code: str) -> subprocess.Popen:
-    """Python in a process of its own, with a `camera` that publishes on depth/image."""
+    """Run Python code in another process, with a `camera` that publishes on depth/image."""
     return subprocess.Popen([sys.executable, '-c', textwrap.dedent(f'''
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parents[1] / 'support')!r})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""With config/fastdds.xml large depth images arrive, all of them, from one process to another."""
+"""With config/fastdds.xml all large depth images pass from one process to another."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The managed life of the node, its parameters, and two of it side by side; over real DDS."""
+"""Lifecycle and parameters of the node, and two nodes side by side; over real DDS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, SHUTDOWN = (
 
 @pytest.fixture
 def unconfigured(monkeypatch):
-    """A peer of a node that nobody has configured yet; its function makes such nodes fail."""
+    """Yield the peer of an unconfigured node."""
     rclpy.init()
     peer = Peer()
     peer.subject = known_node(monkeypatch)
@@ -60,7 +60,7 @@ def state(peer) -> str:
 
 
 def set_parameter(peer, name: str, value):
-    """Whether the node took it, and why not; as `ros2 param set` does."""
+    """Return whether the node accepted a value, and the reason if not; as `ros2 param set` does."""
     request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
     return call(peer, SetParameters, 'set_parameters', request).results[0]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The patched bytes of a mesh marker are those that the real serialiser writes."""
+"""The patched bytes of a mesh marker equal the real serialiser's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def padding(message) -> np.ndarray:
 
     By the rules of CDR (DDS-XTypes 1.3, 7.4.1, encoding version 1): numbers are aligned to their
     size, counted from behind the four bytes of the header; texts and sequences start with a count
-    of four bytes, texts end with a zero. What the aligning bytes hold, nobody says.
+    of four bytes, texts end with a zero. The values of the padding are undefined.
     """
     sizes = {'boolean': 1, 'octet': 1, 'uint8': 1, 'int32': 4, 'uint32': 4, 'float': 4,
              'double': 8}

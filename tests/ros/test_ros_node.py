@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node over real DDS: what it publishes for known faces, and how it takes bad input."""
+"""The node over real DDS: its outputs for known faces, and its handling of bad input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def peer(monkeypatch):
 
 
 def rotation(quaternion: Quaternion) -> np.ndarray:
-    """The matrix of a quaternion: rotates a vector v to q v q*."""
+    """Return the matrix of a quaternion: rotates a vector v to q v q*."""
     v, w = np.array([quaternion.x, quaternion.y, quaternion.z]), quaternion.w
     cross = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross

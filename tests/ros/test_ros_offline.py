@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthface run` finds in a bag what the node publishes when the bag is played to it."""
+"""`depthface run` returns the same faces for a bag as the node publishes when it is played."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def bag(tmp_path_factory) -> Path:
 
 
 def images(bag: Path) -> list:
-    """The depth images of a bag, in order, and its first camera_info."""
+    """Return the depth images of a bag, in order, and its first camera_info."""
     with AnyReader([bag]) as reader:
         messages = [reader.deserialize(data, c.msgtype) for c, _, data in reader.messages()]
     return ([m for m in messages if hasattr(m, 'encoding')],
@@ -68,7 +68,7 @@ def images(bag: Path) -> list:
 
 
 def play(bag: Path) -> dict[str, list]:
-    """What the node publishes when it is given all the time it wants for each image."""
+    """Return the messages that the node publishes without a time limit for each image."""
     recorded, info = images(bag)
     rclpy.init()
     node, peer = FaceNode(parameter_overrides=[Parameter('engine', value='cpu')]), Peer()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is published of known faces, over real DDS: content, ids, and nothing for nobody."""
+"""Outputs for known faces over real DDS: content, ids, and no work without subscribers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a process: how it starts and how it ends."""
+"""Start and end of the node as a process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 
 def read_until(process: subprocess.Popen, text: str) -> str:
-    """What the process printed up to and with the line that holds the text."""
+    """Return the output of the process up to the line with the text, inclusive."""
     printed = ''
     for line in process.stdout:
         printed += line
@@ -65,7 +65,7 @@ def test_a_signal_that_comes_twice_at_once_ends_the_node_well():
 
 
 def catches(pid: int, number: int) -> bool:
-    """Whether a process has a handler for a signal."""
+    """Return whether a process has a handler for a signal."""
     status = Path(f'/proc/{pid}/status').read_text()
     return bool(int(re.search(r'SigCgt:\s*(\w+)', status)[1], 16) >> (number - 1) & 1)
 

@@ -22,7 +22,7 @@ FAULTY = (6, 13, 20)  # of the images with people
 
 
 def image(people: bool, number: int) -> np.ndarray:
-    """Two people, or nobody, before a noisy background."""
+    """Return an image of two people, or of none, before a noisy background."""
     depth = np.random.default_rng(number).integers(1100, 1900, (48, 64)).astype(np.uint16)
     if people:
         depth[10:30, 10:20], depth[10:30, 40:50] = 1000, 2000
@@ -30,7 +30,7 @@ def image(people: bool, number: int) -> np.ndarray:
 
 
 def sent(change=lambda now, i: now, copies=1):
-    """What a camera sends: images with stamps that are spoilt by `change`."""
+    """Yield the messages of a camera: images whose stamps `change` has modified."""
     start = time.time_ns()
     for i in range(WITH_PEOPLE + EMPTY):
         now = start + round(i * STEP_S * 1e9)
@@ -93,7 +93,7 @@ def problems(peer) -> str:
 
 
 def transforms(peer) -> list[tuple[str, int]]:
-    """Frame and stamp of each face on /tf."""
+    """Return frame and stamp of each face on /tf."""
     return [(item.child_frame_id, item.header.stamp.sec * SECOND + item.header.stamp.nanosec)
             for message in peer.heard['tf'] for item in message.transforms
             if item.child_frame_id.startswith('face_')]

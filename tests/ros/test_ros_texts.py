@@ -38,7 +38,7 @@ def log(capfd):
 
 
 def diagnostics(peer) -> list[str]:
-    """All texts of all heartbeats."""
+    """Return all texts of all heartbeats."""
     return [text for message in peer.heard['diagnostics'] for status in message.status
             for text in (status.message, status.hardware_id, *(v.value for v in status.values))]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids over real DDS: faces that cross, and one that is lost and found."""
+"""Ids over real DDS: faces that cross, and a face that is lost and found again."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drawn faces, seen by a camera without noise, for tests of adaptation."""
+"""Drawn faces and their noiseless depth images, for tests of adaptation."""
 from __future__ import annotations
 
 import shutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CUDA runtime without a GPU: strict, and lazy as the real one.
+"""A CUDA runtime without a GPU: strict, and asynchronous as the real one.
 
 Work on a stream happens when the stream is synchronised: reading results too early fails. Wrong
 addresses, and names that are not in `cuda.bindings.runtime`, fail as well.

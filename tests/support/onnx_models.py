@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small ONNX models, and what all of this project's may hold."""
+"""Small ONNX models, and the operators allowed in this project's networks."""
 from __future__ import annotations
 
 import onnx

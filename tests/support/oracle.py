@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that know the true poses, and depth images of spheres where the heads are."""
+"""Networks that return the true poses, and depth images of spheres at the heads."""
 from __future__ import annotations
 
 import numpy as np

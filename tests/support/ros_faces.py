@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Known faces before a known camera, and a stage on which what is published of them is heard."""
+"""Known faces in front of a known camera, and a stage that receives their published messages."""
 
 from __future__ import annotations
 

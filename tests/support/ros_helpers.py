@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the ROS tests share: messages with depth, and a peer that talks to the node over DDS."""
+"""Helpers of the ROS tests: messages with depth, and a peer that communicates with the node over DDS."""
 
 from __future__ import annotations
 

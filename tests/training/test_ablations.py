@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Variants of a network are what their names say, and are trained by one command."""
+"""Variants of a network match their names, and one command trains them."""
 from __future__ import annotations
 
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user's recording becomes new networks, by `python -m training adapt`."""
+"""`python -m training adapt` trains networks on a recording of the user."""
 from __future__ import annotations
 
 import argparse

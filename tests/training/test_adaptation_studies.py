@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that compare ways to adapt: every row is trained, judged and printed, and not twice."""
+"""The commands that compare adaptation methods train, evaluate and print every row once."""
 from __future__ import annotations
 
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domain adaptation: its parts do what their equations say."""
+"""The parts of domain adaptation follow their equations."""
 from __future__ import annotations
 
 import math

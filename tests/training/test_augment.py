@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training batches: labels still fit the depth after mirroring, rolling, cropping and changes of pose."""
+"""Augmented batches: labels match the depth after mirroring, rolling, cropping and changes of pose."""
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -68,7 +68,7 @@ def seen_both_ways(windows):
 
 
 def gaps(points, vertices):
-    """Distances (N,) of points from the surface of the face mesh."""
+    """Return distances (N,) of points from the surface of the face mesh."""
     surface = np.einsum('kc,tcx->tkx', CORNERS, vertices[MODEL.triangles]).reshape(-1, 3)
     return cKDTree(surface).query(points)[0]
 
@@ -113,7 +113,7 @@ def test_shape_crops_are_in_the_frame_of_the_wrong_pose_that_the_residual_mends(
 
 
 class Mistaken(torch.nn.Module):
-    """Knows the pose of every crop, and tells it turned and shifted in the frame of the face."""
+    """Predicts the true pose of every crop with a rotation and shift in the face frame."""
 
     def __init__(self, pose_from_truth):
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fits of confidence and sigmas, on places whose truth was drawn."""
+"""Fits of confidence and sigmas, on records with drawn errors."""
 import numpy as np
 import pytest
 
@@ -27,7 +27,7 @@ def weights(calibration):
 
 
 def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
-    """Faces with errors of so many times what they tell, and as many places that are none."""
+    """Draw faces whose errors are multiples of the predicted sigmas, and as many false faces."""
     records = []
     for _ in range(count):
         degrees, mm = np.exp(rng.normal(np.log([3, 5]), 0.5))

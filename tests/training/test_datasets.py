@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets give the frames, people and poses that were written, or say what is wrong."""
+"""Data sets return the frames, people and poses that were written, or report the fault."""
 from __future__ import annotations
 
 import json

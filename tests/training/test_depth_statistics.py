@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics of noise, holes and edges tell what was put into an image."""
+"""Statistics of noise, holes and edges recover the simulated values."""
 from __future__ import annotations
 
 import numpy as np

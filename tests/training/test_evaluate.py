@@ -51,7 +51,7 @@ def head(yaw=0., pitch=0., roll=0., centre=CENTRE):
 
 
 def estimate(truth, rotation=np.eye(3), shift=(0., 0., 0.), confidence=0.9):
-    """A face that is off by a rotation about its own origin and a shift in the camera frame, metres."""
+    """Return a face with a rotation error about its origin and a shift in the camera frame, metres."""
     pose = truth.camera_from_face.astype(np.float64)
     pose[:3, :3] = pose[:3, :3] @ rotation
     pose[:3, 3] += shift
@@ -60,7 +60,7 @@ def estimate(truth, rotation=np.eye(3), shift=(0., 0., 0.), confidence=0.9):
 
 
 def record(rng, rotation=0.02, position=0.003, found=True):
-    """What becomes of a face at a random place that errs as much as it says, or by other sigmas."""
+    """Draw the record of a face with errors of the predicted sigmas, or of other ones."""
     truth = head(*rng.uniform(-40, 40, 2), 0, (0.1, 0, rng.uniform(0.5, 1.4)))
     turn = Rotation.from_rotvec(rng.normal(0, rotation, 3)).as_matrix()
     face = estimate(truth, turn, rng.normal(0, position, 3))

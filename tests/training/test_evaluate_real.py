@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation on labelled recordings: what a data set's own head frame changes, and what it must not."""
+"""Evaluation on labelled recordings: the effects of a data set's own head frame."""
 import argparse
 import json
 
@@ -43,7 +43,7 @@ def face_of(camera_from_head, turn=np.eye(3), shift=np.zeros(3)):
 
 
 class Recording:
-    """Heads at random, and an estimator that gives for each frame what `estimate` says."""
+    """Random heads, and an estimator that returns the result of `estimate` for each frame."""
 
     face_model = MODEL
 

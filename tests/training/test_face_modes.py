@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Principal modes are those of a distribution that is known."""
+"""Principal modes equal those of a known distribution."""
 from __future__ import annotations
 
 import numpy as np

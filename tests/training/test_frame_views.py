@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of a frame: what a camera would see of mirrored, rolled and cut-out faces."""
+"""Views of a frame equal the depth images of mirrored, rolled and cropped faces."""
 from __future__ import annotations
 
 import math
@@ -77,7 +77,7 @@ def test_the_crop_of_a_mirrored_face_is_the_mirrored_crop():
 
 
 class KnowsTheFrames:
-    """An estimator that tells the right face for images it was made for, but for a bias."""
+    """An estimator that returns the true faces of known images, with a bias."""
 
     def __init__(self, answers, bias=np.eye(4, dtype=np.float32)):
         self.face_model, self.answers, self.bias = MODEL, answers, bias

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shipped ONNX files become networks again that can be trained."""
+"""Shipped ONNX files are converted back to trainable networks."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Posed arms keep their bones, and scenes with hands show them where they are said to be."""
+"""Posed arms keep the lengths of their bones, and scenes with hands show them at their labels."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors against marked points are those that were made, and only a constant is forgiven."""
+"""Errors against marked points equal the simulated ones, without a constant offset."""
 from __future__ import annotations
 
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of the parts: variants differ, and differences are those of the same faces."""
+"""The ablation table of parts: variants differ, and differences are paired by face."""
 from __future__ import annotations
 
 import numpy as np

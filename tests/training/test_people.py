@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic people: registration, hair, necks, and labels that lie on what the camera sees."""
+"""Synthetic people: registration, hair, necks, and labels on the visible surface."""
 
 from __future__ import annotations
 

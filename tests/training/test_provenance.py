@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model card tells of how a network was trained."""
+"""The provenance of training in a model card."""
 from __future__ import annotations
 
 import json

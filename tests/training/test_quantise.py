@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing networks in 8 bits: what is written computes about the same and says where it is from."""
+"""8-bit networks: the files compute similar results and name their source."""
 from __future__ import annotations
 
 import hashlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The refiner learns from faces as the pipeline aligns them, and begins with nothing to correct."""
+"""The refiner trains on faces aligned by the pipeline, and is initialised to no correction."""
 from __future__ import annotations
 
 import argparse
@@ -145,7 +145,7 @@ def test_of_a_mirrored_face_the_refiner_says_the_mirrored_thing():
 
 
 def says(correction, log_variance=None):
-    """A refiner that gives one answer, and of expressions what it was told."""
+    """Return a refiner with a constant correction that keeps the expressions of its input."""
     return lambda features: (correction, features[:, -EXPRESSIONS:],
                              features[:, LOG_STDS] if log_variance is None else log_variance)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shards of rendered scenes: what lies in a window is what its labels say."""
+"""Shards of rendered scenes: the depth in each window matches its labels."""
 from __future__ import annotations
 
 import argparse

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The depth renderer against geometry that is known exactly."""
+"""The depth renderer agrees with exact geometry."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sample recording: what it holds, and that its truth is true of its depth."""
+"""The sample recording: its content, and the agreement of its ground truth and depth."""
 from __future__ import annotations
 
 from pathlib import Path

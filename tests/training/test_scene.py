@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random scenes: labels agree with the rendering, people keep apart, views show one geometry."""
+"""Random scenes: labels agree with the rendering, people do not overlap, views share one geometry."""
 from __future__ import annotations
 
 from typing import NamedTuple

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated sensors: their statistics against the formulas they are to follow."""
+"""Simulated sensors: their statistics agree with published formulas."""
 from __future__ import annotations
 
 import math

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m training` as a user calls it."""
+"""The command `python -m training`."""
 from __future__ import annotations
 
 import argparse
