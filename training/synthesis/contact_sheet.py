@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def shade(depth_m, fx, fy):
-    """Depth (H, W) as a lit surface: (H, W, 3) uint8, dark blue where there is no depth."""
+    """Render depth (H, W) as a lit surface: (H, W, 3) uint8, dark blue where there is no depth."""
     z = np.where(depth_m > 0, depth_m, np.nan)
     zv, zu = np.gradient(z)
     normal = np.stack([zu * fx, zv * fy, -z], -1)
@@ -77,7 +77,7 @@ def shade(depth_m, fx, fy):
 
 
 def tile_images(tiles, columns):
-    """Images of one size side by side, with a gap of 2 pixels: (H, W, 3) uint8."""
+    """Tile images of one size, with a gap of 2 pixels: (H, W, 3) uint8."""
     height, width, _ = tiles[0].shape
     rows = -(-len(tiles) // columns)
     sheet = np.full((rows * (height + 2), columns * (width + 2), 3), 255, np.uint8)

@@ -18,13 +18,13 @@ def triangulate(quads: np.ndarray, vertices: np.ndarray) -> np.ndarray:
 
 
 def triangle_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Normals (..., T, 3) of triangles over (..., V, 3) vertices, as long as twice their area."""
+    """Return normals (..., T, 3) of triangles over (..., V, 3) vertices, as long as twice their area."""
     a, b, c = (vertices[..., triangles[:, i], :] for i in range(3))
     return np.cross(b - a, c - a)
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals of the vertices: (V, 3)."""
+    """Return the area-weighted unit normals of the vertices: (V, 3)."""
     normals = np.zeros_like(vertices)
     of_triangles = triangle_normals(vertices, triangles)
     for axis in range(3):
@@ -35,19 +35,19 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def directed_edges(triangles: np.ndarray) -> np.ndarray:
-    """The three directed edges of each triangle: (3T, 2)."""
+    """Return the three directed edges of each triangle: (3T, 2)."""
     return np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
 
 
 def border(triangles: np.ndarray) -> np.ndarray:
-    """Vertices on any edge that has a triangle on one side only, without order."""
+    """Return the vertices of edges with a triangle on one side only, in no order."""
     edges = directed_edges(triangles)
     count = int(triangles.max(initial=0)) + 1
     return np.unique(edges[~np.isin(edges @ [count, 1], edges @ [1, count])])
 
 
 def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
-    """Vertices along each opening, in the order of the bordering edges; longest first.
+    """Return the vertices along each opening, in the order of the bordering edges; longest first.
 
     Raises ValueError where two openings touch in one vertex or an edge has more than two
     triangles.
@@ -72,7 +72,7 @@ def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
 
 
 def largest_piece(triangles: np.ndarray) -> np.ndarray:
-    """The (K, 3) triangles of the connected piece with most triangles."""
+    """Return the (K, 3) triangles of the connected piece with the most triangles."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -17,26 +17,26 @@ class RandomImages:
         self.shape, self.options = tuple(shape), {'device': device, 'generator': generator}
 
     def uniform(self):
-        """Independent pixels, uniform in 0..1."""
+        """Return independent pixels, uniform in 0..1."""
         return torch.rand(self.shape, **self.options)
 
     def normal(self, margin=0):
-        """Independent unit normal pixels, with a margin of more pixels around."""
+        """Return independent unit normal pixels, with a margin of more pixels around."""
         batch, height, width = self.shape
         return torch.randn(batch, height + 2 * margin, width + 2 * margin, **self.options)
 
     def smooth(self, cells):
-        """Unit normal everywhere, varying over 1 / cells of the image: random bumps on a grid."""
+        """Return unit normal images, varying over 1 / cells of the image: random bumps on a grid."""
         down, across = (self._bumps(size, cells) for size in self.shape[1:])
         return down @ torch.randn(self.shape[0], cells, cells, **self.options) @ across.T
 
     def blobs(self, share, cells):
-        """Bool: blobs with ragged borders that cover a share (B, 1, 1) of an image on average."""
+        """Return bool blobs with ragged borders; they cover a mean fraction (B, 1, 1) of an image."""
         ragged = self.smooth(cells) * 0.96 + self.normal() * 0.28
         return ragged > torch.special.ndtri(1 - share)
 
     def correlated(self, length):
-        """Unit normal, alike over about `length` (B, 1, 1) pixels: white, or blurred, or both."""
+        """Return unit normal images, correlated over about `length` (B, 1, 1) pixels: white, or blurred, or both."""
         white = self.normal(margin=2)
         blurred = white
         for axis in (1, 2):
@@ -49,7 +49,7 @@ class RandomImages:
         return (a * white[:, 2:-2, 2:-2] + b * blurred) * variance.rsqrt()
 
     def _bumps(self, size, cells):
-        """(size, cells): a Gaussian bump per cell; rows of unit length, so the variance is 1."""
+        """Return (size, cells): a Gaussian bump per cell; rows of unit length, so the variance is 1."""
         pixel = torch.linspace(0, cells - 1, size, device=self.options['device'])
         cell = torch.arange(cells, device=self.options['device'])
         return functional.normalize(torch.exp(-(pixel[:, None] - cell) ** 2), dim=1)

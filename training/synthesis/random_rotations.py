@@ -6,7 +6,7 @@ import numpy as np
 
 
 def axis_rotation(axes: str, angles):
-    """Product of rotations (3, 3) about named axes, the first one leftmost; radians.
+    """Return the product of rotations (3, 3) about named axes, the first one leftmost; radians.
 
     axis_rotation('zyx', (yaw, pitch, roll)) is Rz(yaw) Ry(pitch) Rx(roll).
     """
@@ -22,7 +22,7 @@ def axis_rotation(axes: str, angles):
 
 
 def random_rotation(rng: np.random.Generator):
-    """A rotation (3, 3), all orientations alike: from a random unit quaternion."""
+    """Draw a uniformly distributed rotation (3, 3) from a random unit quaternion."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
     return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
                      [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],

@@ -17,7 +17,7 @@ def render_depth(triangles_camera, image_index, fx, fy, cx, cy, height, width, t
                  return_index=False):
     """Render triangle soups as depth images, a batch at a time.
 
-    The centre of pixel (u, v) sees along ((u - cx) / fx, (v - cy) / fy, 1), as in a ROS
+    The centre of pixel (u, v) has the viewing ray ((u - cx) / fx, (v - cy) / fy, 1), as in a ROS
     camera_info.
 
     :param triangles_camera: (T, 3, 3) float32 metres, camera frame: triangle, corner, coordinate.
@@ -27,7 +27,7 @@ def render_depth(triangles_camera, image_index, fx, fy, cx, cy, height, width, t
     :param two_sided: (T,) bool or None; triangles where it is False are dropped when they show
         their back (corners counter-clockwise seen from outside). None draws both sides of all.
     :returns: depth (B, height, width) float32 metres along z, 0 where nothing is; and with
-        `return_index` also (B, height, width) int64, the triangle seen there or -1.
+        `return_index` also (B, height, width) int64, the visible triangle or -1.
     """
     device = triangles_camera.device
     image_count = fx.shape[0]
@@ -111,7 +111,7 @@ def _clip_near(triangles, image_index):
 
 
 def _cut(a, b):
-    """Where the segments from a to b (N, 3) meet the near plane."""
+    """Return the points where segments from a to b (N, 3) meet the near plane."""
     share = (NEAR - a[:, 2]) / (b[:, 2] - a[:, 2])
     point = a + share[:, None] * (b - a)
     point[:, 2] = NEAR
@@ -129,7 +129,7 @@ def _sort_by_row(u, v, w):
 
 
 def _expand(start, stop):
-    """All (item, k) with start[item] <= k < stop[item], in order, as two int64 tensors."""
+    """Return all (item, k) with start[item] <= k < stop[item], in order, as two int64 tensors."""
     count = (stop - start).clamp_(min=0)
     item = torch.repeat_interleave(count)
     before = torch.cumsum(count, 0) - count
@@ -153,7 +153,7 @@ def _edge_crossings(u, v, triangle, row):
 
 
 def _inverse_depth_plane(u, v, w):
-    """1/z at corner 0, its slopes along u and v, and its bounds, each (T,)."""
+    """Return 1/z at corner 0, its slopes along u and v, and its bounds, each (T,)."""
     (u1, u2), (v1, v2), (w1, w2) = ((x[1] - x[0], x[2] - x[0]) for x in (u, v, w))
     area = u1 * v2 - u2 * v1
     scale = torch.where(area.abs() > 1e-9, 1 / area, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What depth cameras do to depth: noise, quantisation, flying pixels, shadows and holes.
+"""Simulate the errors of depth cameras: noise, quantisation, flying pixels, shadows and holes.
 
 Every image of a batch has its own sensor. All three families share one pipeline and differ in its
 numbers, so mixed batches run without branches. Ranges and formulas:
@@ -78,7 +78,7 @@ class SensorBatch:
         return SensorBatch(self.table[index])
 
     def __getattr__(self, name):
-        """A setting as (B, 1, 1), to go with images."""
+        """Return a setting as (B, 1, 1), for broadcasting over images."""
         if name not in Sensor._fields:
             raise AttributeError(name)
         return self.table[:, Sensor._fields.index(name), None, None]
@@ -86,7 +86,7 @@ class SensorBatch:
 
 def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator=None, hair=None,
              centre=None):
-    """Turn rendered depth into what sensors deliver.
+    """Simulate the measurements of sensors from rendered depth.
 
     :param depth_clean: (B, H, W) float32 metres, 0 where nothing is.
     :param fx_native: (B,) focal length of the sensor, native pixels.
@@ -175,7 +175,7 @@ def fuse(**options) -> None:
 
 
 def range_noise(z, steepness, sensor: SensorBatch, fx_native):
-    """Standard deviation along z (B, H, W), metres; the formula stands at `Sensor`.
+    """Return the standard deviation along z (B, H, W), metres; the formula stands at `Sensor`.
 
     :param steepness: t / (pi/2 - t) for the angle of incidence t.
     """
@@ -189,7 +189,7 @@ def range_noise(z, steepness, sensor: SensorBatch, fx_native):
 
 
 def surface_slopes(z):
-    """Change of z per pixel along u and along v, two of (B, H, W), metres.
+    """Return the change of z per pixel along u and along v, two of (B, H, W), metres.
 
     Of the two one-sided differences the smaller counts, so an edge does not pass for a slope.
     """
@@ -203,7 +203,7 @@ def surface_slopes(z):
 
 
 def incidence_angle(z, slopes, focal, centre=None):
-    """Angle (B, H, W), radians, between the viewing ray and the surface normal.
+    """Return the angle (B, H, W), radians, between the viewing ray and the surface normal.
 
     With slopes (zu, zv) of z over pixels, the normal is (-f zu, -f zv, z + x f zu + y f zv) for
     the ray (x, y, 1), and their product is just z.
@@ -222,7 +222,7 @@ def incidence_angle(z, slopes, focal, centre=None):
 
 
 def _shadow(z, focal_baseline):
-    """What the projector, or the second imager, cannot see: bool (B, H, W).
+    """Return the pixels hidden from the projector or the second imager: bool (B, H, W).
 
     A pixel in column u sits in column u - f b / z there. Whatever has a pixel further along the
     row at the same or a lower column is covered by it. For a projector on the left, mirror.
@@ -254,7 +254,7 @@ def _fatten(z, fall, edge_jump, radius, smooth):
 
 
 def _extremes(z):
-    """Smallest and largest of each 3x3 neighbourhood."""
+    """Return the minimum and maximum of each 3x3 neighbourhood."""
     padded = functional.pad(z, (1, 1, 1, 1), mode='replicate')
     result = []
     for extreme in (torch.minimum, torch.maximum):
@@ -270,7 +270,7 @@ def _box_mean(z):
 
 
 def _resample(z, sigma, chance: Chance):
-    """Look z up where each pixel really looks, off its centre by a normal error, bilinearly."""
+    """Interpolate z bilinearly at each pixel centre plus a normally distributed error."""
     height, width = z.shape[1:]
     shift_u, shift_v = ((sigma * error).clamp(-1, 1) for error in (chance.shift_u, chance.shift_v))
     u = torch.arange(width, device=z.device) + shift_u
@@ -281,7 +281,7 @@ def _resample(z, sigma, chance: Chance):
 
 
 def _loss_probability(sensor, z, incidence, edge_drop):
-    """Chance of each pixel to have no measurement by itself."""
+    """Return the probability that a pixel has no measurement, per pixel."""
     chance = torch.sigmoid((incidence - sensor.incidence_limit) * 40)  # about 1.5 degrees wide
     chance = torch.maximum(chance, sensor.speckle * z ** 2)
     return torch.maximum(chance, edge_drop)

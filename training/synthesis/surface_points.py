@@ -19,12 +19,12 @@ class SurfacePoints(NamedTuple):
     distance: np.ndarray
 
     def on(self, vertices: np.ndarray) -> np.ndarray:
-        """The same points on another shape (..., V, 3) of the mesh: (..., N, 3)."""
+        """Return the same points on another shape (..., V, 3) of the mesh: (..., N, 3)."""
         return (vertices[..., self.corners, :] * self.weights[..., None]).sum(-2)
 
 
 def barycentric_of_closest(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Weights (N, 3) of the points of triangles corners (N, 3, 3) closest to points (N, 3).
+    """Return weights (N, 3) of the points of triangles corners (N, 3, 3) closest to points (N, 3).
 
     Ericson, Real-Time Collision Detection (2005), 5.1.5: inside the triangle by areas, else on the
     nearest edge.
@@ -54,7 +54,7 @@ def barycentric_of_closest(points: np.ndarray, corners: np.ndarray) -> np.ndarra
 
 def closest_points(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray,
                    normals: np.ndarray | None = None, candidates: int = 16) -> SurfacePoints:
-    """Closest points of a mesh to points (N, 3), among the triangles with the nearest centres.
+    """Return the mesh points closest to points (N, 3), among the triangles with the nearest centres.
 
     normals: (N, 3) unit normals of the points; given, triangles more than 75 degrees off count
     only

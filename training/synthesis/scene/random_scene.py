@@ -25,12 +25,12 @@ class Head:
 
     @property
     def centre_camera(self):
-        """The head's centre, between the ears: (3,) metres."""
+        """Return the head's centre, between the ears: (3,) metres."""
         return transform(self.camera_from_face, np.float32([HEAD_CENTRE_FACE]))[0]
 
     @property
     def vertices_camera(self):
-        """The labelled face mesh: (V, 3) metres."""
+        """Return the labelled face mesh: (V, 3) metres."""
         return transform(self.camera_from_face, self.person.face_vertices)
 
 
@@ -138,14 +138,14 @@ def build_scene(camera: Camera, heads, background) -> Scene:
 
 
 def transform(a_from_b, points_b):
-    """Points (..., 3) of frame b in frame a."""
+    """Transform points (..., 3) from frame b to frame a."""
     rotation, translation = (np.asarray(part, np.float32) for part in
                              (a_from_b[:3, :3], a_from_b[:3, 3]))
     return points_b.astype(np.float32, copy=False) @ rotation.T + translation
 
 
 def facing_pose(head_centre_camera, yaw, pitch, roll):
-    """camera_from_face (4, 4) of a head whose angles (rad) count from the viewing ray.
+    """Return camera_from_face (4, 4) of a head whose angles (rad) count from the viewing ray.
 
     At zero it looks back along the ray with its top up in the image; then it yaws about its
     vertical axis (positive: to its left), pitches (positive: down) and rolls about its nose.
@@ -161,7 +161,7 @@ def facing_pose(head_centre_camera, yaw, pitch, roll):
 
 
 def sample_pose(rng, camera: Camera, z, seen_from_below, camera_roll, centred=True, yaw=None):
-    """camera_from_face at a depth z (m): anywhere in the image, mostly turned to the camera.
+    """Draw camera_from_face at a depth z (m): anywhere in the image, mostly turned to the camera.
 
     seen_from_below, camera_roll: degrees by which the camera looks up, and rolls.
     centred: keep the head within the image. yaw: degrees; None draws it.
@@ -187,7 +187,7 @@ def sample_pose(rng, camera: Camera, z, seen_from_below, camera_roll, centred=Tr
 
 
 def outline_of(head: Head):
-    """A few hundred points of a person, to keep others away: (N, 3) metres, camera frame."""
+    """Return a few hundred points of a person, for collision checks: (N, 3) metres, camera frame."""
     person = head.person
     points = [vertices[::max(1, len(vertices) // 150)]
               for vertices in (person.head_vertices, person.body_vertices)]

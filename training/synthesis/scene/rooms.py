@@ -15,7 +15,7 @@ ROOM = 12.0  # m, edge of walls and floors
 
 
 def sample_room(rng: np.random.Generator, up, people_points, clutter: int):
-    """A list of walls, floor, ceiling and furniture that keep clear of people; it may be empty.
+    """Draw a list of walls, floor, ceiling and furniture that keep clear of people; it may be empty.
 
     :param up: (3,) direction away from the ground, camera frame.
     :param people_points: (N, 3) metres, where people are.
@@ -48,7 +48,7 @@ def sample_room(rng: np.random.Generator, up, people_points, clutter: int):
 
 
 def sample_seat(rng: np.random.Generator, person):
-    """A chair's back or a head rest that touches a person's back; face frame."""
+    """Draw a chair's back or a head rest that touches a person's back; face frame."""
     low = rng.uniform(-0.5, -0.15)  # how far below the sellion the chair's top is
     if rng.random() < 0.4:  # a head rest, with its posts hidden
         size = rng.uniform((0.08, 0.22, 0.14), (0.14, 0.34, 0.28))
@@ -88,7 +88,7 @@ def _sample_furniture(rng):
 
 
 def _behind(points, outwards, gap):
-    """A large square across `outwards` (a unit vector) that leaves points behind it by a gap."""
+    """Return a large square across `outwards` (a unit vector) that leaves points behind it by a gap."""
     middle = points.mean(0)
     reach = ((points - middle) @ outwards).max() + gap
     axes = _upright(outwards)
@@ -100,7 +100,7 @@ def _behind(points, outwards, gap):
 
 
 def _upright(up):
-    """Rotation (3, 3) that takes z to `up`; what it does across it does not matter."""
+    """Return a rotation (3, 3) that maps z to `up`; the turn about `up` is arbitrary."""
     helper = np.eye(3)[np.abs(up).argmin()]
     right = np.cross(helper, up)
     right /= np.linalg.norm(right)

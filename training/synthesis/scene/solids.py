@@ -8,28 +8,28 @@ import numpy as np
 
 
 def box(size):
-    """A box of edge lengths (x, y, z), centred on the origin: 12 triangles."""
+    """Return a box of edge lengths (x, y, z), centred on the origin: 12 triangles."""
     return _unit_box() * np.asarray(size, np.float32)
 
 
 def ellipsoid(radii, around=16, rings=8):
-    """An ellipsoid with semi-axes (x, y, z), centred on the origin; its vertices lie on it."""
+    """Return an ellipsoid with semi-axes (x, y, z), centred on the origin; its vertices lie on it."""
     return _unit_sphere(around, rings) * np.asarray(radii, np.float32)
 
 
 def cylinder(radius, length, around=16):
-    """A closed cylinder about the z axis, centred on the origin."""
+    """Return a closed cylinder about the z axis, centred on the origin."""
     return _unit_cylinder(around) * np.asarray([radius, radius, length], np.float32)
 
 
 def quad(width, height):
-    """A rectangle across the z axis that faces +z, centred on the origin: 2 triangles."""
+    """Return a rectangle across the z axis that faces +z, centred on the origin: 2 triangles."""
     corners = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32) / 2
     return corners[[[0, 1, 2], [0, 2, 3]]] * np.asarray([width, height, 1], np.float32)
 
 
 def revolve(profile, around=16):
-    """The surface that a profile (N, 2) of (radius, z), z rising, sweeps around the z axis."""
+    """Return the surface that a profile (N, 2) of (radius, z), z rising, sweeps around the z axis."""
     angle = np.arange(around + 1) * (2 * np.pi / around)
     radius, z = np.asarray(profile, np.float32).T
     grid = np.stack([radius[:, None] * np.cos(angle), radius[:, None] * np.sin(angle),

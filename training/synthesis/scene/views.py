@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at a scene: whole frames, coarse frames, and windows around a point; without noise."""
+"""Render views of a scene: whole frames, coarse frames, and windows around a point; without noise."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -20,7 +20,7 @@ LEAST_FACE = 0.008  # m^2; a face that turns less of itself to the camera counts
 
 
 class View(NamedTuple):
-    """Clean depth of a pinhole camera that sees (part of) what the scene's camera sees."""
+    """Clean depth of a pinhole camera that covers the view of the scene's camera or a part of it."""
 
     depth: torch.Tensor  # (H, W) float32 metres, 0 where nothing is or the sensor's image ends
     hair: torch.Tensor  # (H, W) bool
@@ -35,7 +35,7 @@ class View(NamedTuple):
 
 
 def render_frame(scene: Scene, stride: int = 1, shape=None) -> View:
-    """The whole image, or every stride-th pixel of it: pixels stride // 2 + k * stride.
+    """Render the whole image, or every stride-th pixel of it: pixels stride // 2 + k * stride.
 
     :param shape: (height, width) to pad with nothing at the right and at the bottom.
     """
@@ -47,7 +47,7 @@ def render_frame(scene: Scene, stride: int = 1, shape=None) -> View:
 
 
 def render_window(scene: Scene, centre_camera, size: int = 160) -> View:
-    """A square of size x size pixels around a point (3,), metres, camera frame.
+    """Render a square of size x size pixels around a point (3,), metres, camera frame.
 
     It shows WINDOW_WIDTH metres at the point's depth; or more, where the sensor has fewer pixels.
     """
@@ -60,7 +60,7 @@ def render_window(scene: Scene, centre_camera, size: int = 160) -> View:
 
 
 def measure(views: list[View], sensors, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Views of one size through their sensors: (B, H, W) float32 metres, 0 invalid."""
+    """Measure views of one size with their sensors: (B, H, W) float32 metres, 0 invalid."""
     fx, scale, cx, cy = torch.tensor([[view.fx_native, view.pixel_scale, view.cx, view.cy]
                                       for view in views], dtype=torch.float32).T
     return simulate(torch.stack([view.depth for view in views]), SensorBatch.stack(sensors), fx,
@@ -96,7 +96,7 @@ def _render(scene: Scene, scale, cx, cy, height, width) -> View:
 
 
 def _face_visible(scene: Scene, depth, intrinsics, least_pixels):
-    """Share of each face's own pixels where nothing else is in front of it: (heads,)."""
+    """Return the unoccluded fraction of the pixels of each face: (heads,)."""
     count = len(scene.heads)
     if not count:
         return np.zeros(0, np.float32)
