@@ -112,7 +112,7 @@ def _frame_sample(scene: Scene, view: View) -> dict[str, np.ndarray]:
 
 def _head_window(rng: np.random.Generator, scene: Scene, k: int, template: np.ndarray) -> dict[str, np.ndarray]:
     head = scene.heads[k]
-    jitter = rng.normal(0, 0.005, 3)  # so that the middle pixel carries no information
+    jitter = rng.normal(0, 0.005, 3)  # the middle pixel must carry no information
     view = render_window(scene, head.centre_camera + jitter, WINDOW_PIXELS)
     return _view_sample(scene, view) | {
         'camera_from_face': head.camera_from_face.astype(np.float32),

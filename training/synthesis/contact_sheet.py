@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sheet of random synthetic samples, to look at what the networks learn from."""
+"""Write a sheet of random synthetic samples, for inspection of the training data."""
 from __future__ import annotations
 
 import argparse

@@ -31,7 +31,7 @@ class RandomImages:
         return down @ torch.randn(self.shape[0], cells, cells, **self.options) @ across.T
 
     def blobs(self, share, cells):
-        """Return bool blobs with ragged borders; they cover a mean fraction (B, 1, 1) of an image."""
+        """Return bool blobs with ragged borders; mean covered fraction `share` (B, 1, 1)."""
         ragged = self.smooth(cells) * 0.96 + self.normal() * 0.28
         return ragged > torch.special.ndtri(1 - share)
 

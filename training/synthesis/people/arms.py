@@ -13,7 +13,7 @@ from training.synthesis.meshes import triangulate, vertex_normals
 from training.synthesis.people.anny_model import SKIN, AnnyModel
 from training.synthesis.people.anny_people import random_phenotypes
 
-VERSION = 1  # to be raised when what is baked changes
+VERSION = 1  # increase when the baked content changes
 IDENTITIES = {'train': (0, 240), 'validation': (1000, 60)}  # seed, count
 SIDE = '.L'  # of the arm that is baked; the other one is its mirror image
 FINGERS = range(1, 6)  # from the thumb

@@ -8,14 +8,14 @@ import numpy as np
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES, mirrored_name
 
 INDEX = {name: i for i, name in enumerate(EXPRESSION_NAMES)}
-# Left and right of one action; most faces do both alike.
+# Left and right coefficients of one action; most faces move both sides equally.
 PAIRS = [(INDEX[name], INDEX[mirrored_name(name)]) for name in EXPRESSION_NAMES
          if name.endswith('Left') and not name.startswith(('jaw', 'mouthLeft', 'eyeLook'))]
 SPEECH = ('mouthClose', 'mouthFunnel', 'mouthPucker', 'mouthRollLower', 'mouthRollUpper',
           'mouthShrugUpper', 'mouthLowerDownLeft', 'mouthUpperUpLeft', 'mouthStretchLeft',
           'mouthSmileLeft', 'mouthPressLeft')
 GAZE = [INDEX[name] for name in EXPRESSION_NAMES if name.startswith('eyeLook')]
-# Actions a face cannot do at once: the second yields.
+# Mutually exclusive actions. The stronger one remains; of two equal ones, the first.
 OPPOSED = [('jawLeft', 'jawRight'), ('mouthLeft', 'mouthRight'), ('eyeBlinkLeft', 'eyeWideLeft'),
            ('eyeBlinkRight', 'eyeWideRight'), ('mouthSmileLeft', 'mouthFrownLeft'),
            ('mouthSmileRight', 'mouthFrownRight'), ('mouthPucker', 'mouthStretchLeft'),
@@ -70,7 +70,7 @@ def make_sides_alike(weights: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def make_possible(weights: np.ndarray) -> None:
-    """Remove anatomically impossible combinations, in place."""
+    """Adjust coefficients to an anatomically possible combination, in place."""
     for first, second in OPPOSED:
         if weights[INDEX[first]] >= weights[INDEX[second]]:
             weights[INDEX[second]] = 0

@@ -62,7 +62,7 @@ def head_regions(mean: np.ndarray, triangles: np.ndarray) -> Regions:
 
 def grow(vertices: np.ndarray, triangles: np.ndarray, share: np.ndarray, length: float,
          roughness: float, rng: np.random.Generator, droop: float = 0.0) -> np.ndarray:
-    """Push vertices (N, 3) m out along their normals by weight (N,) times a noisy length (m).
+    """Push vertices (N, 3) m out along their normals by weights `share` (N,) times a noisy length (m).
 
     roughness: 0 smooth, 1 as unkempt as hair; droop: part of the length by which it also hangs.
     """
@@ -81,7 +81,7 @@ def grow(vertices: np.ndarray, triangles: np.ndarray, share: np.ndarray, length:
 
 def cover(vertices: np.ndarray, share: np.ndarray, ellipsoid: np.ndarray, size: float,
           rng: np.random.Generator) -> np.ndarray:
-    """Push vertices (N, 3) m out to a folded ellipsoid, by weight (N,).
+    """Push vertices (N, 3) m out to a folded ellipsoid, by weights `share` (N,).
 
     ellipsoid: (2, 3) m, middle and semi-axes for an adult; size: of the person, relative to one.
     """

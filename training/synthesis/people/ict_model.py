@@ -16,7 +16,7 @@ from training.synthesis.surface_points import SurfacePoints
 # ICT's axes are x to the subject's left, y up, z out of the face.
 FACE_AXES_FROM_ICT = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.float32)
 SKIN_VERTICES = 11248
-# From here on there are thin cards for lashes and tears, which a depth camera does not see.
+# From here on: thin surfaces of lashes and tears, which a depth camera does not measure.
 VISIBLE_VERTICES = 24591
 # Rings of triangles behind the visible edge of lips and lids.
 RINGS_BEHIND = LIPS, RIGHT_LIDS, LEFT_LIDS = 6, 2, 2

@@ -18,7 +18,7 @@ from training.synthesis.people.head_axes import head_model
 from training.synthesis.people.ict_model import IctModel, face_on_ict
 from training.synthesis.people.torso import neck_blend
 
-# To be raised when what is prepared changes.
+# Increase this when the prepared content changes.
 VERSION = 1
 # Seeds from ... up to, of the identities of a split.
 IDENTITIES = {'train': (0, 50_000), 'validation': (50_000, 55_000)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random people for synthetic scenes: a head that the camera sees, a body, and their labels."""
+"""Random people for synthetic scenes: a head, a body, and their labels."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Bare(NamedTuple):
 
 
 class PeopleFactory:
-    """Draws people of a split; the splits share no identity.
+    """Draws people of a split; the splits have no identity in common.
 
     split:       'train' or 'validation'
     ict_folder:  ICT-FaceKit; without it all people are Anny's
@@ -199,14 +199,14 @@ class Parts(NamedTuple):
     triangles: np.ndarray
 
     def joined(self, other: Parts, first: int | None = None) -> Parts:
-        """Append another mesh, whose vertices count from `first`: None for behind all of mine."""
+        """Return this mesh and `other`, with `first` added to the indices of `other` (None: appended)."""
         first = len(self.vertices) if first is None else first
         return Parts(np.concatenate([self.vertices, other.vertices]),
                      np.concatenate([self.blend, other.blend]),
                      np.concatenate([self.triangles, other.triangles + np.int32(first)]))
 
     def with_solid(self, solid: np.ndarray, blend: float) -> Parts:
-        """Append loose triangles (T, 3, 3) that move with the head (blend 1) or the torso (0)."""
+        """Return this mesh and triangles (T, 3, 3) that move with the head (blend 1) or the torso (0)."""
         count = 3 * len(solid)
         return self.joined(Parts(solid.reshape(-1, 3), np.full(count, blend, np.float32),
                                  np.arange(count, dtype=np.int32).reshape(-1, 3)))

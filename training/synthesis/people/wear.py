@@ -14,7 +14,7 @@ from training.synthesis.scene.solids import ellipsoid, revolve
 
 
 class Glasses(NamedTuple):
-    """frame: (T, 3, 3); lenses: (S, 3, 3), empty where one sees through; glare: whether what lies
+    """frame: (T, 3, 3); lenses: (S, 3, 3), empty if transparent; glare: whether what lies
     behind the lenses measures as badly as hair does."""
 
     frame: np.ndarray

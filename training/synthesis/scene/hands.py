@@ -88,7 +88,7 @@ def camera_from_hand(rng: np.random.Generator, palm: np.ndarray) -> np.ndarray:
 
 
 def _body_behind(rng, people, camera, palm, headless):
-    """Return a person behind a hand whose head is above the image, or who looks away."""
+    """Return a person behind a hand, with the head above the image or turned away."""
     z = palm[2] + rng.uniform(0.15, 0.7)
     x = palm[0] * z / palm[2] + rng.normal(0, 0.2)
     if headless:

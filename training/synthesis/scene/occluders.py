@@ -11,8 +11,8 @@ from scipy.ndimage import minimum_filter
 from training.synthesis.random_rotations import axis_rotation, random_rotation
 from training.synthesis.scene.solids import box, cylinder, ellipsoid
 
-CELL = 0.010  # m at the nearest head: what the range image that keeps things clear resolves
-SAMPLES = 2000  # points on a thing that are held against this range image
+CELL = 0.010  # m at the nearest head, cell size of the range image
+SAMPLES = 2000  # points on a thing that are compared with this range image
 
 
 def sample_occluder(rng: np.random.Generator, target, heads_points):

@@ -36,13 +36,13 @@ class Head:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything the camera may see, in the camera frame."""
+    """All surfaces of a scene, in the camera frame."""
 
     camera: Camera
     triangles_camera: np.ndarray  # (T, 3, 3) float32 metres
     material: np.ndarray  # (T,) uint8: SKIN, HAIR, BODY or BACKGROUND
     two_sided: np.ndarray  # (T,) bool, False where the back may be left out
-    head_index: np.ndarray  # (T,) int8: of whose head it is part, or -1
+    head_index: np.ndarray  # (T,) int8: the head that it belongs to, or -1
     heads: tuple[Head, ...]
 
 
@@ -57,7 +57,7 @@ def sample_scene(rng: np.random.Generator, people, camera: Camera, heads: int | 
     count = rng.choice(4, p=[0.12, 0.48, 0.26, 0.14]) if heads is None else heads
     far = min(distance[1], 0.9 * camera.sensor.max_range)
     near = min(max(distance[0], camera.sensor.min_range + 0.12), far)
-    # Shared by all: a low robot looks up at people, a phone or a wrist camera rolls.
+    # Common to all heads: a low robot has its camera tilted up, a phone or a wrist camera rolls.
     seen_from_below = rng.uniform(10, 45) if rng.random() < 0.2 else 0
     camera_roll = rng.choice([90, 180, 270]) + rng.normal(0, 8) if rng.random() < 0.05 else 0
     placed = []
@@ -129,7 +129,7 @@ def build_scene(camera: Camera, heads, background) -> Scene:
         parts.append(triangles.astype(np.float32))
         material.append(np.full(len(triangles), BACKGROUND))
         owner.append(np.full(len(triangles), -1))
-    if not parts:  # one triangle that no camera sees spares everybody the empty case
+    if not parts:  # one invisible triangle avoids the empty case
         parts, material, owner = [np.zeros((1, 3, 3), np.float32)], [[BACKGROUND]], [[-1]]
     material = np.concatenate(material).astype(np.uint8)
     return Scene(camera, np.concatenate(parts), material,
@@ -147,7 +147,7 @@ def transform(a_from_b, points_b):
 def facing_pose(head_centre_camera, yaw, pitch, roll):
     """Return camera_from_face (4, 4) of a head whose angles (rad) count from the viewing ray.
 
-    At zero it looks back along the ray with its top up in the image; then it yaws about its
+    At zero it faces back along the ray with its top up in the image; then it yaws about its
     vertical axis (positive: to its left), pitches (positive: down) and rolls about its nose.
     """
     ray = np.asarray(head_centre_camera, float) / np.linalg.norm(head_centre_camera)
@@ -163,7 +163,7 @@ def facing_pose(head_centre_camera, yaw, pitch, roll):
 def sample_pose(rng, camera: Camera, z, seen_from_below, camera_roll, centred=True, yaw=None):
     """Draw camera_from_face at a depth z (m): anywhere in the image, mostly turned to the camera.
 
-    seen_from_below, camera_roll: degrees by which the camera looks up, and rolls.
+    seen_from_below, camera_roll: tilt of the camera upwards and its roll, degrees.
     centred: keep the head within the image. yaw: degrees; None draws it.
     """
     margin = 0.10 / z * np.array([camera.fx, camera.fy]) if centred else -20

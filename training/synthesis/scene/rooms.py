@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands around people: walls, furniture, seats, and things that resemble heads.
 
-All functions return triangles (T, 3, 3), metres, in the camera frame unless they say otherwise.
+All functions return triangles (T, 3, 3), metres, in the camera frame unless stated otherwise.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sample_room(rng: np.random.Generator, up, people_points, clutter: int):
 
     :param up: (3,) direction away from the ground, camera frame.
     :param people_points: (N, 3) metres, where people are.
-    :param clutter: how many things that resemble heads or people to look for a place for.
+    :param clutter: maximum number of things that resemble heads or people.
     """
     if not clutter and rng.random() < 0.12:
         return []  # nothing within reach of the sensor

@@ -14,9 +14,9 @@ from training.synthesis.scene.random_scene import HAIR, Scene
 from training.synthesis.sensors import SensorBatch, simulate
 
 WINDOW_WIDTH = 0.45  # m; more than the diagonal of a head-pose crop
-HIDDEN_BEHIND = 0.010  # m; a face point this far behind what is seen is covered
+HIDDEN_BEHIND = 0.010  # m; a face point this far behind the visible surface is covered
 HEAD_OUTLINE = 0.026  # m^2, of a mean head from the front, without hair
-LEAST_FACE = 0.008  # m^2; a face that turns less of itself to the camera counts as if it did so
+LEAST_FACE = 0.008  # m^2; lower bound of the area that a face turns to the camera
 
 
 class View(NamedTuple):
@@ -30,8 +30,8 @@ class View(NamedTuple):
     cy: float
     pixel_scale: float  # pixels of the sensor per pixel of this view
     fx_native: float
-    face_visible: np.ndarray  # (heads,) 0..1, of the side of a face that is turned here
-    head_visible: np.ndarray  # (heads,) 0..1, of a head's usual outline, what is seen
+    face_visible: np.ndarray  # (heads,) 0..1, visible fraction of the side turned to the camera
+    head_visible: np.ndarray  # (heads,) 0..1, visible fraction of a head's usual outline
 
 
 def render_frame(scene: Scene, stride: int = 1, shape=None) -> View:
