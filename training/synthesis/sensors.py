@@ -132,7 +132,7 @@ class Chance(NamedTuple):
 
 
 def _measured(depth_clean, sensor: SensorBatch, fx_native, scale, chance: Chance, hair, centre):
-    """What sensors deliver, by this chance. A function of tensors alone, so that it can be compiled."""
+    """Return the measurements for this chance. Only tensors are passed, so torch can compile it."""
     clean = torch.where(depth_clean > 0, depth_clean, FAR)
     if hair is not None:  # locks finer than the hair that was rendered
         clean = torch.where(hair, clean + HAIR_ROUGHNESS * chance.roughness * chance.locks, clean)
@@ -191,7 +191,7 @@ def range_noise(z, steepness, sensor: SensorBatch, fx_native):
 def surface_slopes(z):
     """Return the change of z per pixel along u and along v, two of (B, H, W), metres.
 
-    Of the two one-sided differences the smaller counts, so an edge does not pass for a slope.
+    Of the two one-sided differences the smaller counts, so an edge is not taken for a slope.
     """
     slopes = []
     for axis in (2, 1):
@@ -243,7 +243,7 @@ def _fatten(z, fall, edge_jump, radius, smooth):
     """Let foreground grow over its edges by a radius (B, 1, 1) of 0 to 2 pixels: by whole pixels in places.
 
     A window of a stereo matcher that lies across an edge takes the foreground for all of it. On a
-    slope it finds its middle, so what only leans away stays where it is.
+    slope it matches the middle, so inclined surfaces stay in place.
     """
     where = torch.special.ndtr(smooth)  # uniform in 0..1, alike among neighbours
     for ring in (0, 1):

@@ -33,7 +33,7 @@ class HairStyle:
 
     @classmethod
     def load(cls, mhclo: Path) -> HairStyle:
-        """Read one style; its `.obj` lies beside. Raises ValueError when the two do not match."""
+        """Read one style; its `.obj` is in the same folder. Raises ValueError when the two do not match."""
         lines = [line.split() for line in mhclo.read_text(errors='replace').splitlines()]
         scales = {words[0][0]: words[1:] for words in lines
                   if words and words[0].endswith('_scale')}

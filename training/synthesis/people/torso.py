@@ -52,7 +52,7 @@ def turn_torso(vertices: np.ndarray, blend: np.ndarray, turn: np.ndarray,
 
 def dress(vertices: np.ndarray, blend: np.ndarray, triangles: np.ndarray,
           rng: np.random.Generator) -> np.ndarray:
-    """Blow up the torso by one to three wavy centimetres, as clothes do, but not the neck.
+    """Blow up the torso by one to three wavy centimetres, like clothes, except for the neck.
 
     vertices (N, 3) m; blend (N,); triangles (T, 3). Returns (N, 3).
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things that a head finder may take for heads: balls, lamps, plants, coats, monitors, chairs.
+"""Things that resemble heads: balls, lamps, plants, coats, monitors, chairs.
 
 Each function returns triangles (T, 3, 3), metres; z points up, the middle is near the origin.
 """

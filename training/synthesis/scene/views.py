@@ -37,7 +37,7 @@ class View(NamedTuple):
 def render_frame(scene: Scene, stride: int = 1, shape=None) -> View:
     """Render the whole image, or every stride-th pixel of it: pixels stride // 2 + k * stride.
 
-    :param shape: (height, width) to pad with nothing at the right and at the bottom.
+    :param shape: (height, width) to pad to, with 0 at the right and at the bottom.
     """
     camera, first = scene.camera, stride // 2
     height, width = shape or (-(-(size - first) // stride)
