@@ -12,7 +12,7 @@ from pathlib import Path
 from struct import Struct, error, unpack_from
 from zlib import crc32
 
-from depthface_ros.io.storage.parts import decompress, find, message_data
+from depthface_ros.io.storage.parts import decompress, find, message_data, scan_past_damage
 from depthface_ros.io.storage.types import (
     MAX_PART_BYTES,
     READ_TYPES,
@@ -101,13 +101,9 @@ class McapFile(OpenedForParts):
 
     def _scan(self) -> None:
         """Go through all records from the start to the end; pass damaged places."""
-        place = self._scan_from(len(MAGIC))
-        while place is not None:
-            following = self._chunk_after(place)
-            end = 'the end' if following is None else f'byte {following}'
-            self.damage.append(f'the file is damaged from byte {min(place, self._size)} to {end}: '
-                               'the rest is read (`mcap recover` repairs it)')
-            place = None if following is None else self._scan_from(following)
+        for damage in scan_past_damage(len(MAGIC), self._size, self._scan_from,
+                                       self._chunk_after, 'mcap recover'):
+            self.damage.append(damage)
 
     def _chunk_after(self, place: int) -> int | None:
         """Return the place of the next compressed chunk."""

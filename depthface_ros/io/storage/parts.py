@@ -86,6 +86,23 @@ def decompress(data: bytes, compression: str, cut: bool = False) -> bytes:
     return result
 
 
+def scan_past_damage(start: int, size: int, scan_from: Callable[[int], int | None],
+                     next_chunk: Callable[[int], int | None], repair: str) -> Iterator[str]:
+    """Scan a file of `size` bytes from `start` to its end; yield a sentence per damaged place.
+
+    :param scan_from: scans from a place; returns where the file is damaged, or None at its end.
+    :param next_chunk: returns the first chunk behind a damaged place, or None.
+    :param repair: the command that repairs such files.
+    """
+    place = scan_from(start)
+    while place is not None:
+        following = next_chunk(place)
+        end = 'the end' if following is None else f'byte {following}'
+        yield (f'the file is damaged from byte {min(place, size)} to {end}: '
+               f'the rest is read (`{repair}` repairs it)')
+        place = None if following is None else scan_from(following)
+
+
 def find(file: BinaryIO, patterns: tuple[bytes, ...], start: int) -> Iterator[int]:
     """Yield the places of patterns in a file from a place on: where a damaged file may go on."""
     overlap = max(map(len, patterns)) - 1

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from struct import error, unpack, unpack_from
 
-from depthface_ros.io.storage.parts import decompress, find
+from depthface_ros.io.storage.parts import decompress, find, scan_past_damage
 from depthface_ros.io.storage.types import (
     MAX_PART_BYTES,
     Message,
@@ -49,13 +49,9 @@ class Ros1File(OpenedForParts):
 
     def _scan(self) -> None:
         """Note all chunks; pass damaged places."""
-        place = self._scan_from(len(MAGIC))
-        while place is not None:
-            following = self._chunk_after(place)
-            end = 'the end' if following is None else f'byte {following}'
-            self.damage.append(f'the file is damaged from byte {min(place, self._size)} to {end}: '
-                               'the rest is read (`rosbag reindex` repairs it)')
-            place = None if following is None else self._scan_from(following)
+        for damage in scan_past_damage(len(MAGIC), self._size, self._scan_from,
+                                       self._chunk_after, 'rosbag reindex'):
+            self.damage.append(damage)
 
     def _chunk_after(self, place: int) -> int | None:
         """Return the place of the next chunk, whose header begins with one of its fields."""
