@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -177,10 +178,16 @@ def test_a_node_outlives_an_impossible_transition_and_its_managers_shutdown():
         assert client.wait_for_service(20)
         request = ChangeState.Request()
         request.transition.id = Transition.TRANSITION_CLEANUP  # of an active node: rclpy raises
-        for _ in range(3):  # the first may leave before all of DDS has found each other
-            client.call_async(request)
-            time.sleep(0.5)
+        heard = threading.Event()
+
+        def ask():
+            while not heard.wait(0.5):  # requests may leave before all of DDS has found each other
+                client.call_async(request)
+        asking = threading.Thread(target=ask)
+        asking.start()
         printed = read_until(process, 'Transition is not registered')
+        heard.set()
+        asking.join()
         assert 'a callback failed' in printed
         request.transition.id = Transition.TRANSITION_ACTIVE_SHUTDOWN
         future = client.call_async(request)
