@@ -178,23 +178,23 @@ def real_frames() -> str:
          f'{_of(row, "landmark_mm_mean", ".1f")} mm'],
         ['opening of the mouth: correlation, slope', _mouth(row, 'opening')],
         ['width of the mouth (smiles, funnels): correlation, slope', _mouth(row, 'width')],
-        ['measured points to mesh, median', f'{row["mesh_to_points_mm_median"]:.2f} mm'],
-        ['mirrored copy: rotation differs by', f'{row["mirror_deg_median"]:.2f}°'],
-        ['rolled copy (20°): rotation differs by', f'{row["roll_deg_median"]:.2f}°'],
-    ]) + measured('kinect2')
+        *_label_free(row)]) + measured('kinect2')
 
 
 @figure
 def real_sr305() -> str:
     row = results('sr305')['groups']['range']['all']
     return table(['figure', 'value'], [
-        ['images of one person; with a whole face', f'{row["frames"]}; 11'],
+        ['images of one person', row['frames']],
         ['images in which the face is found', row['frames_with_faces']],
         ['other faces', row['surplus_faces']],
-        ['measured points to mesh, median', f'{row["mesh_to_points_mm_median"]:.2f} mm'],
-        ['mirrored copy: rotation differs by', f'{row["mirror_deg_median"]:.2f}°'],
-        ['rolled copy (20°): rotation differs by', f'{row["roll_deg_median"]:.2f}°'],
-    ]) + measured('sr305')
+        *_label_free(row)]) + measured('sr305')
+
+
+def _label_free(row: dict) -> list[list[str]]:
+    return [['measured points to mesh, median', f'{row["mesh_to_points_mm_median"]:.2f} mm'],
+            ['mirrored copy: rotation differs by', f'{row["mirror_deg_median"]:.2f}°'],
+            ['rolled copy (20°): rotation differs by', f'{row["roll_deg_median"]:.2f}°']]
 
 
 @figure
