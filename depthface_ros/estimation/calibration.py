@@ -12,6 +12,7 @@ from depthface_ros.io.errors import one_line
 from depthface_ros.io.text_files import read_json
 
 CALIBRATION_FILE = 'calibration.json'  # beside the networks that it was measured with
+FACTOR = '_factor'  # how the names of optional numbers end
 MIN_PROBABILITY = 1e-4  # probabilities are clipped to this and to one minus this
 
 
@@ -27,6 +28,13 @@ class Calibration:
     confidence_weight: float = 1.0  # of the log odds of the pose network's confidence
     doubt_weight: float = 0.0  # of the log of the predicted sigma of rotation in rad, negative
     bias: float = 0.0  # log odds
+    # Sigma of an axis relative to that of all axes together, see `covariance.error_axes`. Files
+    # without these numbers mean 1.
+    lateral_factor: float = 1.0  # position across the viewing ray
+    radial_factor: float = 1.0  # position along the viewing ray
+    roll_factor: float = 1.0  # rotation about x of the face
+    pitch_factor: float = 1.0  # about y
+    yaw_factor: float = 1.0  # about z
 
     @classmethod
     def load(cls, folder: Path) -> Calibration:
@@ -40,9 +48,12 @@ class Calibration:
         names = [field.name for field in fields(cls)]
         try:
             values = read_json(file)
-            numbers = {name: float(values[name]) for name in names}
+            numbers = {name: float(values[name]) for name in names
+                       if name in values or not name.endswith(FACTOR)}
             if not np.isfinite(list(numbers.values())).all():
                 raise ValueError(f'found {numbers}')
+            if min(getattr(cls(**numbers), name) for name in names if name.endswith(FACTOR)) <= 0:
+                raise ValueError(f'found {numbers}: factors are positive')
             return cls(**numbers)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f'{file}: expected the numbers {", ".join(names)}; write it anew with '
@@ -56,6 +67,14 @@ class Calibration:
         """Return calibrated sigmas, rad and m (N,) each, from the refiner's."""
         return (self.rotation_scale * rotation_std ** self.rotation_power,
                 self.position_scale * position_std ** self.position_power)
+
+    def axis_std(self, rotation_std: np.ndarray, position_std: np.ndarray) -> np.ndarray:
+        """Return one sigma (..., 6) along the axes of errors, m and rad, from calibrated sigmas."""
+        position, rotation = np.asarray(position_std), np.asarray(rotation_std)
+        return np.stack([
+            self.lateral_factor * position, self.lateral_factor * position,
+            self.radial_factor * position, self.roll_factor * rotation,
+            self.pitch_factor * rotation, self.yaw_factor * rotation], axis=-1)
 
     def confidence(self, detector_score: np.ndarray, confidence: np.ndarray,
                    rotation_std: np.ndarray) -> np.ndarray:

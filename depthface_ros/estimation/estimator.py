@@ -13,7 +13,8 @@ from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engi
 from depthface_ros.estimation import head_detector
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration
-from depthface_ros.estimation.face_fitting import FaceFitting
+from depthface_ros.estimation.covariance import pose_covariance
+from depthface_ros.estimation.face_fitting import FaceFitting, FittedFaces
 from depthface_ros.estimation.head_detector import (
     MIN_DEPTH,
     FinderConfig,
@@ -141,19 +142,15 @@ class FaceEstimator:
 
         # Predict shape and expression, align the meshes to the depth image, refine
         camera_from_face, confidence, rotation_std, position_std = poses.of(accepted)
-        camera_from_face, vertices, expression, rotation_std, position_std = compute(
-            self._fitting.fit, camera_from_face, rotation_std, position_std)
+        fitted = FittedFaces(*compute(
+            self._fitting.fit, camera_from_face, rotation_std, position_std))
         if self._device:
             stage_done('alignment')  # with the stages around it
 
         # Calibrate the sigmas and reject faces with too large ones
-        calibration = self.calibration if self._fitting.refines else self._fitting.prior
-        rotation_std, position_std = calibration.std(rotation_std, position_std)
-        return [Face(camera_from_face[i], vertices[i], expression[i], float(confidence[i]),
-                     float(rotation_std[i]), float(position_std[i]),
-                     float(heads.detector_score[head]))
-                for i, head in enumerate(accepted)
-                if heads.tracked[head] or rotation_std[i] <= max_rotation_std]
+        faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted])
+        return [face for face, tracked in zip(faces, heads.tracked[accepted])
+                if tracked or face.rotation_std <= max_rotation_std]
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
         """Return the head candidates in a depth image, best first; arguments as for a call."""
@@ -231,6 +228,20 @@ class FaceEstimator:
     def _calibrated_confidence(self, poses: Poses, heads: HeadCandidates) -> np.ndarray:
         return self.calibration.confidence(heads.detector_score, poses.confidence,
                                            poses.rotation_std)
+
+    def _calibrated_faces(self, fitted: FittedFaces, confidence: np.ndarray,
+                          detector_score: np.ndarray) -> list[Face]:
+        """Return faces with calibrated sigmas, and covariances of the measured factors."""
+        refines = self._fitting.refines
+        rotation_std, position_std = (self.calibration if refines else self._fitting.prior).std(
+            fitted.rotation_std, fitted.position_std)
+        # Factors are measured with the refiner. Without it all axes have one sigma.
+        axis_std = (self.calibration if refines else Calibration()).axis_std(
+            rotation_std, position_std)
+        return [Face(pose, vertices, expression, float(confidence[i]), float(rotation_std[i]),
+                     float(position_std[i]), float(detector_score[i]),
+                     pose_covariance(pose, axis_std[i]))
+                for i, (pose, vertices, expression) in enumerate(zip(*fitted[:3]))]
 
     def _min_confidence(self, tracked: np.ndarray | bool) -> np.ndarray:
         """Return the least confidence of a face, which is lower for tracked heads (hysteresis)."""

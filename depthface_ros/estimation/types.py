@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depthface_ros.estimation.covariance import isotropic_covariance
 from depthface_ros.estimation.head_detector import MAX_DEPTH, MIN_DEPTH
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, points_camera
 
@@ -36,15 +37,25 @@ class HeadCandidates(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face in one depth image. Arrays are float32; metres, camera frame."""
+    """One face in one depth image. Arrays are float32; metres, camera frame.
+
+    `pose_covariance` is as in geometry_msgs/PoseWithCovariance, for the fixed axes of the camera
+    frame: x, y, z in m, rotation about x, y, z in rad. By default all axes have one sigma.
+    """
 
     camera_from_face: np.ndarray  # (4, 4)
     vertices: np.ndarray  # (V, 3)
     expression: np.ndarray  # (52,) in 0..1
     confidence: float  # 0..1
-    rotation_std: float  # rad, one sigma per axis
-    position_std: float  # m, one sigma per axis
+    rotation_std: float  # rad, one sigma per axis, all axes together
+    position_std: float  # m, one sigma per axis, all axes together
     detector_score: float = UNKNOWN_SCORE  # 0..1, of the last detection
+    pose_covariance: np.ndarray | None = None  # (6, 6) float64, never None in a face
+
+    def __post_init__(self):
+        if self.pose_covariance is None:
+            object.__setattr__(self, 'pose_covariance', isotropic_covariance(
+                self.rotation_std, self.position_std))
 
     @property
     def head_centre(self) -> np.ndarray:

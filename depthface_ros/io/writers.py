@@ -28,6 +28,9 @@ from depthface_ros.tools.overlay import (
 )
 from depthface_ros.tracking.tracks import Track, in_image
 
+POSE_AXES = ('x', 'y', 'z', 'rx', 'ry', 'rz')  # m, and rad about the axes of the camera frame
+# Names of the upper triangle of a covariance, row by row
+COVARIANCE = [f'cov_{a}_{b}' for i, a in enumerate(POSE_AXES) for b in POSE_AXES[i:]]
 PICTURE_HEIGHT = 360  # px, at least: smaller images are enlarged by an integer
 MAX_PICTURE_SIDE, MAX_PICTURE_PIXELS = 2048, 1920 * 1080  # larger images are thinned out
 
@@ -72,8 +75,10 @@ class PoseFile:
                    'position_std': track.face.position_std,
                    **dict(zip(self._face_model.expression_names, track.face.expression))}
         stamp = f'{frame.stamp_ns // 10 ** 9}.{frame.stamp_ns % 10 ** 9:09d}'
+        covariance = track.face.pose_covariance[np.triu_indices(len(POSE_AXES))]
         return {'stamp': stamp, 'frame': frame.name, 'id': track.id,
-                **{name: round(float(value), 6) for name, value in numbers.items()}}
+                **{name: round(float(value), 6) for name, value in numbers.items()},
+                **{name: float(f'{value:.4g}') for name, value in zip(COVARIANCE, covariance)}}
 
 
 class MeshFolder:

@@ -6,11 +6,12 @@ from __future__ import annotations
 from array import array
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose
+from geometry_msgs.msg import Point, Pose, Twist, TwistWithCovariance, Vector3
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from depthface_ros.estimation.covariance import rotated
 from depthface_ros.io.marker_template import marker_id_of
 from depthface_ros.ros.conversions import transform
 from depthface_ros.tracking.tracks import Track
@@ -35,18 +36,30 @@ _POINT_FIELDS = [
 def pose_with_covariance(header: Header, track: Track) -> Odometry:
     """Return the pose of a face with its covariance; `child_frame_id` is its frame on /tf.
 
-    Odometry is the message with a pose, a covariance and a name. Its velocity is unknown: the
-    first element of the covariance is -1, as in sensor_msgs/Imu.
+    Odometry is the message with a pose, a covariance and a name. Its twist is in the frame of the
+    face. Where it is unknown, the first element of its covariance is -1, as in sensor_msgs/Imu.
     """
     value = transform(track.face.camera_from_face)
     position = value.translation
     message = Odometry(header=header, child_frame_id=f'face_{track.id}')
     message.pose.pose = Pose(position=Point(x=position.x, y=position.y, z=position.z),
                              orientation=value.rotation)
-    # Isotropic, hence the same in every frame.
-    message.pose.covariance[:21:7] = [float(track.face.position_std) ** 2] * 3  # m^2
-    message.pose.covariance[21::7] = [float(track.face.rotation_std) ** 2] * 3  # rad^2
-    message.twist.covariance[0] = -1.0
+    message.pose.covariance = np.ravel(track.face.pose_covariance).astype(float)
+    if track.twist is None:
+        message.twist.covariance[0] = -1.0
+    else:
+        message.twist = _twist_in_face_frame(track)
+    return message
+
+
+def _twist_in_face_frame(track: Track) -> TwistWithCovariance:
+    face_from_camera = track.face.camera_from_face[:3, :3].T.astype(float)
+    linear, angular = np.reshape(track.twist, (2, 3)) @ face_from_camera.T
+    message = TwistWithCovariance(twist=Twist(
+        linear=Vector3(**dict(zip('xyz', linear.tolist()))),
+        angular=Vector3(**dict(zip('xyz', angular.tolist())))))
+    if track.twist_covariance is not None:
+        message.covariance = rotated(track.twist_covariance, face_from_camera).ravel()
     return message
 
 

@@ -56,6 +56,9 @@ class Track:
     sightings: int
     misses: int = 0  # later images, none of which shows the face
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s, of the head centre
+    # (6,) velocity of the face's origin, m/s, and angular velocity, rad/s; axes of the camera frame
+    twist: np.ndarray | None = None
+    twist_covariance: np.ndarray | None = None  # (6, 6), of `twist`; axes of the camera frame
 
     @property
     def seen(self) -> bool:

@@ -42,6 +42,23 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert json.loads((tmp_path / CALIBRATION_FILE).read_text())['frames'] == 250
 
 
+def test_a_file_of_before_the_factors_means_one_sigma_for_all_axes(tmp_path):
+    Calibration(1.2, 1.1, lateral_factor=0.5, yaw_factor=2).save(tmp_path)
+    file = tmp_path / CALIBRATION_FILE
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in values.items()
+                                if not name.endswith('_factor')}))
+    assert Calibration.load(tmp_path) == Calibration(1.2, 1.1)
+
+
+@pytest.mark.parametrize('factor', [0, -1, float('nan'), 'much', None])
+def test_factors_that_scale_no_sigma_are_named(tmp_path, factor):
+    values = json.loads((Path(MODELS_FOLDER) / CALIBRATION_FILE).read_text())
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(values | {'radial_factor': factor}))
+    with pytest.raises(ValueError, match=r'calibration\.json.*radial_factor'):
+        Calibration.load(tmp_path)
+
+
 def test_networks_without_a_calibration_speak_for_themselves(tmp_path):
     plain = Calibration.load(tmp_path)
     confidence = np.array([0.1, 0.5, 0.9])

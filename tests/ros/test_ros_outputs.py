@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
+from depthface_ros.estimation.covariance import pose_covariance
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.ros import face_messages, mesh_marker, outputs
 from depthface_ros.ros.parameters import Parameters
@@ -46,6 +49,29 @@ def test_a_pose_has_its_covariance_and_the_frame_of_its_face(stage):
     position = other.pose.pose.position
     np.testing.assert_allclose([position.x, position.y, position.z],
                                faces[1].face.camera_from_face[:3, 3], atol=1e-6)
+
+
+def test_velocities_are_published_in_the_frame_of_the_face(stage):
+    """nav_msgs/Odometry: the pose in the frame of its header, the twist in its child's."""
+    heard = stage.listen(Odometry, '/depthface/poses')
+    still = track('f00001', yaw=0.5)
+    std = np.array([0.001, 0.001, 0.01, 0.02, 0.03, 0.04])
+    camera_from_face = still.face.camera_from_face
+    in_camera = pose_covariance(camera_from_face, std)
+    face = replace(still.face, pose_covariance=in_camera)
+    forward, turning = 0.6 * camera_from_face[:3, 0], 1.5 * camera_from_face[:3, 2]
+    walking = replace(still, face=face, twist=np.r_[forward, turning], twist_covariance=in_camera)
+    stage.outputs.publish(frame(SECOND), [walking])
+    message = stage.wait_for(lambda: heard)[0]
+    np.testing.assert_allclose(message.pose.covariance.reshape(6, 6), in_camera, atol=1e-12)
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    np.testing.assert_allclose([linear.x, linear.y, linear.z], [0.6, 0, 0], atol=1e-6)
+    np.testing.assert_allclose([angular.x, angular.y, angular.z], [0, 0, 1.5], atol=1e-6)
+    in_face = message.twist.covariance.reshape(6, 6)
+    np.testing.assert_allclose(in_face[3:, 3:], np.diag(std[3:] ** 2), atol=1e-9)
+    # The ray is -x of a face that looks into the camera, turned by its yaw.
+    ray = np.array([-np.cos(0.5), np.sin(0.5), 0])
+    assert ray @ in_face[:3, :3] @ ray == pytest.approx(0.01 ** 2, rel=1e-5)
 
 
 def test_the_pose_is_that_of_tf(stage):

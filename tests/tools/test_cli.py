@@ -73,6 +73,8 @@ def test_poses_hold_one_row_per_face_and_image(tmp_path, suffix):
     assert rows[3]['stamp'] == '1.120000000'
     assert float(rows[3]['x']) == pytest.approx(0.11) and float(rows[3]['z']) == pytest.approx(1)
     assert float(rows[3]['yaw']) == pytest.approx(0.5) and float(rows[3]['tongueOut']) == 1
+    for name, variance in {'x_x': 9e-6, 'z_z': 9e-6, 'rx_rx': 0.0025, 'rz_rz': 0.0025, 'x_rz': 0}.items():
+        assert float(rows[0][f'cov_{name}']) == pytest.approx(variance, rel=1e-3, abs=1e-12)
     quaternion = np.array([float(rows[0][name]) for name in ('qx', 'qy', 'qz', 'qw')])
     x, y, z, w = quaternion
     forward = (1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w))

@@ -13,7 +13,9 @@ from training.calibrate.calibrate import (
     fit_std,
     fit_stds,
     predicted,
+    predicted_std,
 )
+from training.evaluation.errors import AXIS_ERRORS
 from training.evaluation.figures import within_sigma
 
 
@@ -26,17 +28,20 @@ def weights(calibration):
             calibration.doubt_weight)
 
 
-def draw_records(rng, count, rotation_error=1.0, position_error=1.0):
-    """Draw faces whose errors are multiples of the predicted sigmas, and as many false faces."""
+def draw_records(rng, count, rotation_error=1.0, position_error=1.0, axis_errors=np.ones(6)):
+    """Draw faces whose errors are multiples of the predicted sigmas, and as many false faces.
+
+    :param axis_errors: (6,) further multiples for the axes of AXIS_ERRORS.
+    """
     records = []
     for _ in range(count):
         degrees, mm = np.exp(rng.normal(np.log([3, 5]), 0.5))
-        turn, shift = rng.normal(0, rotation_error * degrees, 3), rng.normal(0, position_error * mm, 3)
+        shift = position_error * mm * rng.normal(0, axis_errors[:3])
+        turn = rotation_error * degrees * rng.normal(0, axis_errors[3:])
         records.append({'real': True, 'found': True, 'in_view': 0.9, 'detector_score': sigmoid(rng.normal(2, 1)),
                         'confidence': sigmoid(rng.normal(3, 1)),
                         'rotation_std_deg': degrees, 'position_std_mm': mm}
-                       | {f'turn_{axis}_deg': error for axis, error in zip('xyz', turn)}
-                       | {f'shift_{axis}_mm': error for axis, error in zip('xyz', shift)})
+                       | dict(zip(AXIS_ERRORS, (*shift, *turn))))
         records.append({'real': False, 'found': True, 'detector_score': sigmoid(rng.normal(-1, 1)),
                         'confidence': sigmoid(rng.normal(-2, 1)), 'position_std_mm': 9.,
                         'rotation_std_deg': np.exp(rng.normal(np.log(6), 0.5))})
@@ -78,6 +83,20 @@ def test_bold_and_timid_networks_are_set_right():
     for shares in within_sigma(std).values():
         for aim, (value, _) in zip((68.27, 95.45), shares.values()):
             assert abs(value - aim) < 6
+
+
+def test_axes_that_err_more_than_others_get_larger_sigmas():
+    rng = np.random.default_rng(6)
+    axis_errors = np.array([0.5, 0.5, 2.0, 0.7, 1.0, 1.5])
+    records = draw_records(rng, 1000, axis_errors=axis_errors)
+    faces = [record for record in records if record['real']]
+    calibration = fit_stds(faces, Calibration())
+    fitted = calibration.axis_std(*calibration.std(*predicted_std(faces)))
+    rotation, position = predicted_std(faces)
+    true = axis_errors * np.repeat([position, rotation], 3, axis=0).T
+    np.testing.assert_allclose(np.median(fitted / true, axis=0), 1, atol=0.1)
+    for row in within_sigma([calibrated(record, calibration) for record in faces]).values():
+        assert abs(row['within_1_sigma'][0] - 68.27) < 4 and abs(row['within_2_sigma'][0] - 95.45) < 2
 
 
 def test_errors_with_heavy_tails_are_met_in_the_middle():

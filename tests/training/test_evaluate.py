@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors and their summaries, on faces whose errors are known."""
 import json
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -11,10 +12,12 @@ torch = pytest.importorskip('torch')
 
 from scipy.spatial.transform import Rotation
 
+from depthface_ros.estimation.covariance import pose_covariance, ray_axes
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
 from training.evaluation.comparison import changes
 from training.evaluation.errors import (
+    AXIS_ERRORS,
     describe,
     errors,
     expression_errors,
@@ -86,7 +89,21 @@ def test_a_shift_counts_for_the_mesh_and_not_after_alignment():
         assert found[name] == pytest.approx(0, abs=1e-3)
     assert 0.5 < found['mesh_surface_mm'] < 5
     assert found['expression'] == pytest.approx(0.1, abs=1e-6)
-    np.testing.assert_allclose([found[f'shift_{axis}_mm'] for axis in 'xyz'], [3, 0, -4], atol=1e-3)
+    components = np.array([found[name] for name in ('lateral_x_mm', 'lateral_y_mm', 'radial_mm')])
+    sellion = truth.camera_from_face[:3, 3] + (0.003, 0, -0.004)
+    np.testing.assert_allclose(ray_axes(sellion) @ components, [3, 0, -4], atol=1e-3)
+
+
+def test_an_error_of_distance_is_radial_and_has_the_radial_sigma():
+    truth = head(centre=(0.5, 0.3, 0.9))
+    ray = truth.camera_from_face[:3, 3] / np.linalg.norm(truth.camera_from_face[:3, 3])
+    face = estimate(truth, shift=0.004 * ray)
+    face = replace(face, pose_covariance=pose_covariance(
+        face.camera_from_face, np.array([0.001, 0.001, 0.008, 0.01, 0.02, 0.03])))
+    found = pose_errors(face.camera_from_face, truth.camera_from_face) | reported_uncertainty(face)
+    np.testing.assert_allclose([found[name] for name in AXIS_ERRORS[:3]], [0, 0, 4], atol=1e-3)
+    np.testing.assert_allclose([found[f'{name}_std'] for name in AXIS_ERRORS],
+                               [1, 1, 8, *np.degrees([0.01, 0.02, 0.03])], rtol=1e-6)
 
 
 def test_a_rotation_counts_in_degrees_about_any_axis():

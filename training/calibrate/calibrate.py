@@ -26,7 +26,13 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
 from training.calibrate.measure_errors import fit_error_prior, networks_alone
 from training.data.render import VISIBLE_FACE, add_people_arguments
-from training.evaluation.errors import AXES, Record, pose_errors, reported_uncertainty
+from training.evaluation.errors import (
+    AXIS_ERRORS,
+    AXIS_UNITS,
+    Record,
+    pose_errors,
+    reported_uncertainty,
+)
 from training.evaluation.figures import within_sigma
 from training.evaluation.frames import SyntheticFrames, Trial
 from training.evaluation.groups import column
@@ -64,12 +70,30 @@ def fit_stds(faces: list[Record], calibration: Calibration) -> Calibration:
     if len(faces) < MIN_FACES:
         raise ValueError(f'the whole pipeline found {len(faces)} faces: expected {MIN_FACES}; '
                          'take more --frames, or train the networks')
-    rotation = fit_std(np.radians(column(faces, 'rotation_std_deg')),
-                       np.radians([column(faces, f'turn_{axis}_deg') for axis in AXES]).T)
-    position = fit_std(column(faces, 'position_std_mm') / 1000,
-                       np.array([column(faces, f'shift_{axis}_mm') for axis in AXES]).T / 1000)
-    return replace(calibration, rotation_scale=rotation[0], rotation_power=rotation[1],
-                   position_scale=position[0], position_power=position[1])
+    errors = np.array([column(faces, name) for name in AXIS_ERRORS]).T / AXIS_UNITS
+    rotation_std, position_std = predicted_std(faces)
+    rotation = fit_std(rotation_std, errors[:, 3:])
+    position = fit_std(position_std, errors[:, :3])
+    calibration = replace(calibration, rotation_scale=rotation[0], rotation_power=rotation[1],
+                          position_scale=position[0], position_power=position[1])
+    return replace(calibration, **fit_factors(
+        errors, *calibration.std(rotation_std, position_std)))
+
+
+def fit_factors(errors: np.ndarray, rotation_std: np.ndarray, position_std: np.ndarray
+                ) -> dict[str, float]:
+    """Return the factors of a calibration by name, fitted to errors (N, 6) of its sigmas (N,)."""
+    rotation, position = rotation_std[:, None], position_std[:, None]
+    return {'lateral_factor': fit_scale(errors[:, :2] / position),
+            'radial_factor': fit_scale(errors[:, 2:3] / position),
+            'roll_factor': fit_scale(errors[:, 3:4] / rotation),
+            'pitch_factor': fit_scale(errors[:, 4:5] / rotation),
+            'yaw_factor': fit_scale(errors[:, 5:] / rotation)}
+
+
+def predicted_std(faces: list[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Return sigmas of rotation in rad and position in m, of all axes together, (N,) each."""
+    return np.radians(column(faces, 'rotation_std_deg')), column(faces, 'position_std_mm') / 1000
 
 
 def accepted(places: list[Record], calibration: Calibration) -> list[Record]:
@@ -109,8 +133,7 @@ def fit_logistic(detector_score: np.ndarray, confidence: np.ndarray, rotation_st
 def fit_std(predicted_std: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     """Fit scale and power of sigmas (N,) to errors (N, 3): sigma = scale * predicted ** power.
 
-    The power maximises the likelihood. The scale is the geometric mean of two: one sigma, or two
-    sigma, contain as many errors as of a normal distribution. With heavy tails no scale does both.
+    The power maximises the likelihood, the scale is that of :func:`fit_scale`.
     """
     log_predicted = np.log(predicted_std)[:, None]
 
@@ -120,16 +143,26 @@ def fit_std(predicted_std: np.ndarray, errors: np.ndarray) -> tuple[float, float
         return -likelihood.mean()
 
     power = float(minimize(negative_log_likelihood, np.array([0.0, 1.0]), bounds=[(None, None), POWERS]).x[1])
-    ratio = np.abs(errors) / predicted_std[:, None] ** power
-    scales = [np.quantile(ratio, fraction) / k for k, fraction in NORMAL.items()]
-    return float(np.sqrt(np.prod(scales))), power
+    return fit_scale(errors / predicted_std[:, None] ** power), power
+
+
+def fit_scale(ratio: np.ndarray) -> float:
+    """Return the scale of sigmas from the ratios of errors to them, of any shape.
+
+    The geometric mean of two scales: one sigma, or two sigma, contain as many errors as of a normal
+    distribution. With heavy tails no scale does both.
+    """
+    scales = [np.quantile(np.abs(ratio), fraction) / k for k, fraction in NORMAL.items()]
+    return float(np.sqrt(np.prod(scales)))
 
 
 def calibrated(record: Record, calibration: Calibration) -> Record:
     """Return the record of a face with calibrated sigmas."""
     rotation, position = calibration.std(np.radians(record['rotation_std_deg']),
                                          record['position_std_mm'] / 1000)
-    return record | {'rotation_std_deg': np.degrees(rotation), 'position_std_mm': 1000 * position}
+    std = calibration.axis_std(rotation, position) * AXIS_UNITS
+    return record | {'rotation_std_deg': np.degrees(rotation), 'position_std_mm': 1000 * position,
+                     **{f'{name}_std': float(value) for name, value in zip(AXIS_ERRORS, std)}}
 
 
 def pose_only(face: Face, head: Head, *image) -> Record:
@@ -173,7 +206,6 @@ def print_gain(places: list[Record], faces: list[Record], calibration: Calibrati
               f'{sum(map(is_none, taken))} of {sum(map(is_none, places))} other places have a '
               f'confidence of {MIN_CONFIDENCE:.2g} or more')
     for title, records in (('before', faces), ('after', [calibrated(face, calibration) for face in faces])):
-        fractions = np.array([[fraction[0] for fraction in row.values()]
-                           for row in within_sigma(records).values()])
-        print(f'{title}: of {len(faces)} faces, errors within one sigma {fractions[:, 0].mean():.1f} %, '
-              f'within two {fractions[:, 1].mean():.1f} %')
+        print(f'{title}: errors of {len(faces)} faces within one and two sigma:')
+        for error, row in within_sigma(records).items():
+            print(f'  {error:9}', *(f'{percent:5.1f} %' for percent, _ in row.values()))

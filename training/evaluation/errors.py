@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from depthface_ros.estimation.covariance import axis_std, error_axes, ray_axes
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from training.synthesis.scene.random_scene import Head, Scene, facing_pose
@@ -23,7 +24,9 @@ NOSE_TIP = 30  # landmark
 # The head axes of BIWI and of the methods compared on it: those of a camera that the head faces.
 HEAD_FROM_FACE = np.array([[0., 1, 0], [0, 0, -1], [-1, 0, 0]])
 EULER_ORDERS = {'pyr': 'XYZ', 'ypr': 'YXZ'}  # pitch-yaw-roll as in BIWI's files, yaw-pitch-roll
-AXES = 'xyz'
+# In the order of a covariance: along the axes of `covariance.error_axes`
+AXIS_ERRORS = ('lateral_x_mm', 'lateral_y_mm', 'radial_mm', 'turn_x_deg', 'turn_y_deg', 'turn_z_deg')
+AXIS_UNITS = np.repeat([1000, np.degrees(1)], 3)  # of these errors, from m and rad
 
 
 def describe(scene: Scene, head: Head, face_visible: float, head_visible: float) -> Record:
@@ -51,10 +54,12 @@ def errors(face: Face, head: Head, *image) -> Record:
 
 
 def reported_uncertainty(face: Face) -> Record:
-    """Return the predicted uncertainty of a face."""
+    """Return the predicted uncertainty of a face; `<error>_std` is one sigma of each of AXIS_ERRORS."""
+    std = axis_std(face.pose_covariance, error_axes(face.camera_from_face)) * AXIS_UNITS
     return {'confidence': float(face.confidence), 'detector_score': float(face.detector_score),
             'rotation_std_deg': float(np.degrees(face.rotation_std)),
-            'position_std_mm': 1000 * float(face.position_std)}
+            'position_std_mm': 1000 * float(face.position_std),
+            **{f'{name}_std': float(value) for name, value in zip(AXIS_ERRORS, std)}}
 
 
 def pose_errors(pose: np.ndarray, truth: np.ndarray) -> Record:
@@ -62,17 +67,19 @@ def pose_errors(pose: np.ndarray, truth: np.ndarray) -> Record:
 
     geodesic_deg: the angle between the rotations. turn_*_deg: the components of that rotation about
     the axes of the face (x roll, y pitch, z yaw). mae_*_deg: mean absolute difference of three Euler
-    angles. sellion_mm: the distance. shift_*_mm: its components along the axes of the camera.
+    angles. sellion_mm: the distance. lateral_x_mm, lateral_y_mm, radial_mm: its components across
+    the viewing ray, to the right and down, and along it.
     """
     turn = Rotation.from_matrix(truth[:3, :3].T @ pose[:3, :3]).as_rotvec(degrees=True)
-    shift = 1000 * (pose[:3, 3].astype(float) - truth[:3, 3])
+    position = pose[:3, 3].astype(float)
+    shift = 1000 * (position - truth[:3, 3])
     angles = {f'mae_{name}_deg': float(np.mean(np.abs(
         (euler_deg(pose, order) - euler_deg(truth, order) + 180) % 360 - 180)))
         for name, order in EULER_ORDERS.items()}
     return {'geodesic_deg': float(np.linalg.norm(turn)), **angles,
             'sellion_mm': float(np.linalg.norm(shift)),
-            **{f'turn_{axis}_deg': float(value) for axis, value in zip(AXES, turn)},
-            **{f'shift_{axis}_mm': float(value) for axis, value in zip(AXES, shift)}}
+            **{name: float(value) for name, value in zip(
+                AXIS_ERRORS, (*(shift @ ray_axes(position)), *turn))}}
 
 
 def euler_deg(camera_from_face: np.ndarray, order: str) -> np.ndarray:

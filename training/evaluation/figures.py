@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES
-from training.evaluation.errors import AXES, Record
+from training.evaluation.errors import AXIS_ERRORS, Record
 from training.evaluation.groups import (
     DISTANCES,
     GROUPS,
@@ -60,13 +60,11 @@ def by_distance(faces: list[Record], false: list[Record], frames: int) -> dict[s
 def within_sigma(found: list[Record]) -> dict[str, dict[str, Figure]]:
     """Return the percentages of errors within one and two predicted sigma, by axis: see WITHIN."""
     rows = {}
-    for axis in AXES:
-        for error, std in ((f'turn_{axis}_deg', 'rotation_std_deg'),
-                           (f'shift_{axis}_mm', 'position_std_mm')):
-            ratio = np.abs(column(found, error)) / column(found, std)
-            rows[error.rsplit('_', 1)[0]] = {
-                f'within_{k}_sigma': share(int((ratio <= k).sum()), len(ratio)) for k in WITHIN}
-    return dict(sorted(rows.items(), reverse=True))
+    for error in AXIS_ERRORS:
+        ratio = np.abs(column(found, error)) / column(found, f'{error}_std')
+        rows[error.rsplit('_', 1)[0]] = {
+            f'within_{k}_sigma': share(int((ratio <= k).sum()), len(ratio)) for k in WITHIN}
+    return rows
 
 
 def expression(found: list[Record]) -> dict[str, dict[str, Figure]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES
-from training.evaluation.errors import AXES, Record
+from training.evaluation.errors import AXIS_ERRORS, Record
 from training.evaluation.figures import SEEN, expression
 from training.evaluation.frames import Trial
 from training.evaluation.groups import asked, column, grouped, in_core
@@ -92,16 +92,15 @@ def draw_errors_by(records: list[Record]):
 def draw_reliability(found: list[Record]):
     """Plot measured over predicted errors by axis; calibrated ones lie on the diagonal."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), layout='constrained')
-    for axis, std, error, unit in ((axes[0], 'rotation_std_deg', 'turn_{}_deg', 'degrees'),
-                                   (axes[1], 'position_std_mm', 'shift_{}_mm', 'mm')):
-        said = column(found, std)
-        for part in AXES:
-            came = np.abs(column(found, error.format(part)))
-            axis.plot(*_in_bins(said, came, lambda values: np.percentile(values, 68.27)), 'o-',
-                      label=error.format(part).rsplit('_', 1)[0])
-        ends = np.percentile(said, [1, 99])
+    for axis, errors, unit in ((axes[0], AXIS_ERRORS[3:], 'degrees'),
+                               (axes[1], AXIS_ERRORS[:3], 'mm')):
+        for error in errors:
+            predicted, measured = column(found, f'{error}_std'), np.abs(column(found, error))
+            axis.plot(*_in_bins(predicted, measured, lambda values: np.percentile(values, 68.27)),
+                      'o-', label=error.rsplit('_', 1)[0])
+        ends = np.percentile([column(found, f'{error}_std') for error in errors], [1, 99])
         axis.plot(ends, ends, 'k--', linewidth=1, label='agreement')
-        axis.set(xscale='log', yscale='log', xlabel=f'sigma that faces tell, {unit}',
+        axis.set(xscale='log', yscale='log', xlabel=f'predicted sigma, {unit}',
                  ylabel=f'68 % of errors are within, {unit}')
         axis.legend()
         axis.grid(alpha=0.3, which='both')

@@ -89,7 +89,7 @@ def _distances(tree: dict) -> Table:
 
 def _within_sigma(tree: dict) -> Table:
     table = Table('error', *(f'within {k} sigma, aim {aim:.0f} %' for k, aim in WITHIN.items()),
-                  title='Whether faces know their errors')
+                  title='Calibration of the predicted uncertainties')
     for name, row in tree['within_sigma'].items():
         table.add_row(name, *(_text(row[f'within_{k}_sigma'], '.1f') for k in WITHIN))
     return table
