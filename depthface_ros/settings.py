@@ -29,26 +29,31 @@ def setting(default, description: str, minimum=None, maximum=None, choices: tupl
         'read_at': read_at, 'old_name': old_name})
 
 
-def group(config: type, read_at: str = ''):
+def group(config: type, read_at: str = '', old_name: str = ''):
     """Return a dataclass field of nested settings, all of them read at one time."""
-    return field(default_factory=config, metadata={'read_at': read_at})
+    return field(default_factory=config, metadata={'read_at': read_at, 'old_name': old_name})
 
 
-def leaves(defaults, prefix: str = '',
-           read_at: str = '') -> Iterator[tuple[str, Any, Mapping]]:
-    """Yield name, default and metadata of each setting; nested ones are named 'outer.inner'."""
+def leaves(defaults, prefix: str = '', read_at: str = '',
+           old_prefix: str = '') -> Iterator[tuple[str, Any, Mapping]]:
+    """Yield name, default and metadata of each setting; nested ones are named 'outer.inner'.
+
+    `old_name` in the metadata is nested as well, and empty if it is the current name.
+    """
     for item in fields(defaults):
         name, default = prefix + item.name, getattr(defaults, item.name)
+        old_name = (old_prefix or prefix) + (item.metadata.get('old_name') or item.name)
         read_at_of_item = item.metadata.get('read_at') or read_at
         if is_dataclass(default):
-            yield from leaves(default, f'{name}.', read_at_of_item)
+            yield from leaves(default, f'{name}.', read_at_of_item, f'{old_name}.')
         else:
-            yield name, default, {**item.metadata, 'read_at': read_at_of_item}
+            yield name, default, {**item.metadata, 'read_at': read_at_of_item,
+                                  'old_name': old_name if old_name != name else ''}
 
 
 def old_names(defaults, prefix: str = '') -> dict[str, str]:
     """Return the current name of each setting by its old name, both dotted."""
-    return {f'{name.rpartition(".")[0]}.{metadata["old_name"]}'.removeprefix('.'): name
+    return {metadata['old_name']: name
             for name, _, metadata in leaves(defaults, prefix) if metadata['old_name']}
 
 

@@ -16,7 +16,7 @@ COMMANDS = {
     'compare': ('training.evaluation.real_and_synthetic', 'compare synthetic heads with those of a recording'),
     'sample-bag': ('training.assets.sample_bag', 'render the recording that the demo and the tests play'),
     'render': ('training.data.render', 'render data sets of labelled heads and frames'),
-    'finder': ('training.train.detector', 'train the head detector'),
+    'detector': ('training.train.detector', 'train the head detector'),
     'pose': ('training.train.pose', 'train the head-pose network'),
     'shape': ('training.train.shape', 'train the face-shape network'),
     'export': ('training.models.export', 'export the trained networks as ONNX, with model cards'),
@@ -28,12 +28,14 @@ COMMANDS = {
     'adapt': ('training.adapt.adapt', 'adapt the networks to a recording of your own camera'),
     'all': ('training.train.all_stages', 'run all stages, from nothing to the shipped weights'),
 }
+# former names of commands and options
+RENAMED = {'finder': 'detector', '--finder': '--detector'}
 
 
 def main(arguments: list[str] | None = None, commands: dict[str, tuple[str, str]] = COMMANDS,
          program: str = 'python -m training') -> int:
     """Parse the command line and run its command; return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = current_names(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for command, (module, description) in commands.items():
@@ -42,6 +44,18 @@ def main(arguments: list[str] | None = None, commands: dict[str, tuple[str, str]
             importlib.import_module(module).add_arguments(subparser)
     options = parser.parse_args(arguments)
     return importlib.import_module(commands[options.command][0]).run(options) or 0
+
+
+def current_names(arguments: list[str]) -> list[str]:
+    """Return arguments with former names of commands and options replaced, and warn of each."""
+    current = []
+    for place, argument in enumerate(arguments):
+        name, *value = argument.split('=', 1)
+        if name in RENAMED and (place == 0 or name.startswith('--')):
+            print(f'{name} is called {RENAMED[name]} now', file=sys.stderr)
+            argument = '='.join([RENAMED[name], *value])
+        current.append(argument)
+    return current
 
 
 def one_line(**program) -> int:

@@ -9,8 +9,8 @@ from depthface_ros.estimation.error_prior import POSE
 from depthface_ros.estimation.refinement import EXPRESSIONS, FEATURES, MODES
 from depthface_ros.geometry.crop import CROP_PIXELS
 
-FINDER_HEIGHT, FINDER_CELL = 120, 4
-FINDER_WIDTHS = (160, 224)  # what a 4:3 image needs, and a wide one
+DETECTOR_HEIGHT, DETECTOR_CELL = 120, 4
+DETECTOR_WIDTHS = (160, 224)  # what a 4:3 image needs, and a wide one
 _CROPS = ((4, CROP_PIXELS, CROP_PIXELS),)
 
 
@@ -58,9 +58,9 @@ def _matches(found: tuple, expected: tuple) -> bool:
 
 NETWORKS = {
     # points (m, camera frame) and validity of the whole frame -> where heads are; one at a time
-    'head_finder': Contract('point_map', tuple((4, FINDER_HEIGHT, w) for w in FINDER_WIDTHS),
-                            {'heatmap': (FINDER_HEIGHT // FINDER_CELL, None),
-                             'offset': (3, FINDER_HEIGHT // FINDER_CELL, None)}, max_batch=1),
+    'head_finder': Contract('point_map', tuple((4, DETECTOR_HEIGHT, w) for w in DETECTOR_WIDTHS),
+                            {'heatmap': (DETECTOR_HEIGHT // DETECTOR_CELL, None),
+                             'offset': (3, DETECTOR_HEIGHT // DETECTOR_CELL, None)}, max_batch=1),
     # rotation: first two columns of crop_from_head; sellion: crop frame, half crop sizes;
     # log_variance: of the rotation per axis (rad^2) and of the position per axis (m^2)
     'head_pose': Contract('crop', _CROPS, {'rotation': (6,), 'sellion': (3,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from depthface_ros.estimation.covariance import pose_covariance
 from depthface_ros.estimation.face_fitting import FaceFitting, FittedFaces
 from depthface_ros.estimation.head_detector import (
     MIN_DEPTH,
-    FinderConfig,
+    DetectorConfig,
     non_maximum_suppression,
 )
 from depthface_ros.estimation.poses import Poses
@@ -48,7 +48,7 @@ ROLL_STEP = 1 / 64  # rad
 class EstimatorConfig:
     """Thresholds and number of passes."""
 
-    finder: FinderConfig = field(default_factory=FinderConfig)
+    detector: DetectorConfig = group(DetectorConfig, old_name='finder')
     min_confidence: float = setting(0.6, 'Minimum confidence of a face.', 0.0, 1.0)
     track_keep_confidence: float = setting(
         0.1, 'Minimum confidence of a tracked face; lower than min_confidence, so that faces do '
@@ -175,9 +175,9 @@ class FaceEstimator:
             return self._device.compute(stage, (depth, intrinsics), arrays)
         return stage(depth, intrinsics, *arrays, stage_done=stage_done)
 
-    def _finder_stage(self, depth, intrinsics, stage_done=_ignore):
+    def _detector_stage(self, depth, intrinsics, stage_done=_ignore):
         """Return heat map (30, W / 4), offsets (3, 30, W / 4) m and points (4, 120, W) m."""
-        points = head_detector.finder_input(depth, intrinsics)
+        points = head_detector.detector_input(depth, intrinsics)
         predicted = self.engine.run('head_finder', points[None])
         return predicted['heatmap'][0], predicted['offset'][0], points
 
@@ -194,8 +194,8 @@ class FaceEstimator:
         return camera_from_face, measured, predicted['confidence'][:, 0], predicted['log_variance']
 
     def _detect(self, compute) -> HeadCandidates:
-        heatmap, offset, points = compute(self._finder_stage)
-        return HeadCandidates(*head_detector.decode(heatmap, offset, points, self.config.finder))
+        heatmap, offset, points = compute(self._detector_stage)
+        return HeadCandidates(*head_detector.decode(heatmap, offset, points, self.config.detector))
 
     def _predict_poses(self, compute, heads: HeadCandidates) -> Poses:
         """Return the poses of candidates with calibrated confidences.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
+from depthface_ros.engines.contract import DETECTOR_CELL, DETECTOR_HEIGHT, DETECTOR_WIDTHS
 from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics, depth_in_metres, point_map
 from depthface_ros.settings import setting
@@ -24,7 +24,7 @@ VOTE_RADII = (0.15, 0.10)
 
 
 @dataclass(frozen=True)
-class FinderConfig:
+class DetectorConfig:
     """Which peaks of the heat map are candidates."""
 
     threshold: float = setting(0.05, 'Detector score from which on a head is a candidate; the '
@@ -42,7 +42,7 @@ class Votes(NamedTuple):
     peak: np.ndarray  # (M,) whether the cell is a local maximum of the heat map
 
 
-def finder_input(depth, intrinsics: Intrinsics):
+def detector_input(depth, intrinsics: Intrinsics):
     """Return the detector's input (4, 120, W) float32: x, y, z in metres, and validity (0 or 1).
 
     W is 160, or 224 for wide images. Depth is sampled, not averaged: a mean of face and background
@@ -51,10 +51,10 @@ def finder_input(depth, intrinsics: Intrinsics):
     :param depth: (H, W) uint16 millimetres or float32 metres; numpy or torch.
     """
     xp = namespace(depth)
-    stride = finder_stride(*depth.shape, intrinsics.fx)
+    stride = detector_stride(*depth.shape, intrinsics.fx)
     sampled = depth_in_metres(depth[stride // 2::stride, stride // 2::stride])
     height, width = sampled.shape
-    canvas = xp.zeros((4, FINDER_HEIGHT, next(w for w in FINDER_WIDTHS if w >= width)),
+    canvas = xp.zeros((4, DETECTOR_HEIGHT, next(w for w in DETECTOR_WIDTHS if w >= width)),
                       dtype=xp.float32, device=device_of(depth))
     if height and width:
         valid = (sampled > 0) & (sampled < MAX_DEPTH)
@@ -64,19 +64,19 @@ def finder_input(depth, intrinsics: Intrinsics):
     return canvas
 
 
-def finder_stride(height: int, width: int, focal: float = 0.0) -> int:
+def detector_stride(height: int, width: int, focal: float = 0.0) -> int:
     """Return the stride in pixels with which an image of this size and focal length is sampled."""
-    return max(1, -(-width // FINDER_WIDTHS[-1]), -(-height // FINDER_HEIGHT),
+    return max(1, -(-width // DETECTOR_WIDTHS[-1]), -(-height // DETECTOR_HEIGHT),
                math.ceil(focal / MAX_FOCAL))
 
 
 def decode(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray,
-           config: FinderConfig = FinderConfig()) -> tuple[np.ndarray, np.ndarray]:
+           config: DetectorConfig = DetectorConfig()) -> tuple[np.ndarray, np.ndarray]:
     """Return head centres (N, 3) float32 m, camera frame, and scores (N,), best first.
 
     :param heatmap: (30, W / 4) in 0..1.
     :param offset: (3, 30, W / 4) metres, from the nearest point of each cell to the head centre.
-    :param points: (4, 120, W) of :func:`finder_input`.
+    :param points: (4, 120, W) of :func:`detector_input`.
     """
     votes = _votes(heatmap, offset, points, VOTE_FRACTION * config.threshold)
     # Cells beside a peak can be candidates, too: a peak on a hand hides the head behind it.
@@ -103,8 +103,8 @@ def non_maximum_suppression(positions: np.ndarray, distance: float) -> np.ndarra
 def _votes(heatmap: np.ndarray, offset: np.ndarray, points: np.ndarray, least: float) -> Votes:
     """Return the votes of cells with a score above the least one and a measured point."""
     row, column = np.nonzero(heatmap > least)
-    cells = points.reshape(4, heatmap.shape[0], FINDER_CELL, heatmap.shape[1], FINDER_CELL)
-    cells = cells[:, row, :, column].reshape(-1, 4, FINDER_CELL ** 2)
+    cells = points.reshape(4, heatmap.shape[0], DETECTOR_CELL, heatmap.shape[1], DETECTOR_CELL)
+    cells = cells[:, row, :, column].reshape(-1, 4, DETECTOR_CELL ** 2)
     depths = np.where(cells[:, 3] > 0, cells[:, 2], np.inf)
     nearest = cells[np.arange(len(cells)), :3, np.argmin(depths, axis=1)]
     centre = nearest + offset[:, row, column].T

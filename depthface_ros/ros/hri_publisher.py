@@ -37,7 +37,7 @@ class FaceTopics(NamedTuple):
 TYPES = FaceTopics(NormalizedRegionOfInterest2D, FacialLandmarks, FacialActionUnits, Image)
 
 
-class HumanFaces:
+class HriPublisher:
     """Publishes the ids of tracked faces; each face has topics while it is tracked."""
 
     def __init__(self, node: Node, face_model: FaceModel):

@@ -24,11 +24,11 @@ from depthface_ros.tools.overlay import draw_faces
 from depthface_ros.tracking.tracks import Track, in_image
 
 try:
-    from depthface_ros.ros.hri_publisher import HumanFaces
+    from depthface_ros.ros.hri_publisher import HriPublisher
 except ModuleNotFoundError as error:
     if not error.name.startswith('hri_msgs'):
         raise
-    HumanFaces = None
+    HriPublisher = None
 
 # The process may end after its last messages: reliable subscriptions have this time to get them.
 ACKNOWLEDGED_WITHIN = Duration(seconds=0.5)
@@ -53,7 +53,7 @@ class Outputs:
         self._points = create_publisher(node, PointCloud2, '~/points', 1)
         self._debug_image = create_publisher(node, Image, '~/debug_image', 1)
         self._shown: dict[str, str] = {}  # id of a face in viewers -> frame of its mesh
-        self._humans: HumanFaces | None = None
+        self._hri: HriPublisher | None = None
         self._published_ns: int | None = None  # the node's time of the latest publication of faces
 
     def start(self, settings: Parameters, face_model: FaceModel) -> None:
@@ -62,12 +62,12 @@ class Outputs:
         self._marker: MeshMarker | None = None
         with self._lock:
             if not settings.publish_hri:
-                self._close_humans(self._node.get_clock().now().to_msg())
-            elif HumanFaces is None:
+                self._close_hri(self._node.get_clock().now().to_msg())
+            elif HriPublisher is None:
                 self._node.get_logger().info('hri_msgs is not installed: nothing for ROS4HRI',
                                              once=True)
-            elif self._humans is None:
-                self._humans = HumanFaces(self._node, face_model)
+            elif self._hri is None:
+                self._hri = HriPublisher(self._node, face_model)
 
     def publish(self, frame: DepthFrame, tracks: list[Track]) -> None:
         """Publish the faces after one image.
@@ -82,8 +82,8 @@ class Outputs:
                 transforms = conversions.face_transforms(header, seen)
                 self.published.extend(map(conversions.frame_and_stamp, transforms.transforms))
                 self._tf.publish(transforms)
-            if self._humans:
-                self._humans.publish(frame, tracks)
+            if self._hri:
+                self._hri.publish(frame, tracks)
             if self._poses.get_subscription_count():
                 for track in seen:
                     self._poses.publish(face_messages.pose_with_covariance(header, track))
@@ -109,8 +109,8 @@ class Outputs:
                     abs(self._now_ns() - self._published_ns) > limit_s * 1e9):
                 stamp = self._node.get_clock().now().to_msg()
                 self._clear_meshes(set(self._shown), stamp)
-                if self._humans:
-                    self._humans.clear(stamp)
+                if self._hri:
+                    self._hri.clear(stamp)
                 self._published_ns = None
 
     def stop(self, stamp: Time) -> None:
@@ -118,16 +118,16 @@ class Outputs:
         with self._lock:
             self._clear_meshes(set(self._shown), stamp)
             self._mesh.wait_for_all_acked(ACKNOWLEDGED_WITHIN)
-            self._close_humans(stamp)
+            self._close_hri(stamp)
             self._published_ns = None
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds
 
-    def _close_humans(self, stamp: Time) -> None:
-        if self._humans:
-            self._humans.close(stamp, ACKNOWLEDGED_WITHIN)
-            self._humans = None
+    def _close_hri(self, stamp: Time) -> None:
+        if self._hri:
+            self._hri.close(stamp, ACKNOWLEDGED_WITHIN)
+            self._hri = None
 
     def _publish_meshes(self, header, tracks: list[Track]) -> None:
         if self._marker is None or self._marker.frame_id != header.frame_id:

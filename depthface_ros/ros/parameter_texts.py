@@ -17,7 +17,7 @@ from depthface_ros.ros.parameters import description, leaves
 BASIC = (
     'autostart', 'engine', 'models_folder', 'image_transport', 'depth_unit', 'rectified',
     'publish_tf', 'publish_mesh', 'publish_hri', 'first_id', 'mesh_lifetime', 'input_timeout',
-    'diagnostics.rate_warn', 'diagnostics.latency_warn', 'estimator.finder.max_heads',
+    'diagnostics.rate_warn', 'diagnostics.latency_warn', 'estimator.detector.max_heads',
     'estimator.min_confidence', 'estimator.track_init_max_rotation_std', 'tracker.search_s',
     'tracker.sightings', 'tracker.keep_s', 'tracker.smoothing.enabled', 'tracker.smoothing.cutoff')
 FILES = {

@@ -11,9 +11,9 @@ from itertools import count, islice
 import numpy as np
 
 from depthface_ros.engines import Engine
-from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
+from depthface_ros.engines.contract import DETECTOR_CELL, DETECTOR_HEIGHT, DETECTOR_WIDTHS
 from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
-from depthface_ros.estimation.head_detector import finder_stride
+from depthface_ros.estimation.head_detector import detector_stride
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.frame import Recording
 from depthface_ros.tracking.face_tracker import FaceTracker
@@ -123,17 +123,17 @@ class KnownHeads(FaceEstimator):
         super().__init__(engine, EstimatorConfig(
             min_confidence=0.0, max_rotation_std=10.0, min_measured=0.0, separation=0.0,
             recentre=1.0, upright=3.2))
-        stride = FINDER_CELL * finder_stride(HEIGHT, WIDTH, CAMERA.fx)
+        stride = DETECTOR_CELL * detector_stride(HEIGHT, WIDTH, CAMERA.fx)
         x, y, z = head_centres.T
         column, row = (np.floor(pixel / stride).astype(int)
                        for pixel in CAMERA.project(x / z, y / z))
-        width = next(width for width in FINDER_WIDTHS if width * stride >= WIDTH * FINDER_CELL)
-        peaks = np.zeros((FINDER_HEIGHT // FINDER_CELL, width // FINDER_CELL), np.float32)
+        width = next(width for width in DETECTOR_WIDTHS if width * stride >= WIDTH * DETECTOR_CELL)
+        peaks = np.zeros((DETECTOR_HEIGHT // DETECTOR_CELL, width // DETECTOR_CELL), np.float32)
         peaks[row, column] = 1
         self._peaks = self._constant(peaks)
 
-    def _finder_stage(self, *arguments, **options):
-        heat, offset, points = super()._finder_stage(*arguments, **options)
+    def _detector_stage(self, *arguments, **options):
+        heat, offset, points = super()._detector_stage(*arguments, **options)
         return 0 * heat + self._peaks, 0 * offset, points
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from depthface_ros.estimation.estimator import FaceEstimator
-from depthface_ros.estimation.head_detector import FinderConfig
+from depthface_ros.estimation.head_detector import DetectorConfig
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.tracking.smoothing import FaceSmoother
@@ -108,7 +108,7 @@ class FaceTracker:
         found = self.estimator.find_heads(depth, intrinsics)
         stage_done('find heads')
         self._searched_ns = time.stamp_ns
-        heads = merge_candidates(known, found, self.estimator.config.finder)
+        heads = merge_candidates(known, found, self.estimator.config.detector)
         return self.estimator(depth, intrinsics, heads=heads, stage_done=stage_done)
 
     def _search_is_due(self, stamp_ns: int) -> bool:
@@ -138,7 +138,7 @@ def is_finite(face: Face) -> bool:
 
 
 def merge_candidates(known: HeadCandidates, found: HeadCandidates,
-                     config: FinderConfig) -> HeadCandidates:
+                     config: DetectorConfig) -> HeadCandidates:
     """Return the known heads, updated by detections of them, then the other detections."""
     if not len(found.centres):
         return known._replace(detector_score=np.minimum(known.detector_score, config.threshold))

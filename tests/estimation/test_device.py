@@ -158,7 +158,7 @@ def test_no_stage_makes_a_gpu_wait_or_mixes_devices(on_device, camera):
     poses, std = torch.empty((3, 4, 4), device='meta'), torch.empty(3, device='meta')
 
     def all_stages():
-        estimator._finder_stage(depth, camera)
+        estimator._detector_stage(depth, camera)
         estimator._pose_stage(depth, camera, poses)
         return estimator._fitting.fit(depth, camera, poses, std, std)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from depthface_ros.estimation.head_detector import (
-    FinderConfig,
+    DetectorConfig,
     decode,
-    finder_input,
-    finder_stride,
+    detector_input,
+    detector_stride,
     non_maximum_suppression,
 )
 from depthface_ros.geometry.camera import Intrinsics
@@ -22,7 +22,7 @@ def empty_answer():
 
 
 def wall(z=2.0):
-    return finder_input(np.full((480, 640), z, np.float32), CAMERA)
+    return detector_input(np.full((480, 640), z, np.float32), CAMERA)
 
 
 @pytest.mark.parametrize('size, stride, width', [
@@ -30,17 +30,17 @@ def wall(z=2.0):
     ((120, 160), 1, 160), ((158, 160), 2, 160), ((1, 1), 1, 160),
     ((424, 512), 4, 160), ((1, 5000), 23, 224)])
 def test_any_frame_fits_with_the_smallest_stride(size, stride, width):
-    assert finder_stride(*size) == stride
-    points = finder_input(np.ones(size, np.float32), CAMERA)
+    assert detector_stride(*size) == stride
+    points = detector_input(np.ones(size, np.float32), CAMERA)
     assert points.shape == (4, 120, width) and points.dtype == np.float32
 
 
 def test_a_window_of_an_image_is_sampled_as_the_whole_image_would_be():
     """... so that a head has as many pixels as the networks have learnt."""
-    assert finder_stride(111, 107, focal=365.0) == 3
-    assert finder_stride(480, 640, focal=525.0) == finder_stride(480, 640) == 4
+    assert detector_stride(111, 107, focal=365.0) == 3
+    assert detector_stride(480, 640, focal=525.0) == detector_stride(480, 640) == 4
     window = Intrinsics(365.0, 365.0, 53.0, 55.0)
-    points = finder_input(np.ones((111, 107), np.float32), window)
+    points = detector_input(np.ones((111, 107), np.float32), window)
     assert np.count_nonzero(points[3]) == 37 * 36
 
 
@@ -48,7 +48,7 @@ def test_every_point_of_the_input_projects_to_the_pixel_it_was_sampled_at():
     rng = np.random.default_rng(0)
     depth = rng.uniform(0.5, 4, (576, 640)).astype(np.float32)
     depth[rng.random(depth.shape) < 0.3] = 0
-    x, y, z, valid = finder_input(depth, CAMERA).astype(np.float64)
+    x, y, z, valid = detector_input(depth, CAMERA).astype(np.float64)
     rows, columns = np.nonzero(valid)
     u, v = 2 + 5 * columns, 2 + 5 * rows
     assert len(rows) == np.count_nonzero(depth[2::5, 2::5])
@@ -64,7 +64,7 @@ def test_a_peak_is_the_nearest_point_of_its_cell_plus_the_offset():
     heat, offset = empty_answer()
     heat[10, 15] = 0.8
     offset[:, 10, 15] = 0.01, -0.02, 0.1
-    centres, scores = decode(heat, offset, finder_input(depth, CAMERA))
+    centres, scores = decode(heat, offset, detector_input(depth, CAMERA))
     expected = (0.9 * (250 - 320) / 500 + 0.01, 0.9 * (166 - 240) / 510 - 0.02, 1.0)
     np.testing.assert_allclose(centres, [expected], atol=1e-6)
     assert scores == [np.float32(0.8)] and centres.dtype == np.float32
@@ -103,11 +103,11 @@ def test_a_head_behind_what_the_peak_looks_at_stands_as_well():
     heat, offset = empty_answer()
     heat[10, 14:17] = 0.4, 0.5, 0.4
     offset[2, 10, 14:17] = 0.1
-    centres, scores = decode(heat, offset, finder_input(depth, CAMERA))
+    centres, scores = decode(heat, offset, detector_input(depth, CAMERA))
     np.testing.assert_allclose(centres[:, 2], [1.2, 1.6], atol=1e-6)
     np.testing.assert_allclose(scores, [0.5, 0.4])
     heat[10, 14:17] = 0.08, 0.09, 0.08  # hardly worth a look, the less so two
-    assert len(decode(heat, offset, finder_input(depth, CAMERA))[0]) == 1
+    assert len(decode(heat, offset, detector_input(depth, CAMERA))[0]) == 1
 
 
 def test_neighbouring_heads_stay_apart():
@@ -120,7 +120,7 @@ def test_neighbouring_heads_stay_apart():
 def test_what_cannot_be_a_head_is_none(case):
     heat, offset = empty_answer()
     points = wall()
-    heat[3, 4] = 0.9 * FinderConfig().threshold if case == 'low' else 0.9
+    heat[3, 4] = 0.9 * DetectorConfig().threshold if case == 'low' else 0.9
     if case == 'nothing measured':
         points[:, 12:16, 16:20] = 0
     if case == 'behind the camera':
@@ -132,7 +132,7 @@ def test_what_cannot_be_a_head_is_none(case):
 
 def test_there_are_never_more_heads_than_asked_for():
     heat, offset = np.random.default_rng(0).random((30, 40)).astype(np.float32), empty_answer()[1]
-    assert len(decode(heat, offset, wall(5.0), FinderConfig(max_heads=3))[0]) == 3
+    assert len(decode(heat, offset, wall(5.0), DetectorConfig(max_heads=3))[0]) == 3
 
 
 def test_separate_keeps_the_best_of_each_cluster_and_chains_do_not_spread():

@@ -54,6 +54,14 @@ def test_old_names_are_accepted_with_a_warning_and_current_ones_win(tmp_path, ca
     assert 'estimator.keep_confidence is called estimator.track_keep_confidence' in caplog.text
 
 
+@pytest.mark.parametrize('text', ['estimator: {finder: {max_heads: 3}}', 'estimator.finder.max_heads: 3'])
+def test_old_names_of_groups_are_accepted_with_a_warning(tmp_path, caplog, text):
+    file = tmp_path / 'old.yaml'
+    file.write_text(f'/**:\n  ros__parameters:\n    {text}\n')
+    assert read(file)['estimator'].detector.max_heads == 3
+    assert 'estimator.finder.max_heads is called estimator.detector.max_heads' in caplog.text
+
+
 @pytest.mark.parametrize('text, message', [
     ('tracker: {sihgtings: 5}', 'there is no parameter tracker.sihgtings'),
     ('tracker: {sightings: 0.5}', 'tracker.sightings is 0.5: expected int'),

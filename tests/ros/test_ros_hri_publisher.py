@@ -203,13 +203,13 @@ def test_telling_can_be_switched_off_and_on(stage):
 def test_hri_msgs_need_not_be_installed():
     code = ('import sys; sys.modules["hri_msgs"] = None\n'
             'from depthface_ros.ros import node, outputs\n'
-            'assert outputs.HumanFaces is None')
+            'assert outputs.HriPublisher is None')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_without_hri_msgs_everything_else_works(monkeypatch):
-    monkeypatch.setattr(outputs, 'HumanFaces', None)
+    monkeypatch.setattr(outputs, 'HriPublisher', None)
     with Stage() as stage:
         heard = stage.listen(outputs.TFMessage, '/tf')
         stage.outputs.publish(frame(SECOND), [track('f00001')])

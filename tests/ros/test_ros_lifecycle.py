@@ -185,6 +185,8 @@ def test_old_names_of_parameters_set_the_current_ones(monkeypatch):
         assert set_parameter(peer, 'estimator.keep_confidence', 0.25).successful
         assert node.settings.estimator.track_keep_confidence == 0.25
         assert node.settings.estimator.tta_confidence == 0.5
+        assert set_parameter(peer, 'estimator.finder.max_heads', 3).successful
+        assert node.settings.estimator.detector.max_heads == 3
         assert not set_parameter(peer, 'estimator.keep_confidence', 1.5).successful
         assert not node.has_parameter('estimator.keep_confidence')
     rclpy.shutdown()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from depthface_ros.estimation.estimator import EstimatorConfig
-from depthface_ros.estimation.head_detector import FinderConfig
+from depthface_ros.estimation.head_detector import DetectorConfig
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
@@ -166,7 +166,7 @@ def heads(*x, detector_score=0.8, **known):
 
 def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
     known = heads(0.0, 1.0, detector_score=0.4, tracked=True)
-    both = merge_candidates(known, heads(0.02, 0.5, 1.1), FinderConfig())
+    both = merge_candidates(known, heads(0.02, 0.5, 1.1), DetectorConfig())
     # within the finder's error the better known place counts; further off, the finder's
     np.testing.assert_allclose(both.centres[:, 0], [0.0, 1.1, 0.5])
     np.testing.assert_allclose(both.detector_score, 0.8)
@@ -175,15 +175,15 @@ def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
 
 @pytest.mark.parametrize('found', [heads(), heads(2.0)])
 def test_a_known_head_that_is_not_found_loses_its_score(found):
-    both = merge_candidates(heads(0.0, detector_score=0.9, tracked=True), found, FinderConfig(threshold=0.2))
+    both = merge_candidates(heads(0.0, detector_score=0.9, tracked=True), found, DetectorConfig(threshold=0.2))
     assert both.detector_score[0] == pytest.approx(0.2) and both.centres[0, 0] == 0
-    cold = merge_candidates(heads(0.0, detector_score=0.1, tracked=True), found, FinderConfig(threshold=0.2))
+    cold = merge_candidates(heads(0.0, detector_score=0.1, tracked=True), found, DetectorConfig(threshold=0.2))
     assert cold.detector_score[0] == pytest.approx(0.1)
 
 
 def test_nobody_known_and_nobody_found_is_nobody():
-    assert merge_candidates(heads(tracked=True), heads(), FinderConfig()).centres.shape == (0, 3)
-    assert merge_candidates(heads(tracked=True), heads(0.5), FinderConfig()).tracked.tolist() == [False]
+    assert merge_candidates(heads(tracked=True), heads(), DetectorConfig()).centres.shape == (0, 3)
+    assert merge_candidates(heads(tracked=True), heads(0.5), DetectorConfig()).tracked.tolist() == [False]
 
 
 ANN, NOBODY = {'ann': 0.0}, {}

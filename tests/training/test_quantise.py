@@ -17,7 +17,7 @@ import onnxruntime
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.cpu import MADE_FROM, float_file
 from depthface_ros.engines.onnx_file import read_onnx
-from depthface_ros.estimation.head_detector import finder_input
+from depthface_ros.estimation.head_detector import detector_input
 from depthface_ros.io.bags import BagRecording
 from training.models.quantise import quantise
 
@@ -26,7 +26,7 @@ SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'
 
 def test_a_quantised_finder_sees_heads_where_the_float_one_does(tmp_path):
     frames = [frame for i, frame in enumerate(BagRecording(SAMPLE)) if i % 15 == 0]
-    inputs = [finder_input(frame.depth, frame.intrinsics)[None] for frame in frames]
+    inputs = [detector_input(frame.depth, frame.intrinsics)[None] for frame in frames]
     source, target = float_file(MODELS_FOLDER, 'head_finder'), tmp_path / 'head_finder.int8.onnx'
     quantise(source, target, 'point_map', inputs)
     expected, found = (np.concatenate([session.run(['heatmap'], {'point_map': points})[0]

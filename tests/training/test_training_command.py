@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip('torch')
 
 from training import __main__ as command_line
+from training.models.provenance import run_folder
 from training.train import all_stages
 
 
@@ -50,3 +51,18 @@ def test_all_stages_take_what_all_gives_them(preset, monkeypatch):
     for name in ('pose', 'shape'):  # the batches of a CPU are too small for other statistics, or larger steps
         assert options[name].keep_statistics == (preset == 'cpu')
         assert (options[name].learning_rate < 1e-4) == (preset == 'cpu')
+
+
+def test_former_names_of_commands_and_options_are_accepted_with_a_warning(capsys):
+    assert command_line.current_names(['finder', '--runs', 'finder']) == ['detector', '--runs', 'finder']
+    assert command_line.current_names(['render', '--finder=models']) == ['render', '--detector=models']
+    assert command_line.current_names(['pose', '--seed', '3']) == ['pose', '--seed', '3']
+    assert capsys.readouterr().err.splitlines() == [
+        'finder is called detector now', '--finder is called --detector now']
+
+
+def test_a_run_of_an_earlier_release_is_resumed_where_it_is(tmp_path):
+    assert run_folder(tmp_path, 'head_finder') == tmp_path / 'detector'
+    (tmp_path / 'finder').mkdir()
+    assert run_folder(tmp_path, 'head_finder') == tmp_path / 'finder'
+    assert run_folder(tmp_path, 'head_pose') == tmp_path / 'pose'

@@ -18,8 +18,8 @@ import torch
 from rich.progress import track
 
 from depthface_ros.engines import Engine, open_engine
-from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTHS
-from depthface_ros.estimation.head_detector import decode, finder_input, finder_stride
+from depthface_ros.engines.contract import DETECTOR_HEIGHT, DETECTOR_WIDTHS
+from depthface_ros.estimation.head_detector import decode, detector_input, detector_stride
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
 from training.data.rendered_dataset import DEPTH_STEP, MAX_HEADS, WINDOW_PIXELS
@@ -50,7 +50,7 @@ def render_shard(task: tuple) -> str:
         return name
     rng = np.random.default_rng([options.seed, SPLITS.index(split), number])
     people = people_factory(split, options)
-    finder = _engine(options.finder) if options.finder else None
+    detector = _engine(options.detector) if options.detector else None
     template = FaceModel.load().template
     windows, frames = [], []
     for _ in range(SCENES_PER_SHARD):
@@ -62,13 +62,13 @@ def render_shard(task: tuple) -> str:
         if options.faces_only:
             windows += _face_windows(rng, scene, template)
             continue
-        stride = finder_stride(camera.height, camera.width, camera.fx)
-        frame = render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTHS[-1]))
+        stride = detector_stride(camera.height, camera.width, camera.fx)
+        frame = render_frame(scene, stride, (DETECTOR_HEIGHT, DETECTOR_WIDTHS[-1]))
         frames.append(_frame_sample(scene, frame))
         for k in range(len(scene.heads)):
             if frame.head_visible[k] > 0.1:
                 windows.append(_head_window(rng, scene, k, template))
-        elsewhere = false_heads(scene, frame, finder, number) if finder else []
+        elsewhere = false_heads(scene, frame, detector, number) if detector else []
         elsewhere = [elsewhere[pick] for pick in rng.permutation(len(elsewhere))[:FALSE_HEADS]]
         if rng.random() < NEGATIVES:
             elsewhere += _point_away_from_heads(rng, scene, frame)
@@ -166,11 +166,11 @@ def _point_away_from_heads(rng: np.random.Generator, scene: Scene, frame: View) 
     return []
 
 
-def false_heads(scene: Scene, frame: View, finder: Engine, seed: int) -> list[np.ndarray]:
+def false_heads(scene: Scene, frame: View, detector: Engine, seed: int) -> list[np.ndarray]:
     """Return false detections of a trained head detector, which the pose network must reject."""
     noisy = measure([frame], [scene.camera.sensor], torch.Generator().manual_seed(seed))
-    points = finder_input(noisy[0].numpy(), Intrinsics(frame.fx, frame.fy, frame.cx, frame.cy))
-    found = finder.run('head_finder', points[None])
+    points = detector_input(noisy[0].numpy(), Intrinsics(frame.fx, frame.fy, frame.cx, frame.cy))
+    found = detector.run('head_finder', points[None])
     centres, _ = decode(found['heatmap'][0], found['offset'][0], points)
     return [centre for centre in centres if _is_away_from_heads(centre, scene)]
 
@@ -198,7 +198,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--hands', type=float, default=0.1, metavar='FRACTION',
                         help='of scenes that show hands raised to the camera, for the networks to reject')
     extent = parser.add_mutually_exclusive_group()
-    extent.add_argument('--finder', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
+    extent.add_argument('--detector', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
                         'render windows at its false detections, too, as negatives of the pose network')
     extent.add_argument('--faces-only', action='store_true',
                         help='render windows of faces only, in half of the time; enough for the refiner')

@@ -17,14 +17,13 @@ from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.onnx_file import store_weights_in_half
 from depthface_ros.face_model.mesh import FaceModel
-from training.models.networks import FaceRefinerNet, FaceShapeNet, HeadFinderNet, HeadPoseNet
-from training.models.provenance import noted
+from training.models.networks import FaceRefinerNet, FaceShapeNet, HeadDetectorNet, HeadPoseNet
+from training.models.provenance import RUNS, noted, run_folder
 from training.train.fit import CHECKPOINT, load_average
 
 OPSET = 17  # the newest that TensorRT 8.6 parses; 18 and up are silently misread there
 # outputs that are logits in training and probabilities in the exported file
 PROBABILITIES = {'heatmap', 'confidence', 'expression'}
-RUNS = {'head_finder': 'finder', 'head_pose': 'pose', 'face_shape': 'shape', 'face_refiner': 'refiner'}
 
 
 class Deployed(nn.Module):
@@ -43,7 +42,7 @@ def new_network(name: str) -> nn.Module:
     """Return an untrained network by the name of its ONNX file."""
     if name == 'face_shape':
         return FaceShapeNet(len(FaceModel.load().template))
-    return {'head_finder': HeadFinderNet, 'head_pose': HeadPoseNet, 'face_refiner': FaceRefinerNet}[name]()
+    return {'head_finder': HeadDetectorNet, 'head_pose': HeadPoseNet, 'face_refiner': FaceRefinerNet}[name]()
 
 
 def export(network: nn.Module, name: str, path: Path) -> None:
@@ -97,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     notes = json.loads(options.notes.read_text()) if options.notes else {}
     for name in options.networks:
-        folder = None if options.untrained else options.runs / RUNS[name]
+        folder = None if options.untrained else run_folder(options.runs, name)
         network = new_network(name) if folder is None else load_average(new_network(name), folder)
         path = options.out / f'{name}.onnx'
         export(network, name, path)

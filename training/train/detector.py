@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depthface_ros.engines.contract import FINDER_CELL, FINDER_HEIGHT, FINDER_WIDTHS
+from depthface_ros.engines.contract import DETECTOR_CELL, DETECTOR_HEIGHT, DETECTOR_WIDTHS
 from depthface_ros.estimation.calibration import probability
 from depthface_ros.estimation.head_detector import decode
 from depthface_ros.geometry.camera import Intrinsics
 from training.data.augment import uniform
 from training.data.rendered_dataset import CoarseFrames
 from training.models.from_onnx import first_weights
-from training.models.networks import HeadFinderNet
-from training.models.provenance import note_run
+from training.models.networks import HeadDetectorNet
+from training.models.provenance import note_run, run_folder
 from training.options import add_fit_arguments, fit_settings
 from training.synthesis.sensors import simulate
 from training.train.fit import fit
@@ -31,7 +31,7 @@ HEAT_WEIGHT, OFFSET_WEIGHT = 3., 10.
 
 
 def observe_frames(frames: CoarseFrames, index: Tensor, generator: torch.Generator,
-                   other_sensors: bool = True, width: int = FINDER_WIDTHS[-1]) -> dict[str, Tensor]:
+                   other_sensors: bool = True, width: int = DETECTOR_WIDTHS[-1]) -> dict[str, Tensor]:
     """Return inputs and targets of frames `index` (B,): noisy, half of them mirrored, some rolled.
 
     :param other_sensors: for training: sensors are drawn anew, and some frames rolled.
@@ -45,8 +45,8 @@ def observe_frames(frames: CoarseFrames, index: Tensor, generator: torch.Generat
                      frames.fx_native[index], frames.pixel_scale[index], generator,
                      hair=frames.hair(index)[..., :width], centre=frames.intrinsics[index][:, 2:])
     fx, fy, cx, cy = (value[:, None, None] for value in frames.intrinsics[index].unbind(1))
-    u = torch.arange(width, device=index.device).expand(1, FINDER_HEIGHT, width)
-    v = torch.arange(FINDER_HEIGHT, device=index.device)[:, None].expand(1, FINDER_HEIGHT, width)
+    u = torch.arange(width, device=index.device).expand(1, DETECTOR_HEIGHT, width)
+    v = torch.arange(DETECTOR_HEIGHT, device=index.device)[:, None].expand(1, DETECTOR_HEIGHT, width)
     x, y = Intrinsics(fx, fy, cx, cy).unproject(u, v)
     point_map = torch.stack([x * noisy, y * noisy, noisy, (noisy > 0).float()], dim=1)
     flip = point_map.new_tensor([-1., 1., 1., 1.])
@@ -96,8 +96,8 @@ def rolled(point_map: Tensor, centres: Tensor, visible: Tensor, quarters: int,
 def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> dict[str, Tensor]:
     """Return the targets of each cell, from the points and the head centres (B, M, 3) m."""
     batch, _, height, width = point_map.shape
-    blocks = F.unfold(point_map, FINDER_CELL, stride=FINDER_CELL).reshape(
-        batch, 4, FINDER_CELL ** 2, height // FINDER_CELL, width // FINDER_CELL)
+    blocks = F.unfold(point_map, DETECTOR_CELL, stride=DETECTOR_CELL).reshape(
+        batch, 4, DETECTOR_CELL ** 2, height // DETECTOR_CELL, width // DETECTOR_CELL)
     depths = torch.where(blocks[:, 3] > 0, blocks[:, 2], torch.inf)
     nearest = depths.argmin(dim=1, keepdim=True)[:, None]
     reference = blocks[:, :3].gather(2, nearest.expand(-1, 3, -1, -1, -1))[:, :, 0]
@@ -113,7 +113,7 @@ def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> 
     along = (to_centre * direction).sum(2)
     across = (distance.square() - along.square()).clamp(min=0).sqrt()
     # ... but never narrower than a cell, or a far head would have no cell at all
-    cell_m = FINDER_CELL * centres[:, :, 2] / fx[:, None]
+    cell_m = DETECTOR_CELL * centres[:, :, 2] / fx[:, None]
     radius = (0.7 * cell_m).clamp(min=HEAD_RADIUS)[:, :, None, None]
     on_head = (along > -0.05) & (along < 0.25) & measured[:, None]
     heat_each = torch.exp(-0.5 * (across / radius * 1.6).square()) * on_head
@@ -126,7 +126,7 @@ def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> 
             'centres': torch.where(exists[:, :, None], centres, torch.nan), 'visible': visible}
 
 
-def finder_loss(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def detector_loss(model: HeadDetectorNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the loss terms: quality focal loss (Li et al. 2020) and metric offsets."""
     logits, offset = (out.float() for out in model(batch['point_map'].contiguous(
         memory_format=torch.channels_last)))
@@ -139,7 +139,7 @@ def finder_loss(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, Ten
 
 
 @torch.no_grad()
-def finder_figures(model: HeadFinderNet, batch: dict[str, Tensor]) -> dict[str, float]:
+def detector_figures(model: HeadDetectorNet, batch: dict[str, Tensor]) -> dict[str, float]:
     """Return missed and false heads on a fixed batch, and the error of found centres."""
     device = next(model.parameters()).device
     outputs = [model(chunk.to(device)) for chunk in batch['point_map'].split(32)]
@@ -166,8 +166,8 @@ def frames_by_width(frames: CoarseFrames) -> dict[int, Tensor]:
     """Return the indices of the frames that need each width of the input."""
     columns = frames.depth_steps.numpy().any(axis=1)  # that hold anything
     filled = [int(np.flatnonzero(row).max(initial=-1)) + 1 for row in columns]
-    least = torch.tensor([min(w for w in FINDER_WIDTHS if w >= count) for count in filled])
-    groups = {width: torch.nonzero(least == width)[:, 0] for width in FINDER_WIDTHS}
+    least = torch.tensor([min(w for w in DETECTOR_WIDTHS if w >= count) for count in filled])
+    groups = {width: torch.nonzero(least == width)[:, 0] for width in DETECTOR_WIDTHS}
     return {width: index for width, index in groups.items() if len(index)}
 
 
@@ -194,7 +194,7 @@ def run(options: argparse.Namespace) -> None:
 
     network = first_weights('head_finder', options.start,
                             lambda: make_batch(settings.generator(0))['point_map'].cpu())
-    folder = options.runs / 'finder'
+    folder = run_folder(options.runs, 'head_finder')
     note_run(folder, options, 'head_finder', len(training))
-    fit(network, make_batch, finder_loss, lambda net: finder_figures(net, held_out),
+    fit(network, make_batch, detector_loss, lambda net: detector_figures(net, held_out),
         settings, folder, torch.device(options.device))
