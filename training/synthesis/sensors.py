@@ -85,7 +85,7 @@ class SensorBatch:
 
 
 def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator=None, hair=None,
-             centre=None):
+             centre=None, chance: Chance | None = None):
     """Simulate the measurements of sensors from rendered depth.
 
     :param depth_clean: (B, H, W) float32 metres, 0 where nothing is.
@@ -94,13 +94,14 @@ def simulate(depth_clean, sensor: SensorBatch, fx_native, pixel_scale, generator
     :param generator: a torch.Generator on depth_clean's device, or None for the global one.
     :param hair: (B, H, W) bool, what is hair, or None.
     :param centre: (B, 2) principal point cx, cy of the rendered images; None: their middle.
+    :param chance: the random images; None draws them with the generator.
     :returns: (B, H, W) float32 metres in whole depth units, 0 invalid.
     """
     fx_native, scale = (values.to(depth_clean)[:, None, None]
                         for values in (fx_native, pixel_scale))
     centre = None if centre is None else centre.to(depth_clean)
-    chance = Chance.draw(RandomImages(depth_clean.shape, depth_clean.device, generator), sensor, scale,
-                         hair is not None)
+    chance = chance or Chance.draw(RandomImages(depth_clean.shape, depth_clean.device, generator),
+                                   sensor, scale, hair is not None)
     return _measured(depth_clean, sensor, fx_native, scale, chance, hair, centre)
 
 

@@ -115,16 +115,23 @@ class PeopleFactory:
         """Return the arms of the same split."""
         return Arms.open(self.split, self.cache)
 
-    def sample(self, rng: np.random.Generator) -> Person:
-        """Draw a person with an expression, hair, clothes and a turn of the torso."""
+    def sample(self, rng: np.random.Generator, expression: np.ndarray | None = None,
+               torso_turn: np.ndarray | None = None) -> Person:
+        """Draw a person with an expression, hair, clothes and a turn of the torso.
+
+        One seed with other expressions and turns gives the same person in motion.
+
+        expression: (52,) ARKit coefficients; torso_turn: (3,) rotation vector, rad, head axes;
+        None draws them.
+        """
         wig = self._random_wig(rng)
-        expression = random_expression(rng)
+        expression = random_expression(rng) if expression is None else expression.copy()
         if self.ict is not None and rng.random() < ICT_SHARE:
             expression[TONGUE_OUT] = 0  # ICT has no such action
             bare = self._bare_ict(rng, wig, expression)
         else:
             bare = self._bare_anny(rng, wig, expression)
-        return self._complete(rng, bare, wig, expression).in_face_frame()
+        return self._complete(rng, bare, wig, expression, torso_turn).in_face_frame()
 
     def _random_wig(self, rng: np.random.Generator) -> Wig | None:
         kind = rng.random()
@@ -161,8 +168,9 @@ class PeopleFactory:
                     ict.face(vertices), size, 'ict', identity)
 
     def _complete(self, rng: np.random.Generator, bare: Bare, wig: Wig | None,
-                  expression: np.ndarray) -> Person:
-        turn, pivot = random_neck_turn(rng), NECK_PIVOT * np.float32(bare.size)
+                  expression: np.ndarray, torso_turn: np.ndarray | None) -> Person:
+        turn = random_neck_turn(rng) if torso_turn is None else torso_turn
+        pivot = NECK_PIVOT * np.float32(bare.size)
         vertices, hairy = groom(bare.vertices, bare.triangles, bare.regions, bare.size,
                                 wig is None, rng)
         soup = [np.zeros((0, 3, 3))]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered streams: the truth is that of the images, and one seed gives one stream."""
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+pytest.importorskip('torch')
+
+from depthface_ros.face_model.mesh import FaceModel
+from training.synthesis.people import person as people_module
+from training.synthesis.people.person import PeopleFactory
+from training.synthesis.scene.cameras import VALIDATION_CAMERAS
+from training.synthesis.scene.solids import ellipsoid
+from training.synthesis.sensors import Sensor
+from training.synthesis.streams.motion import REST_S, Actor, talking, turning, weights
+from training.synthesis.streams.render import Play, render_stream
+from training.synthesis.streams.sensor_stream import SensorStream
+from training.synthesis.streams.stream import load_streams
+
+CAMERA = VALIDATION_CAMERAS[0]._replace(width=320, height=240, fx=290., fy=290., cx=159.1, cy=121.)
+PERFECT = CAMERA._replace(sensor=Sensor(depth_unit=0.0001, max_range=6.))
+
+
+class Bust(NamedTuple):
+    head_vertices: np.ndarray
+    head_triangles: np.ndarray
+    hair_start: int
+    body_vertices: np.ndarray
+    body_triangles: np.ndarray
+    face_vertices: np.ndarray
+    expression: np.ndarray
+
+
+class Busts:
+    """Stands in for a PeopleFactory: the template in a random size, opening its mouth downwards."""
+
+    def sample(self, rng, expression, torso_turn):
+        model = FaceModel.load()
+        face = model.template * rng.uniform(0.95, 1.05, 3).astype(np.float32)
+        body = ellipsoid((0.1, 0.2, 0.2), 16, 8) + np.float32([-0.1, 0, -0.4])
+        return Bust(face, model.triangles, len(model.triangles), body.reshape(-1, 3),
+                    np.arange(3 * len(body)).reshape(-1, 3), face, expression)
+
+
+@pytest.fixture(scope='module')
+def factory():
+    try:
+        file = next(people_module.CACHE.glob('anny-*/validation.npy'))
+    except StopIteration:
+        pytest.skip(f'no people in {people_module.CACHE}: the first training run bakes them')
+    assert file.stat().st_size
+    return PeopleFactory('validation')
+
+
+def talker(people, seed=5, distance=0.8):
+    rng = np.random.default_rng(seed)
+    return Actor(people, seed, lambda seconds: np.array([0.05, 0.1, distance]),
+                 turning(rng, (0.6, 0.2, 0.2)), talking(rng))
+
+
+def rendered(people, camera=CAMERA, seed=1, **options):
+    return render_stream('one', 'talk', Play([talker(people)], **{'seconds': 2.0} | options),
+                         camera, rate=5.0, distance=0.8, seed=seed)
+
+
+def off_truth(stream, i):
+    """Differences, m, between the measured depth and the true vertices that face the camera."""
+    vertices = stream.vertices_camera(i, 0)
+    triangles = vertices[FaceModel.load().triangles]
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    centres = triangles.mean(1)
+    cosine = -(normals * centres).sum(1) / (np.linalg.norm(normals, axis=1)
+                                            * np.linalg.norm(centres, axis=1))
+    x, y, z = centres[cosine > 0.7].T
+    u, v = np.round(stream.intrinsics.project(x / z, y / z)).astype(int)
+    return stream.depth[i, v, u] * stream.depth_unit - z
+
+
+@pytest.mark.parametrize('real_people', [False, True])
+def test_truth_lies_on_the_measured_surface_in_every_image(real_people, request):
+    people = request.getfixturevalue('factory') if real_people else Busts()
+    stream = rendered(people, PERFECT)
+    for i in range(len(stream)):
+        # hair, glasses and the nose cover some of it
+        assert np.quantile(np.abs(off_truth(stream, i)), 0.5) < 0.002
+    assert stream.visible.min() > 0.5
+
+
+def test_people_rest_and_then_move_and_stay_who_they_are(factory):
+    stream = rendered(factory)
+    resting = stream.seconds < REST_S
+    assert np.ptp(stream.poses[resting], axis=0).max() == 0
+    turned = stream.poses[:, 0, :3, 0] @ stream.poses[0, 0, :3, 0]
+    assert np.degrees(np.arccos(turned.clip(-1, 1))).max() > 5
+    assert np.ptp(stream.expressions[:, 0, :], axis=0).max() > 0.3
+    actor = talker(factory)
+    still = [replace(actor, expression=lambda seconds: weights(jawOpen=0.3)).at(seconds).person
+             for seconds in (0.0, 1.5)]
+    np.testing.assert_array_equal(still[0].face_vertices, still[1].face_vertices)
+    assert still[0].identity == still[1].identity
+    assert len(still[0].head_triangles) == len(still[1].head_triangles)  # hair and glasses
+    other = talker(factory, seed=6).at(0).person
+    assert other.face_vertices.shape and not np.array_equal(other.face_vertices,
+                                                            still[0].face_vertices)
+
+
+def test_one_seed_gives_one_stream_which_survives_the_disk(tmp_path):
+    stream, again, other = (rendered(Busts(), seed=seed, seconds=0.6) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(stream.depth, again.depth)
+    assert (stream.depth != other.depth).any()
+    stream.save(tmp_path)
+    loaded, = load_streams(tmp_path)
+    for name, value in vars(stream).items():
+        np.testing.assert_array_equal(getattr(loaded, name), value)
+
+
+def test_a_folder_without_streams_is_reported(tmp_path):
+    with pytest.raises(ValueError, match='there is no stream'):
+        next(load_streams(tmp_path))
+
+
+def test_a_part_of_the_errors_stays_and_the_rest_is_new():
+    from training.synthesis.scene.random_scene import build_scene
+    from training.synthesis.scene.solids import quad
+    from training.synthesis.scene.views import render_frame
+
+    wall = quad(6.0, 6.0) @ np.diag([1, -1, -1]) + np.array([0, 0, 1.0])
+    sensor = SensorStream(CAMERA._replace(sensor=Sensor(noise_base=0.003, depth_unit=1e-5)), 0)
+    view = render_frame(build_scene(CAMERA, (), [wall]))
+    noise = [(sensor(view) * 1e-5 - 1)[5:-5, 5:-5].ravel() for _ in range(2)]
+    assert np.std(noise) == pytest.approx(0.003, rel=0.05)
+    assert np.corrcoef(noise)[0, 1] == pytest.approx(0.4, abs=0.03)
+
+
+def test_precise_cameras_deliver_metres_and_others_millimetres():
+    stream = rendered(Busts(), PERFECT, seconds=0.2)
+    assert stream.image(0).dtype == np.float32
+    assert np.median(stream.image(0)[stream.image(0) > 0]) > 0.5
+    assert rendered(Busts(), seconds=0.2).image(0).dtype == np.uint16
