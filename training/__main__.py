@@ -29,7 +29,7 @@ COMMANDS = {
     'all': ('training.train.all_stages', 'run all stages, from nothing to the shipped weights'),
 }
 # former names of commands and options
-RENAMED = {'finder': 'detector', '--finder': '--detector'}
+RENAMED = {'finder': 'detector', '--finder': '--detector', '--looks': '--observations'}
 
 
 def main(arguments: list[str] | None = None, commands: dict[str, tuple[str, str]] = COMMANDS,

@@ -133,8 +133,8 @@ class KnownHeads(FaceEstimator):
         self._peaks = self._constant(peaks)
 
     def _detector_stage(self, *arguments, **options):
-        heat, offset, points = super()._detector_stage(*arguments, **options)
-        return 0 * heat + self._peaks, 0 * offset, points
+        heatmap, offset, points = super()._detector_stage(*arguments, **options)
+        return 0 * heatmap + self._peaks, 0 * offset, points
 
 
 def drawn_frame(heads: int) -> tuple[np.ndarray, np.ndarray]:

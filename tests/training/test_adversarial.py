@@ -33,7 +33,7 @@ from training.adapt.domain_losses import (
 )
 from training.adapt.self_consistency import roll_face
 from training.adapt.target_domain import take, view_batch, with_mirror_images
-from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps
+from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 from training.models.from_onnx import load_onnx
 from training.models.networks import FaceShapeNet
 from training.synthesis.scene.random_scene import facing_pose
@@ -128,11 +128,11 @@ def test_a_mesh_that_lies_on_the_points_has_no_distance_and_one_in_front_has_its
     depth = torch.tensor(frame_of(face).depth)[None]
     vertices = torch.tensor(face.vertices)[None]
     triangles = face_triangles(MODEL)
-    assert float(median_distances(surface_gaps(depth, CAMERA, vertices, triangles))) < 0.0006
+    assert float(median_distances(surface_distances(depth, CAMERA, vertices, triangles))) < 0.0006
     nearer = vertices * (1 - 0.006 / 0.8)  # 6 mm along the rays
-    in_front = surface_gaps(depth, CAMERA, nearer, triangles)
+    in_front = surface_distances(depth, CAMERA, nearer, triangles)
     assert 0.0035 < float(median_distances(in_front)) < 0.0062
-    nowhere = median_distances(surface_gaps(torch.zeros_like(depth), CAMERA, vertices, triangles))
+    nowhere = median_distances(surface_distances(torch.zeros_like(depth), CAMERA, vertices, triangles))
     assert torch.isnan(nowhere).all()
 
 

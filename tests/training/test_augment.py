@@ -169,7 +169,7 @@ def test_finder_targets_point_from_the_seen_surface_to_the_head_centre():
                           torch.ones_like(u)])[None]
     centre = torch.tensor([[[0.2, -0.1, 1.08], [torch.nan] * 3]])
     answer = targets(points, centre, torch.tensor([[1.0, 0.0]]), torch.tensor([focal]))
-    row, column = divmod(int(answer['heat'][0].argmax()), 40)
+    row, column = divmod(int(answer['heatmap'][0].argmax()), 40)
     assert abs(4 * column + 1.5 - (79.5 + 0.2 / 1.08 * focal)) <= 4
     assert abs(4 * row + 1.5 - (59.5 - 0.1 / 1.08 * focal)) <= 4
     near = answer['offset_weight'][0] > 0

@@ -28,7 +28,7 @@ from training.evaluation.errors import (
 )
 from training.evaluation.evaluate import read_figures, write_records
 from training.evaluation.figures import all_figures, expression, within_sigma
-from training.evaluation.frames import match, measured_share
+from training.evaluation.frames import match, measured_fraction
 from training.evaluation.groups import between, in_core, summary
 from training.evaluation.tables import write_markdown
 from training.synthesis.scene.cameras import VALIDATION_CAMERAS
@@ -173,11 +173,11 @@ def test_what_the_camera_did_not_measure_is_not_measured():
     truth = head()
     view = render_frame(build_scene(camera, (truth,), []))
     depth = (1000 * view.depth.numpy()).round().astype(np.uint16)
-    assert measured_share(view, depth, truth) == 1
+    assert measured_fraction(view, depth, truth) == 1
     left = depth.copy()
     left[:, round(camera.cx + camera.fx * CENTRE[0] / CENTRE[2]):] = 0
-    assert 0.3 < measured_share(view, left, truth) < 0.7
-    assert measured_share(view, 0 * depth, truth) == 0
+    assert 0.3 < measured_fraction(view, left, truth) < 0.7
+    assert measured_fraction(view, 0 * depth, truth) == 0
 
 
 def test_two_heads_do_not_share_a_face():

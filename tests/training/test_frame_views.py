@@ -18,10 +18,10 @@ from depthface_ros import Intrinsics
 from depthface_ros.face_model.mirror import mirrored_crops
 from depthface_ros.geometry.crop import shape_crop
 from depthface_ros.io.frame import Frame
-from training.adapt.self_consistency import ROLL, label_free_figures, mirror_face, roll_face
+from training.adapt.self_consistency import ROLL, mirror_face, roll_face, self_consistency_figures
 from training.data.augment import rigid, transform
 from training.data.frame_views import cut_window, mirrored, rectified, rolled
-from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps
+from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 
 
 def test_mirrored_and_rolled_frames_are_what_a_camera_would_see_of_mirrored_and_rolled_faces():
@@ -59,7 +59,7 @@ def test_windows_show_the_head_in_coordinates_of_their_own_camera():
         frame = frame_of(face, camera=camera, shape=(520, 900))
         depth, (fx, fy, cx, cy) = cut_window(frame, face.head_centre)
         assert depth.shape == (160, 160) and (depth > 0).sum() > 1000
-        gaps = surface_gaps(torch.tensor(depth)[None], Intrinsics(fx, fy, cx, cy),
+        gaps = surface_distances(torch.tensor(depth)[None], Intrinsics(fx, fy, cx, cy),
                             torch.tensor(face.vertices)[None],
                             face_triangles(MODEL))
         assert float(median_distances(gaps)) < 0.001
@@ -96,7 +96,7 @@ def test_equivariance_is_zero_for_a_perfect_estimator_and_twice_the_bias_of_anot
     frame = frame_of(face)
     answers = [(frame.depth, face), (mirrored(frame).depth, mirror_face(face, MODEL)),
                (rolled(frame, ROLL).depth, roll_face(face, ROLL))]
-    figures = label_free_figures(KnowsTheFrames(answers), [frame])
+    figures = self_consistency_figures(KnowsTheFrames(answers), [frame])
     assert figures['faces'] == figures['mirror_found_again'] == figures['roll_found_again'] == 1
     assert max(figures[f'{name}_mm_median'] for name in ('mirror', 'roll')) < 1e-3
     assert max(figures[f'{name}_deg_median'] for name in ('mirror', 'roll')) < 0.05
@@ -104,8 +104,8 @@ def test_equivariance_is_zero_for_a_perfect_estimator_and_twice_the_bias_of_anot
 
     # always, also of mirrored faces
     to_the_left = rigid(torch.tensor([[0, 0, math.radians(4), 0, 0, 0]])).numpy()[0]
-    biased = label_free_figures(KnowsTheFrames(answers, to_the_left), [frame])
+    biased = self_consistency_figures(KnowsTheFrames(answers, to_the_left), [frame])
     assert biased['mirror_deg_median'] == pytest.approx(8, abs=0.1)
     assert biased['roll_deg_median'] == pytest.approx(0, abs=0.1)
     assert biased['mesh_to_points_mm_median'] > 1.0
-    assert label_free_figures(KnowsTheFrames(answers), [])['faces'] == 0
+    assert self_consistency_figures(KnowsTheFrames(answers), [])['faces'] == 0

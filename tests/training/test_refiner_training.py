@@ -51,7 +51,7 @@ def test_from_a_pool_to_a_file_that_the_pipeline_runs(tmp_path, capsys):
     for split in ('train', 'validation'):
         write_pool(tmp_path, split)
     main(['refiner', '--pools', str(tmp_path), '--runs', str(runs), '--models', str(models), '--steps', '3',
-          '--batch', '4', '--looks', '2', '--workers', '1', '--loader-workers', '0', '--device', 'cpu'])
+          '--batch', '4', '--observations', '2', '--workers', '1', '--loader-workers', '0', '--device', 'cpu'])
     gathered, = (runs / 'refiner').glob('samples-*')
     with np.load(gathered / 'train_00000.npz') as samples:
         assert samples['features'].shape[1:] == (FEATURES,) and 8 <= len(samples['features']) <= 16
@@ -74,7 +74,7 @@ def test_a_shard_without_a_found_face_adds_nothing(tmp_path):
         columns = dict(shard)
     nothing = columns | {'depth_steps': np.zeros_like(columns['depth_steps'])}
     np.savez(windows / 'shard_00000.npz', **nothing)
-    options = argparse.Namespace(pools=tmp_path, models=MODELS_FOLDER, looks=1, seed=0, workers=1)
+    options = argparse.Namespace(pools=tmp_path, models=MODELS_FOLDER, observations=1, seed=0, workers=1)
     with pytest.raises(FileNotFoundError, match='no faces were found'):
         samples_of(options, folder, 'train')
     np.savez(windows / 'shard_00001.npz', **columns)

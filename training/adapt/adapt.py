@@ -22,7 +22,7 @@ from depthface_ros.io.recordings import open_recording
 from depthface_ros.tools.progress import progress
 from training.adapt.adapted_models import first_networks, fit_settings, write_models
 from training.adapt.adversarial import METHODS
-from training.adapt.self_consistency import label_free_figures
+from training.adapt.self_consistency import self_consistency_figures
 from training.adapt.shape_adaptation import adapt_shape
 from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
@@ -156,7 +156,7 @@ def compare(options: argparse.Namespace, frames: RecordingSplit) -> dict[str, di
         for when, folder in (('before', options.models), ('after', options.out)):
             estimator = FaceEstimator('cpu', config, models_folder=folder)
             seen = progress(frames.held_out(options.report_frames), None, f'{stage}, {when}')
-            report[f'{stage}, {when}'] = label_free_figures(estimator, seen)
+            report[f'{stage}, {when}'] = self_consistency_figures(estimator, seen)
     return report
 
 

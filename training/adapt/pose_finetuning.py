@@ -45,32 +45,32 @@ def finetune(options: argparse.Namespace, source: FaceWindows) -> None:
     dataset = open_dataset(options.labels[0], Path(options.labels[1]))
     options.out.mkdir(parents=True, exist_ok=True)
     before = FaceEstimator('cpu', models_folder=options.models)
-    seen = look(dataset, before, options.frames)
-    left_out = np.isin(seen.person, dataset.people[::HELD_OUT_PEOPLE])
-    if left_out.all():
-        left_out = np.arange(len(left_out)) >= 0.8 * len(left_out)
-    head_from_face = constant_offset(seen.camera_from_head[~left_out],
-                                     seen.camera_from_face[~left_out])
+    seen = collect_sightings(dataset, before, options.frames)
+    held_out = np.isin(seen.person, dataset.people[::HELD_OUT_PEOPLE])
+    if held_out.all():
+        held_out = np.arange(len(held_out)) >= 0.8 * len(held_out)
+    head_from_face = constant_offset(seen.camera_from_head[~held_out],
+                                     seen.camera_from_face[~held_out])
     poses = labels_in_face_frame(seen, head_from_face)
     usable = np.isfinite(poses).all((1, 2))
     windows = replace(seen.windows, camera_from_face=torch.from_numpy(poses).float())
-    learn = take(windows, torch.from_numpy(np.flatnonzero(usable & ~left_out)))
-    print(f'{len(learn.is_face)} frames to learn from, {int(left_out.sum())} held out')
+    learn = take(windows, torch.from_numpy(np.flatnonzero(usable & ~held_out)))
+    print(f'{len(learn.is_face)} frames to learn from, {int(held_out.sum())} held out')
 
     network = finetune_pose(load_onnx('head_pose', options.models / 'head_pose.onnx',
                                       typical_crops(source, pose_batch)),
                             source, learn, options)
     write_models(options.models, options.out, 'head_pose', network, {'adapted': {
         'labels': options.labels[0], 'steps': options.steps, 'frames': len(learn.is_face)}})
-    after = look(dataset, FaceEstimator('cpu', models_folder=options.out), options.frames)
-    report = {when: errors(poses[left_out], sightings.camera_from_face[left_out])
+    after = collect_sightings(dataset, FaceEstimator('cpu', models_folder=options.out), options.frames)
+    report = {when: errors(poses[held_out], sightings.camera_from_face[held_out])
               for when, sightings in (('before', seen), ('after', after))}
     (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
     for when, figures in report.items():
         print(when, ' '.join(f'{name}={value:.3g}' for name, value in figures.items()))
 
 
-def look(dataset: Dataset, estimator: FaceEstimator, most: int) -> Sightings:
+def collect_sightings(dataset: Dataset, estimator: FaceEstimator, most: int) -> Sightings:
     """Return evenly spaced frames of a data set.
 
     :raises ValueError: no frame has a label.
@@ -119,8 +119,8 @@ def constant_offset(camera_from_head: np.ndarray, camera_from_face: np.ndarray) 
     relative = Rotation.from_matrix(np.swapaxes(label[:, :3, :3], 1, 2) @ face[:, :3, :3])
     mean = relative.mean()
     for _ in range(3):
-        left = (mean.inv() * relative).magnitude()
-        mean = relative[left <= np.median(left)].mean()
+        residual = (mean.inv() * relative).magnitude()
+        mean = relative[residual <= np.median(residual)].mean()
     median = np.degrees(np.median((mean.inv() * relative).magnitude()))
     if median > MAX_FRAME_RESIDUAL:
         raise ValueError(f'labels and predictions differ by {median:.0f} degrees (median) even '
@@ -145,11 +145,11 @@ def labels_in_face_frame(seen: Sightings, head_from_face: np.ndarray) -> np.ndar
 def finetune_pose(network: HeadPoseNet, source: FaceWindows, labelled: Observation,
                   options: argparse.Namespace) -> HeadPoseNet:
     """Train on batches of half source, half labelled frames, so that nothing is forgotten."""
-    everything = torch.arange(len(source))
+    all_windows = torch.arange(len(source))
     windows = max(1, options.batch // CROPS)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        rendered = observe(source, source.draw(everything, windows, generator), generator)
+        rendered = observe(source, source.draw(all_windows, windows, generator), generator)
         real = take(labelled, torch.randint(len(labelled.is_face), (windows,),
                                             generator=generator))
         return joined([several(pose_batch, seen, generator, CROPS) for seen in (rendered, real)])
@@ -161,10 +161,10 @@ def finetune_pose(network: HeadPoseNet, source: FaceWindows, labelled: Observati
 def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Return errors in degrees and millimetres, and misses, of predictions (N, 4, 4); NaN is a miss."""
     found = np.isfinite(predicted).all((1, 2)) & np.isfinite(truth).all((1, 2))
-    true, said = truth[found], predicted[found]
-    left = np.swapaxes(true[:, :3, :3], 1, 2) @ said[:, :3, :3]
-    degrees = np.degrees(Rotation.from_matrix(left).magnitude())
-    millimetres = 1000 * np.linalg.norm(true[:, :3, 3] - said[:, :3, 3], axis=1)
+    true, estimate = truth[found], predicted[found]
+    residual = np.swapaxes(true[:, :3, :3], 1, 2) @ estimate[:, :3, :3]
+    degrees = np.degrees(Rotation.from_matrix(residual).magnitude())
+    millimetres = 1000 * np.linalg.norm(true[:, :3, 3] - estimate[:, :3, 3], axis=1)
     return {'frames': len(predicted), 'missed_percent': 100 * float(1 - found.mean()),
             'geodesic_deg_median': float(np.median(degrees)),
             'geodesic_deg_mean': float(degrees.mean()),

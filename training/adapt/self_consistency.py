@@ -15,7 +15,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import depth_in_metres
 from depthface_ros.io.frame import Frame
 from training.data.frame_views import mirrored, rolled
-from training.evaluation.surface_distance import face_triangles, median_distances, surface_gaps
+from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 
 ROLL = math.radians(20)
 SAME_HEAD = 0.1  # m between sellions
@@ -68,13 +68,13 @@ def mesh_to_points(depth: np.ndarray, intrinsics: Intrinsics, faces: list[Face],
                    model: FaceModel) -> np.ndarray:
     """Return the median distance (N,) in mm between each mesh and its measured points."""
     depth_m = torch.from_numpy(depth_in_metres(depth)).expand(len(faces), *depth.shape)
-    gaps = surface_gaps(depth_m, intrinsics,
+    distances = surface_distances(depth_m, intrinsics,
                         torch.from_numpy(np.stack([face.vertices for face in faces])),
                         face_triangles(model))
-    return median_distances(gaps).numpy() * 1000
+    return median_distances(distances).numpy() * 1000
 
 
-def label_free_figures(estimator: FaceEstimator, frames: Iterable[Frame]) -> dict[str, float]:
+def self_consistency_figures(estimator: FaceEstimator, frames: Iterable[Frame]) -> dict[str, float]:
     """Return medians and means over all detected faces; no label is needed."""
     count, shown, distances, confidences = 0, 0, [], []
     moved: dict[str, list[tuple[float, float]]] = {'mirror': [], 'roll': []}

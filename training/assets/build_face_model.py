@@ -101,8 +101,8 @@ def face_regions(face: FaceTopology, landmarks: np.ndarray) -> dict[str, np.ndar
     mouth, right, left = openings(face.vertices, face.triangles)
 
     def near(points, distance):
-        gaps = np.linalg.norm(face.vertices[:, None] - points, axis=2).min(1)
-        return gaps < distance
+        distances = np.linalg.norm(face.vertices[:, None] - points, axis=2).min(1)
+        return distances < distance
 
     brows = np.concatenate([np.linspace(landmarks[i], landmarks[i + 1], 5)
                             for i in (*range(17, 21), *range(22, 26))])

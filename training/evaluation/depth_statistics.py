@@ -28,18 +28,18 @@ def head_statistics(depth_m: np.ndarray, limit: float) -> dict[str, float]:
         columns = np.flatnonzero(of_head)
         row[columns.min(initial=len(row)):columns.max(initial=0) + 1] = True
     inside = distance_transform_edt(filled) >= 4
-    gaps, flying = edges(depth_m, limit)
+    widths, flying = edges(depth_m, limit)
     return {
         'noise_mm': 1000 * _quantile(deviation, 0.5),
         'noise_p90_mm': 1000 * _quantile(deviation, 0.9),
         'alike': alike,
         'hole_percent': 100 * float((depth_m[inside] == 0).mean()) if inside.any() else np.nan,
-        'flying_percent': 100 * flying / len(gaps) if len(gaps) else np.nan,
-        'gap_px': _quantile(gaps, 0.5)}
+        'flying_percent': 100 * flying / len(widths) if len(widths) else np.nan,
+        'gap_px': _quantile(widths, 0.5)}
 
 
-def _quantile(values: np.ndarray, share: float) -> float:
-    return float(np.quantile(values, share)) if len(values) else np.nan
+def _quantile(values: np.ndarray, fraction: float) -> float:
+    return float(np.quantile(values, fraction)) if len(values) else np.nan
 
 
 def surface_deviation(depth_m: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, float]:
@@ -69,15 +69,15 @@ def edges(depth_m: np.ndarray, limit: float) -> tuple[np.ndarray, int]:
 
     :returns: the counts (N,) of pixels without depth at each edge, and the number of flying pixels.
     """
-    gaps, flying = [], 0
+    widths, flying = [], 0
     for row in depth_m:
         valid = np.flatnonzero(row)
         z = row[valid]
         step = np.flatnonzero((np.minimum(z[1:], z[:-1]) < limit) & (np.abs(np.diff(z)) > JUMP)
                               & (np.maximum(z[1:], z[:-1]) > limit))
-        gaps += (valid[step + 1] - valid[step] - 1).tolist()
+        widths += (valid[step + 1] - valid[step] - 1).tolist()
         middle = z[1:-1]
         low, high = np.minimum(z[:-2], z[2:]), np.maximum(z[:-2], z[2:])
         flying += int(((middle > low + 0.02) & (middle < high - 0.02) & (low < limit)
                        & (high - low > JUMP)).sum())
-    return np.array(gaps), flying
+    return np.array(widths), flying

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     earlier = read_figures(options.compare) if options.compare else None
-    records, figures = (look_at_dataset if options.dataset else look_at_synthetic)(options)
+    records, figures = (evaluate_dataset if options.dataset else evaluate_synthetic)(options)
     if options.out:
         options.out.write_text(json.dumps({'measured': measured()} | figures, indent=1) + '\n')
     if options.records:
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     return int(any(change.worse for change in found))
 
 
-def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
+def evaluate_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
     """Evaluate frames of the validation split; return records and figures."""
     if options.plots:
         from training.evaluation import plots  # fails early if it is missing
@@ -88,7 +88,7 @@ def look_at_synthetic(options: argparse.Namespace) -> tuple[list[Record], dict]:
     return records, figures
 
 
-def look_at_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
+def evaluate_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
     """Evaluate frames of a data set of real people; return records and figures.
 
     :returns: the records are empty for a data set without labels.

@@ -10,11 +10,11 @@ from training.evaluation.groups import (
     DISTANCES,
     GROUPS,
     Figure,
-    asked,
     between,
     column,
+    counted,
     grouped,
-    share,
+    percentage,
     summary,
 )
 
@@ -24,7 +24,7 @@ SEEN, HARDLY_SEEN = 0.5, 0.25  # least correlations for these two verdicts
 
 def all_figures(records: list[Record], frames: int) -> dict:
     """Return all figures that the command prints and writes."""
-    faces = [record for record in records if asked(record)]
+    faces = [record for record in records if counted(record)]
     found = [record for record in faces if record['found']]
     false = [record for record in records if not record['real']]
     return {
@@ -51,7 +51,7 @@ def by_distance(faces: list[Record], false: list[Record], frames: int) -> dict[s
         here = [record for record in faces if low <= record['distance_m'] < high]
         wrong = sum(low <= record['distance_m'] < high for record in false)
         if here or wrong:
-            rows[name] = {'faces': len(here), 'missed_percent': share(
+            rows[name] = {'faces': len(here), 'missed_percent': percentage(
                               sum(not record['found'] for record in here), len(here)),
                           'false_per_100_frames': per_100_frames(wrong, frames)}
     return rows
@@ -63,7 +63,7 @@ def within_sigma(found: list[Record]) -> dict[str, dict[str, Figure]]:
     for error in AXIS_ERRORS:
         ratio = np.abs(column(found, error)) / column(found, f'{error}_std')
         rows[error.rsplit('_', 1)[0]] = {
-            f'within_{k}_sigma': share(int((ratio <= k).sum()), len(ratio)) for k in WITHIN}
+            f'within_{k}_sigma': percentage(int((ratio <= k).sum()), len(ratio)) for k in WITHIN}
     return rows
 
 

@@ -72,7 +72,7 @@ class Trial:
         tasks = [(self, numbers) for numbers in _chunks(range(count), FRAMES_PER_TASK)]
         return [record for part in _spread(tasks, workers) for record in part]
 
-    def look(self, number: int) -> tuple[Scene, View, np.ndarray, list[Face]]:
+    def run(self, number: int) -> tuple[Scene, View, np.ndarray, list[Face]]:
         """Render one frame; return it with the faces that are found in it."""
         scene, view, depth = self.frames[number]
         return scene, view, depth, _estimator(self)(depth, intrinsics_of(scene))
@@ -92,7 +92,7 @@ def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
     for k, head in enumerate(scene.heads):
         record = describe(scene, head, float(view.face_visible[k]), float(view.head_visible[k]))
         found = k in of_head
-        record['measured'] = measured_share(view, depth, head)
+        record['measured'] = measured_fraction(view, depth, head)
         records.append({'frame': number, 'head': k, 'real': True, 'found': found} | record
                        | (errors(faces[of_head[k]], head, depth, camera) if found else {}))
     return records + [
@@ -101,7 +101,7 @@ def frame_records(number: int, scene: Scene, view: View, depth: np.ndarray,
         | reported_uncertainty(face) for i, face in enumerate(faces) if i not in of_head.values()]
 
 
-def measured_share(view: View, depth: np.ndarray, head: Head) -> float:
+def measured_fraction(view: View, depth: np.ndarray, head: Head) -> float:
     """Return the fraction of the face's visible vertices with a measured depth close to the truth."""
     x, y, z = head.vertices_camera[inner_face()].T
     u = (view.fx * x / z + view.cx).round().astype(int)
@@ -117,29 +117,29 @@ def match(faces: Sequence[Face], heads: Sequence[Head]) -> dict[int, int]:
     """Assign faces to heads one to one, at most MATCH_WITHIN apart."""
     if not faces or not heads:
         return {}
-    gap = np.linalg.norm(np.array([face.camera_from_face[:3, 3] for face in faces])
+    distance = np.linalg.norm(np.array([face.camera_from_face[:3, 3] for face in faces])
                          - np.array([head.camera_from_face[:3, 3] for head in heads])[:, None],
                          axis=-1)
-    pairs = zip(*linear_sum_assignment(np.minimum(gap, MATCH_WITHIN)))
-    return {int(k): int(i) for k, i in pairs if gap[k, i] < MATCH_WITHIN}
+    pairs = zip(*linear_sum_assignment(np.minimum(distance, MATCH_WITHIN)))
+    return {int(k): int(i) for k, i in pairs if distance[k, i] < MATCH_WITHIN}
 
 
-def _look_at(task: tuple[Trial, range]) -> list[Record]:
+def _run_task(task: tuple[Trial, range]) -> list[Record]:
     trial, numbers = task
     torch.set_num_threads(1)
     records = []
     for number in numbers:
-        records += frame_records(number, *trial.look(number), trial.errors)
+        records += frame_records(number, *trial.run(number), trial.errors)
     return records
 
 
 def _spread(tasks: list, workers: int) -> Iterator[list[Record]]:
     """Yield the results in the order of the tasks, computed by several processes."""
     if workers <= 1:
-        yield from track(map(_look_at, tasks), 'evaluating', total=len(tasks))
+        yield from track(map(_run_task, tasks), 'evaluating', total=len(tasks))
         return
     with multiprocessing.get_context('spawn').Pool(workers) as pool:
-        yield from track(pool.imap(_look_at, tasks), 'evaluating', total=len(tasks))
+        yield from track(pool.imap(_run_task, tasks), 'evaluating', total=len(tasks))
 
 
 @cache

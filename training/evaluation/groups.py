@@ -8,8 +8,8 @@ import numpy as np
 
 from training.evaluation.errors import Record
 
-ASKED = 0.5  # least visible fraction of a face that counts
-MEASURED = 0.1  # least fraction of the visible part with measured depth
+MIN_IN_VIEW = 0.5  # least visible fraction of a face that counts
+MIN_MEASURED = 0.1  # least fraction of the visible part with measured depth
 RESAMPLES = 200  # of the bootstrap that gives standard errors
 ERRORS = ('geodesic_deg', 'mae_pyr_deg', 'mae_ypr_deg', 'sellion_mm', 'mesh_mm', 'mesh_aligned_mm',
           'mesh_surface_mm', 'mesh_surface_aligned_mm', 'face_mm', 'face_aligned_mm',
@@ -19,13 +19,13 @@ Figure = list[float]  # a value and its standard error
 DISTANCES = (0, 0.3, 0.5, 1, 1.5, 2, 2.5, 3, 9)  # m
 
 
-def asked(record: Record) -> bool:
-    return record['real'] and record['in_view'] >= ASKED and record['measured'] >= MEASURED
+def counted(record: Record) -> bool:
+    return record['real'] and record['in_view'] >= MIN_IN_VIEW and record['measured'] >= MIN_MEASURED
 
 
 def in_core(record: Record) -> bool:
     """Return whether a face lies in the range in which a robot interacts with people."""
-    return asked(record) and near_and_turned_to(record)
+    return counted(record) and near_and_turned_to(record)
 
 
 def near_and_turned_to(record: Record) -> bool:
@@ -46,16 +46,16 @@ def reach(record: Record) -> str:
 
 # name -> condition, and the value that faces are grouped by ('' leaves one out)
 GROUPS: dict[str, tuple[Callable[[Record], bool], Callable[[Record], str]]] = {
-    'range': (asked, lambda r: 'all'),
+    'range': (counted, lambda r: 'all'),
     'core': (in_core, lambda r: '0.4-1.5 m, yaw to 60'),
-    'turned_to': (asked, lambda r: 'yaw to 60' if abs(r['yaw_deg']) <= 60 else ''),
-    'reach': (asked, reach),
-    'distance': (asked, lambda r: between(r['distance_m'], DISTANCES, 'm')),
-    'yaw': (asked, lambda r: between(abs(r['yaw_deg']), (0, 20, 40, 60, 80, 180), 'yaw')),
+    'turned_to': (counted, lambda r: 'yaw to 60' if abs(r['yaw_deg']) <= 60 else ''),
+    'reach': (counted, reach),
+    'distance': (counted, lambda r: between(r['distance_m'], DISTANCES, 'm')),
+    'yaw': (counted, lambda r: between(abs(r['yaw_deg']), (0, 20, 40, 60, 80, 180), 'yaw')),
     'occlusion': (lambda r: r['real'] and near_and_turned_to(r) and r['in_view'] >= 0.2,
                   lambda r: between(100 * r['in_view'], (20, 35, 50, 65, 80, 95, 100),
                                     '% in view')),
-    'measured': (lambda r: r['real'] and near_and_turned_to(r) and r['in_view'] >= ASKED,
+    'measured': (lambda r: r['real'] and near_and_turned_to(r) and r['in_view'] >= MIN_IN_VIEW,
                  lambda r: between(100 * r['measured'], (0, 10, 30, 50, 70, 90, 100),
                                    '% of it measured')),
     'family': (in_core, lambda r: r['family'].replace('_', ' ')),
@@ -85,7 +85,7 @@ def column(records: list[Record], name: str) -> np.ndarray:
 def summary(records: list[Record]) -> dict[str, Figure | int]:
     """Return the figures of a group of faces; errors are those of found ones."""
     found = [record for record in records if record['found']]
-    row: dict[str, Figure | int] = {'faces': len(records), 'missed_percent': share(
+    row: dict[str, Figure | int] = {'faces': len(records), 'missed_percent': percentage(
         len(records) - len(found), len(records))}
     if found:
         for name in ERRORS:
@@ -94,7 +94,7 @@ def summary(records: list[Record]) -> dict[str, Figure | int]:
     return row
 
 
-def share(count: int, total: int) -> Figure:
+def percentage(count: int, total: int) -> Figure:
     """Return a percentage and its error by Wilson's rule, which is not zero at 0 or 100 percent."""
     if not total:
         return [float('nan'), float('nan')]

@@ -22,7 +22,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from training.adapt.datasets import Labelled
 from training.adapt.self_consistency import mesh_to_points
 from training.evaluation.errors import Record, reported_uncertainty
-from training.evaluation.groups import Figure, share
+from training.evaluation.groups import Figure, percentage
 
 # Name of a marked point -> landmarks of the face model (iBUG); their mean is the point.
 LANDMARKS = {
@@ -105,7 +105,7 @@ def face_errors(both: Marked) -> np.ndarray:
 def landmark_figures(records: list[Record], both: Marked, kind: str) -> dict:
     """Return the figures, in the form that `--compare` requires: [value, standard error]."""
     found = sum(record['found'] for record in records)
-    row: dict = {'missed_percent': share(len(records) - found, len(records))}
+    row: dict = {'missed_percent': percentage(len(records) - found, len(records))}
     points: dict[str, Figure] = {}
     if found:
         errors, of_faces = landmark_errors(both), face_errors(both)

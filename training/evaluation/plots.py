@@ -11,8 +11,8 @@ from depthface_ros.face_model.mesh import EXPRESSION_NAMES
 from training.evaluation.errors import AXIS_ERRORS, Record
 from training.evaluation.figures import SEEN, expression
 from training.evaluation.frames import Trial
-from training.evaluation.groups import asked, column, grouped, in_core
-from training.evaluation.worst_cases import worst_sheet
+from training.evaluation.groups import column, counted, grouped, in_core
+from training.evaluation.worst_cases import worst_cases_sheet
 
 try:
     from matplotlib import pyplot as plt
@@ -30,7 +30,7 @@ BINS = 8  # of a reliability plot, with equal numbers of faces
 
 def draw_all(records: list[Record], trial: Trial, folder: Path) -> None:
     """Write all plots into a folder as PNG files, and a contact sheet of the worst cases."""
-    faces = [record for record in records if asked(record)]
+    faces = [record for record in records if counted(record)]
     found = [record for record in faces if record['found']]
     if len(found) < BINS:
         raise ValueError(f'{len(found)} faces were found: plots need {BINS} at least, so more '
@@ -42,7 +42,7 @@ def draw_all(records: list[Record], trial: Trial, folder: Path) -> None:
         figure = draw(shown)
         figure.savefig(folder / f'{name}.png', dpi=110)
         plt.close(figure)
-    worst_sheet(records, trial, folder / 'worst.png')
+    worst_cases_sheet(records, trial, folder / 'worst.png')
 
 
 def draw_cumulative(faces: list[Record]):
@@ -109,14 +109,14 @@ def draw_reliability(found: list[Record]):
 
 def draw_confidence(records: list[Record]):
     """Plot errors, and the fraction of true faces, over the confidence."""
-    said = [record for record in records if record['found']]
-    real = [record for record in said if record['real']]
+    found = [record for record in records if record['found']]
+    real = [record for record in found if record['real']]
     figure, axes = plt.subplots(1, 3, figsize=(15, 5), layout='constrained')
     for axis, error in zip(axes, ('geodesic_deg', 'face_mm')):
         axis.scatter(column(real, 'confidence'), column(real, error), s=5, alpha=0.4)
         axis.set(yscale='log', xlabel='confidence', ylabel=UNITS[error])
-    confidence = column(said, 'confidence')
-    is_real = np.array([100. * record['real'] for record in said])
+    confidence = column(found, 'confidence')
+    is_real = np.array([100. * record['real'] for record in found])
     axes[2].plot(*_in_bins(confidence, is_real, np.mean), 'o-', label='real faces')
     axes[2].plot([0, 1], [0, 100], 'k--', linewidth=1, label='agreement')
     axes[2].hist(confidence[is_real == 0], 20, range=(0, 1), alpha=0.4,

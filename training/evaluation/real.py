@@ -19,11 +19,11 @@ from depthface_ros import FaceEstimator
 from depthface_ros.estimation.types import Face
 from depthface_ros.io.frame import Frame
 from training.adapt.datasets import Labelled
-from training.adapt.self_consistency import label_free_figures, mesh_to_points
+from training.adapt.self_consistency import mesh_to_points, self_consistency_figures
 from training.data.frame_views import rectified
 from training.evaluation.errors import HEAD_FROM_FACE, Record, pose_errors, reported_uncertainty
 from training.evaluation.figures import within_sigma
-from training.evaluation.groups import between, column, distribution, share
+from training.evaluation.groups import between, column, distribution, percentage
 
 SAME_HEAD = 0.15  # m between head centres
 ERRORS = ('geodesic_deg', 'mae_pyr_deg', 'mae_ypr_deg', 'head_mm')
@@ -74,8 +74,8 @@ def nearest(faces: list[Face], centre: np.ndarray) -> Face | None:
     """Return the face nearest to a head, or the most confident one if no position is labelled."""
     if not faces or not np.isfinite(centre).all():
         return faces[0] if faces else None
-    gaps = [float(np.linalg.norm(face.head_centre - centre)) for face in faces]
-    return faces[int(np.argmin(gaps))] if min(gaps) < SAME_HEAD else None
+    distances = [float(np.linalg.norm(face.head_centre - centre)) for face in faces]
+    return faces[int(np.argmin(distances))] if min(distances) < SAME_HEAD else None
 
 
 def yaw_from_ray(pose: np.ndarray) -> float:
@@ -91,8 +91,8 @@ def offset_removed(poses: list[np.ndarray], truths: list[np.ndarray]) -> list[np
     mine, true = np.array(poses), np.array(truths)
     turns = np.swapaxes(true[:, :3, :3], 1, 2) @ mine[:, :3, :3]
     turn = Rotation.from_matrix(turns).mean().as_matrix()
-    gap = np.swapaxes(mine[:, :3, :3], 1, 2) @ (mine[:, :3, 3:] - true[:, :3, 3:])
-    finite = gap[np.isfinite(gap).all(axis=(1, 2))]
+    offset = np.swapaxes(mine[:, :3, :3], 1, 2) @ (mine[:, :3, 3:] - true[:, :3, 3:])
+    finite = offset[np.isfinite(offset).all(axis=(1, 2))]
     shift = finite.mean(axis=0) if len(finite) else np.zeros((3, 1))
     aligned = mine.copy()
     aligned[:, :3, :3] = mine[:, :3, :3] @ turn.T
@@ -118,7 +118,7 @@ def real_figures(records: list[Record], kind: str) -> dict:
 
 def _summary(records: list[Record]) -> dict:
     found = [record for record in records if record['found']]
-    row = {'faces': len(records), 'missed_percent': share(len(records) - len(found), len(records))}
+    row = {'faces': len(records), 'missed_percent': percentage(len(records) - len(found), len(records))}
     for name in (*ERRORS, *(f'aligned_{name}' for name in ERRORS), 'mesh_to_points_mm'):
         values = column(found, name)
         values = values[np.isfinite(values)]
@@ -139,10 +139,10 @@ def unlabelled_figures(frames: Iterable[Labelled], estimator: FaceEstimator, kin
             known.append(each.faces)
             yield rectified(each.frame)
 
-    figures = label_free_figures(estimator, rectified_frames())
+    figures = self_consistency_figures(estimator, rectified_frames())
     if known and all(count == 1 for count in known):
         found = figures['frames_with_faces']
-        figures |= {'missed_percent': share(len(known) - found, len(known)),
+        figures |= {'missed_percent': percentage(len(known) - found, len(known)),
                     'surplus_faces': figures['faces'] - found}
     return {'dataset': kind, 'frames': figures['frames'], 'within_sigma': {}, 'groups': {
         'range': {'all': figures}}}

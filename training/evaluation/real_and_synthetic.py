@@ -83,8 +83,8 @@ def synthetic_crops(options, count, distances, intrinsics, shape, rng) -> list[C
                         (width - 1) / 2, (height - 1) / 2, sensor)
         scene = sample_scene(rng, people, camera, heads=1, distance=distances)
         head, view = scene.heads[0], render_frame(scene)
-        looks_here = -head.camera_from_face[2, 0] > 0.6
-        if view.face_visible[0] < VISIBLE or not looks_here:
+        faces_camera = -head.camera_from_face[2, 0] > 0.6
+        if view.face_visible[0] < VISIBLE or not faces_camera:
             continue
         depth = measure([view], [sensor])[0].numpy()
         crop = Crop.around(depth, Intrinsics(*camera[4:8]), head.centre_camera)

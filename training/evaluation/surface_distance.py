@@ -14,7 +14,7 @@ from depthface_ros.geometry.camera import Intrinsics
 LEAST_FACING = 0.3  # least cosine between normal and viewing ray; depth cameras are unreliable below it
 
 
-class Gaps(NamedTuple):
+class SurfaceDistances(NamedTuple):
     """Differences between triangles (B, T) and the points measured at their projections."""
 
     across: Tensor  # m, n . (q - p): point-to-plane distance of the measured point q
@@ -22,8 +22,8 @@ class Gaps(NamedTuple):
     seen: Tensor  # m^2, projected area of the triangle; 0 where nothing was measured
 
 
-def surface_gaps(depth_m: Tensor, intrinsics: Intrinsics, vertices_camera: Tensor,
-                 triangles: Tensor) -> Gaps:
+def surface_distances(depth_m: Tensor, intrinsics: Intrinsics, vertices_camera: Tensor,
+                 triangles: Tensor) -> SurfaceDistances:
     """Return the differences between meshes and depth images.
 
     :param depth_m: (B, H, W) float32 metres, 0 invalid.
@@ -38,10 +38,10 @@ def surface_gaps(depth_m: Tensor, intrinsics: Intrinsics, vertices_camera: Tenso
     size = area.norm(dim=-1)
     normal = area / size.clamp(min=1e-12)[..., None]
     measured = _measured(depth_m, intrinsics, middle.detach()[:, :, None])[:, :, 0]
-    gap = measured - middle
+    difference = measured - middle
     facing = -(normal * middle).sum(-1) / middle.norm(dim=-1)
     valid = (measured[..., 2] > 0) & (facing > LEAST_FACING)
-    return Gaps((normal * gap).sum(-1), gap.norm(dim=-1),
+    return SurfaceDistances((normal * difference).sum(-1), difference.norm(dim=-1),
                 torch.where(valid, size * facing, 0).detach())
 
 
@@ -67,13 +67,13 @@ def face_triangles(model: FaceModel, every: int = 1) -> Tensor:
     return torch.from_numpy(model.triangles[~ears][::every].astype(np.int64))
 
 
-def median_distances(gaps: Gaps) -> Tensor:
+def median_distances(distances: SurfaceDistances) -> Tensor:
     """Return the median distance (B,) of each mesh, metres; NaN if no part of it was measured.
 
     Triangles are weighted by projected area, as if each pixel of the face were one sample.
     """
-    distance, order = gaps.across.abs().sort(dim=1)
-    share = gaps.seen.gather(1, order).cumsum(1)
-    total = share[:, -1:]
-    middle = (share < total / 2).sum(1, keepdim=True).clamp(max=distance.shape[1] - 1)
+    distance, order = distances.across.abs().sort(dim=1)
+    cumulative = distances.seen.gather(1, order).cumsum(1)
+    total = cumulative[:, -1:]
+    middle = (cumulative < total / 2).sum(1, keepdim=True).clamp(max=distance.shape[1] - 1)
     return torch.where(total > 0, distance.gather(1, middle), torch.nan)[:, 0]

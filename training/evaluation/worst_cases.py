@@ -20,7 +20,7 @@ AROUND = 0.17  # m on each side of a face
 TILE = 200  # px
 
 
-def worst_sheet(records: list[Record], trial: Trial, file: Path) -> None:
+def worst_cases_sheet(records: list[Record], trial: Trial, file: Path) -> None:
     """Draw the largest errors, misses and false faces at 0.4-1.5 m and up to 60 degrees of yaw."""
     strips = [strip(record, trial, f'{title}: {record["geodesic_deg"]:.0f} deg '
                     f'{record["face_mm"]:.0f} mm') for title, record in worst(records)]
@@ -48,7 +48,7 @@ def worst(records: list[Record]) -> list[tuple[str, Record]]:
 
 def strip(record: Record, trial: Trial, title: str) -> np.ndarray:
     """Return depth, truth and estimate side by side, with a title: (TILE + 20, 3 TILE, 3) BGR."""
-    scene, _, depth, faces = trial.look(record['frame'])
+    scene, _, depth, faces = trial.run(record['frame'])
     if record['real']:
         truth = scene.heads[record['head']]
         number = match(faces, scene.heads).get(record['head'])

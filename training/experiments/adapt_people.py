@@ -19,7 +19,7 @@ from depthface_ros.io.frame import Frame
 from training.adapt.adapt import add_training_arguments, source_windows
 from training.adapt.adapted_models import first_networks, fit_settings, write_models
 from training.adapt.datasets import open_dataset
-from training.adapt.self_consistency import label_free_figures
+from training.adapt.self_consistency import self_consistency_figures
 from training.adapt.shape_adaptation import adapt_shape
 from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
 
 def figures(models: Path, frames: list[Frame]) -> dict[str, dict[str, float]]:
     """Return label-free figures of the networks alone and of the whole pipeline."""
-    return {stage: label_free_figures(FaceEstimator('cpu', config, models_folder=models), frames)
+    return {stage: self_consistency_figures(FaceEstimator('cpu', config, models_folder=models), frames)
             for stage, config in STAGES.items()}
 
 

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     start, scenes, views = time.perf_counter(), [], []
     for _ in range(options.count):
         scenes.append(sample_scene(rng, people, sample_camera(rng, options.split)))
-        views.append(_look(scenes[-1], options.what))
+        views.append(_view(scenes[-1], options.what))
     rate = options.count / (time.perf_counter() - start)
     print(f'{rate:.1f} {options.what} per second rendered')
     depth = torch.stack([view.depth for view in views])
@@ -87,7 +87,7 @@ def tile_images(tiles, columns):
     return sheet
 
 
-def _look(scene, what) -> View:
+def _view(scene, what) -> View:
     if what == 'windows':
         centre = scene.heads[0].centre_camera if scene.heads else (0, 0, 1.2)
         return render_window(scene, centre, WINDOW_PIXELS)

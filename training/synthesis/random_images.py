@@ -30,10 +30,10 @@ class RandomImages:
         down, across = (self._bumps(size, cells) for size in self.shape[1:])
         return down @ torch.randn(self.shape[0], cells, cells, **self.options) @ across.T
 
-    def blobs(self, share, cells):
-        """Return bool blobs with ragged borders; mean covered fraction `share` (B, 1, 1)."""
+    def blobs(self, fraction, cells):
+        """Return bool blobs with ragged borders; covers a mean `fraction` (B, 1, 1)."""
         ragged = self.smooth(cells) * 0.96 + self.normal() * 0.28
-        return ragged > torch.special.ndtri(1 - share)
+        return ragged > torch.special.ndtri(1 - fraction)
 
     def correlated(self, length):
         """Return unit normal images, correlated over about `length` (B, 1, 1) pixels: white, or blurred, or both."""
@@ -43,9 +43,9 @@ class RandomImages:
             size = blurred.shape[axis] - 4
             taps = [blurred.narrow(axis, k, size) for k in range(5)]
             blurred = taps[0] + taps[4] + 4 * (taps[1] + taps[3]) + 6 * taps[2]
-        share = ((length - 1) / 2.5).clamp(0, 1)
-        a, b = 1 - share, share / 70  # the blur multiplies white noise by 1 + 16 + 36 + 16 + 1
-        variance = a * a + share * share + 2 * a * b * 36  # 36: its weight on the pixel itself
+        fraction = ((length - 1) / 2.5).clamp(0, 1)
+        a, b = 1 - fraction, fraction / 70  # the blur multiplies white noise by 1 + 16 + 36 + 16 + 1
+        variance = a * a + fraction * fraction + 2 * a * b * 36  # 36: its weight on the pixel itself
         return (a * white[:, 2:-2, 2:-2] + b * blurred) * variance.rsqrt()
 
     def _bumps(self, size, cells):

@@ -112,8 +112,8 @@ def _clip_near(triangles, image_index):
 
 def _cut(a, b):
     """Return the points where segments from a to b (N, 3) meet the near plane."""
-    share = (NEAR - a[:, 2]) / (b[:, 2] - a[:, 2])
-    point = a + share[:, None] * (b - a)
+    fraction = (NEAR - a[:, 2]) / (b[:, 2] - a[:, 2])
+    point = a + fraction[:, None] * (b - a)
     point[:, 2] = NEAR
     return point
 

@@ -27,7 +27,7 @@ FOUND_WITHIN = 0.05  # m
 ROLLED = 0.15  # fraction of frames that are rolled by a quarter or half a turn
 MIN_VISIBLE = 0.15  # visible fraction of a head that counts; less is ignored
 # Loss weights: of the focal loss per positive cell, and per metre of offset.
-HEAT_WEIGHT, OFFSET_WEIGHT = 3., 10.
+HEATMAP_WEIGHT, OFFSET_WEIGHT = 3., 10.
 
 
 def observe_frames(frames: CoarseFrames, index: Tensor, generator: torch.Generator,
@@ -37,8 +37,8 @@ def observe_frames(frames: CoarseFrames, index: Tensor, generator: torch.Generat
     :param other_sensors: for training: sensors are drawn anew, and some frames rolled.
     :param width: W of the input, at least that of the frames.
     :returns: point_map (B, 4, 120, W); reference (B, 3, 30, W / 4) the point each cell's offset
-        starts from; offset (B, 3, 30, W / 4) m; heat (B, 30, W / 4) in 0..1; offset_weight and
-        heat_weight (B, 30, W / 4); centres (B, heads, 3) and visible (B, heads) for validation.
+        starts from; offset (B, 3, 30, W / 4) m; heatmap (B, 30, W / 4) in 0..1; offset_weight and
+        heatmap_weight (B, 30, W / 4); centres (B, heads, 3) and visible (B, heads) for validation.
     """
     mirrored = uniform(len(index), generator) < 0.5
     noisy = simulate(frames.depth(index)[..., :width], frames.sensors(index, generator if other_sensors else None),
@@ -116,13 +116,13 @@ def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> 
     cell_m = DETECTOR_CELL * centres[:, :, 2] / fx[:, None]
     radius = (0.7 * cell_m).clamp(min=HEAD_RADIUS)[:, :, None, None]
     on_head = (along > -0.05) & (along < 0.25) & measured[:, None]
-    heat_each = torch.exp(-0.5 * (across / radius * 1.6).square()) * on_head
+    heatmap_each = torch.exp(-0.5 * (across / radius * 1.6).square()) * on_head
     seen = (visible > MIN_VISIBLE)[:, :, None, None]
-    heat, owner = (heat_each * seen).max(dim=1)
+    heatmap, owner = (heatmap_each * seen).max(dim=1)
     offset = to_centre.gather(1, owner[:, None, None].expand(-1, 1, 3, -1, -1))[:, 0]
-    hidden = (heat_each * ~seen).amax(dim=1)
-    return {'point_map': point_map, 'reference': reference, 'offset': offset, 'heat': heat,
-            'offset_weight': (heat > 0.2).float(), 'heat_weight': (hidden < 0.1).float(),
+    hidden = (heatmap_each * ~seen).amax(dim=1)
+    return {'point_map': point_map, 'reference': reference, 'offset': offset, 'heatmap': heatmap,
+            'offset_weight': (heatmap > 0.2).float(), 'heatmap_weight': (hidden < 0.1).float(),
             'centres': torch.where(exists[:, :, None], centres, torch.nan), 'visible': visible}
 
 
@@ -130,12 +130,12 @@ def detector_loss(model: HeadDetectorNet, batch: dict[str, Tensor]) -> dict[str,
     """Return the loss terms: quality focal loss (Li et al. 2020) and metric offsets."""
     logits, offset = (out.float() for out in model(batch['point_map'].contiguous(
         memory_format=torch.channels_last)))
-    focus = (torch.sigmoid(logits) - batch['heat']).abs().square() * batch['heat_weight']
-    heat = F.binary_cross_entropy_with_logits(logits, batch['heat'], reduction='none') * focus
+    focus = (torch.sigmoid(logits) - batch['heatmap']).abs().square() * batch['heatmap_weight']
+    heatmap = F.binary_cross_entropy_with_logits(logits, batch['heatmap'], reduction='none') * focus
     weight = batch['offset_weight']
     error = (offset - batch['offset']).square().sum(1).add(1e-6).sqrt()
     count = weight.sum().clamp(min=1)
-    return {'heat': HEAT_WEIGHT * heat.sum() / count, 'offset': OFFSET_WEIGHT * (error * weight).sum() / count}
+    return {'heatmap': HEATMAP_WEIGHT * heatmap.sum() / count, 'offset': OFFSET_WEIGHT * (error * weight).sum() / count}
 
 
 @torch.no_grad()
@@ -143,12 +143,12 @@ def detector_figures(model: HeadDetectorNet, batch: dict[str, Tensor]) -> dict[s
     """Return missed and false heads on a fixed batch, and the error of found centres."""
     device = next(model.parameters()).device
     outputs = [model(chunk.to(device)) for chunk in batch['point_map'].split(32)]
-    heat, offset = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs))
-    heat = probability(heat)
+    heatmap, offset = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs))
+    heatmap = probability(heatmap)
     expected = missed = false = 0
     errors = []
     for i, points in enumerate(batch['point_map'].numpy()):
-        found, _ = decode(heat[i], offset[i], points)
+        found, _ = decode(heatmap[i], offset[i], points)
         truth = batch['centres'][i].numpy()
         distance = np.linalg.norm(truth[:, None] - found[None], axis=2)
         distance = np.where(np.isnan(distance), np.inf, distance)
@@ -158,7 +158,7 @@ def detector_figures(model: HeadDetectorNet, batch: dict[str, Tensor]) -> dict[s
         missed += (visible & (nearest > FOUND_WITHIN)).sum()
         errors += list(nearest[visible & (nearest <= FOUND_WITHIN)])
         false += (distance.min(axis=0, initial=np.inf) > 2 * FOUND_WITHIN).sum()
-    return {'_missed': missed / max(expected, 1), '_false_per_frame': false / len(heat),
+    return {'_missed': missed / max(expected, 1), '_false_per_frame': false / len(heatmap),
             '_mm_median': 1000 * float(np.median(errors)) if errors else float('nan')}
 
 

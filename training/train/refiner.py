@@ -91,7 +91,7 @@ def gather(task: tuple[argparse.Namespace, Path, str, int]) -> None:
     generator = torch.Generator().manual_seed(
         (options.seed * len(SPLITS) + SPLITS.index(split)) * 1_000_003 + number)
     samples: list[dict[str, np.ndarray]] = []
-    for _ in range(options.looks):
+    for _ in range(options.observations):
         for index in faces.split(WINDOWS_AT_ONCE):
             seen = observe(windows, index, generator, other_sensors=split == 'train')
             centre = seen.camera_from_face.new_tensor(HEAD_CENTRE_FACE).expand(len(index), 1, 3)
@@ -219,7 +219,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(learning_rate=1e-3)
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
                         help='folder with the other networks, calibrated')
-    parser.add_argument('--looks', type=int, default=3, help='at each window, with another sensor')
+    parser.add_argument('--observations', type=int, default=3, help='at each window, with another sensor')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that align faces')
 
 

@@ -47,9 +47,9 @@ def _slice(x, starts, ends, axes=None, steps=None):
 
 def _resize(x, roi=None, scales=None, *, mode, coordinate_transformation_mode, nearest_mode,
             cubic_coeff_a=None):
-    way = mode, coordinate_transformation_mode, nearest_mode
-    if scales is None or way != ('nearest', 'asymmetric', 'floor'):
-        raise ValueError(f'Resize {way}: expected nearest, asymmetric, floor, with scales')
+    mapping = mode, coordinate_transformation_mode, nearest_mode
+    if scales is None or mapping != ('nearest', 'asymmetric', 'floor'):
+        raise ValueError(f'Resize {mapping}: expected nearest, asymmetric, floor, with scales')
     return functional.interpolate(x, scale_factor=tuple(scales[2:].tolist()), mode='nearest')
 
 

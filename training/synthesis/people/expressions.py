@@ -45,7 +45,7 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
         weights[INDEX['jawOpen']] = rng.uniform(0.5, 1)
     weights[GAZE] = 0
     if rng.random() < 0.5:
-        look(weights, *rng.normal(0, 0.35, 2))
+        turn_eyes(weights, *rng.normal(0, 0.35, 2))
     if rng.random() < 0.15:
         weights[[INDEX['eyeBlinkLeft'], INDEX['eyeBlinkRight']]] = rng.choice([1.0, rng.random()])
     make_sides_alike(weights, rng)
@@ -53,7 +53,7 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
     return weights.clip(0, 1).astype(np.float32)
 
 
-def look(weights: np.ndarray, left: float, up: float) -> None:
+def turn_eyes(weights: np.ndarray, left: float, up: float) -> None:
     """Turn both eyes by fractions of their full range towards the person's left and up, in place."""
     both = {'Left': ('Out', 'In'), 'Right': ('In', 'Out')}
     for eye, (to_left, to_right) in both.items():

@@ -60,14 +60,14 @@ def head_regions(mean: np.ndarray, triangles: np.ndarray) -> Regions:
                      (beard, moustache, scalp, mask, bonnet, veil, lenses)))
 
 
-def grow(vertices: np.ndarray, triangles: np.ndarray, share: np.ndarray, length: float,
+def grow(vertices: np.ndarray, triangles: np.ndarray, weight: np.ndarray, length: float,
          roughness: float, rng: np.random.Generator, droop: float = 0.0) -> np.ndarray:
-    """Push vertices (N, 3) m out along their normals by weights `share` (N,) times a noisy length (m).
+    """Push vertices (N, 3) m out along their normals by weights (N,) times a noisy length (m).
 
     roughness: 0 smooth, 1 as unkempt as hair; droop: part of the length by which it also hangs.
     """
-    moved = np.flatnonzero(share)
-    near = share[triangles].any(1)
+    moved = np.flatnonzero(weight)
+    near = weight[triangles].any(1)
     out = vertex_normals(vertices, triangles[near])[moved]
     places = vertices[moved]
     waves = rng.normal(0, 1, (3, 5)) * rng.uniform(30, 250, 5)
@@ -75,17 +75,17 @@ def grow(vertices: np.ndarray, triangles: np.ndarray, share: np.ndarray, length:
     noise = 1 + roughness * (0.7 * locks + 0.25 * rng.normal(0, 1, len(moved)))
     out[:, 2] -= droop
     result = vertices.copy()
-    result[moved] += (length * share[moved] * noise.clip(0.1))[:, None] * out
+    result[moved] += (length * weight[moved] * noise.clip(0.1))[:, None] * out
     return result
 
 
-def cover(vertices: np.ndarray, share: np.ndarray, ellipsoid: np.ndarray, size: float,
+def cover(vertices: np.ndarray, weight: np.ndarray, ellipsoid: np.ndarray, size: float,
           rng: np.random.Generator) -> np.ndarray:
-    """Push vertices (N, 3) m out to a folded ellipsoid, by weights `share` (N,).
+    """Push vertices (N, 3) m out to a folded ellipsoid, by weights (N,).
 
     ellipsoid: (2, 3) m, middle and semi-axes for an adult; size: of the person, relative to one.
     """
-    moved = np.flatnonzero(share)
+    moved = np.flatnonzero(weight)
     middle, radii = ellipsoid * size
     away = vertices[moved] - middle
     radius = np.linalg.norm(away / radii, axis=1)
@@ -93,7 +93,7 @@ def cover(vertices: np.ndarray, share: np.ndarray, ellipsoid: np.ndarray, size: 
     folds = np.sin(vertices[moved] @ waves + rng.uniform(0, 6.28, 4)).mean(1)
     stretch = np.maximum((1 + rng.uniform(0.01, 0.05) * folds) / radius, 1.02) - 1
     result = vertices.copy()
-    result[moved] += away * (np.minimum(stretch, 1) * share[moved])[:, None]
+    result[moved] += away * (np.minimum(stretch, 1) * weight[moved])[:, None]
     return result
 
 
@@ -107,13 +107,13 @@ def groom(vertices: np.ndarray, triangles: np.ndarray, regions: Regions, size: f
     hairy = np.zeros(len(vertices), np.float32)
     if rng.random() < 0.22:
         kind = rng.choice(4, p=[0.4, 0.2, 0.2, 0.2])
-        share = (np.maximum(regions.beard, regions.moustache), regions.beard, regions.moustache,
+        weight = (np.maximum(regions.beard, regions.moustache), regions.beard, regions.moustache,
                  np.maximum(regions.beard * (vertices[:, 0] > -0.03), regions.moustache))[kind]
         length = size * np.exp(rng.uniform(np.log(0.002), np.log(0.03)))
         length *= 0.4 if kind == 2 else 1
-        vertices = grow(vertices, triangles, share, length, rng.uniform(0.3, 1), rng,
+        vertices = grow(vertices, triangles, weight, length, rng.uniform(0.3, 1), rng,
                         droop=rng.uniform(0, 1) if length > 0.01 else 0)
-        hairy = share
+        hairy = weight
     if rng.random() < 0.03:
         mask = MUZZLE + [[0, 0, 0], rng.uniform(-0.003, 0.01, 3)]
         vertices = cover(vertices, regions.mask, mask, size, rng)

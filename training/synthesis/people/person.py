@@ -237,6 +237,6 @@ class Wig:
         hair = style.on(mean, anny.place)
         self.blend = neck_blend(hair)
         if ict is not None:
-            gaps, self.nearest_roots = cKDTree(mean[anny.place[ict.roots]]).query(hair, k=8)
-            weights = 1 / (gaps + 0.005) ** 2
+            distances, self.nearest_roots = cKDTree(mean[anny.place[ict.roots]]).query(hair, k=8)
+            weights = 1 / (distances + 0.005) ** 2
             self.root_weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
