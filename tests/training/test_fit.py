@@ -14,7 +14,7 @@ torch = pytest.importorskip('torch')
 
 import fit_process
 
-from training.train.fit import CHECKPOINT, FitSettings, fit, own_parts
+from training.train.fit import CHECKPOINT, FitSettings, add_gradient, fit, own_parts, precision
 
 HERE = Path(__file__).resolve().parents[1] / 'support'
 SCRIPT = HERE / 'fit_process.py'
@@ -66,6 +66,20 @@ def curve(folder):
 def test_a_linear_map_is_learnt(tmp_path):
     network = train(tmp_path, 200, total=200)
     torch.testing.assert_close(network.weight.detach(), torch.tensor([[1., -2., 3., 0.5]]), atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='no GPU'))])
+def test_a_network_computes_in_the_reported_precision(device):
+    device, computed = torch.device(device), []
+
+    def observed(model, batch):
+        output = model(batch['x'])
+        computed.append(output.dtype)
+        return {'square': output.float().square().mean()}
+
+    add_gradient(torch.nn.Linear(4, 1).to(device), {'x': torch.ones(2, 4)}, observed, device, 1.)
+    assert computed == [precision(device)]
 
 
 def normalising():

@@ -38,7 +38,7 @@ def test_a_card_tells_data_machine_and_schedule(card, tmp_path):
     assert told['schedule'] == {'steps': 2, 'batch': 4, 'parts': 1, 'learning_rate': 0.002,
                                 'keep_statistics': False, 'seed': 5}
     (machine,) = told['trained_on']
-    assert machine.startswith('1 x ') and 'PyTorch' in machine
+    assert machine.startswith('1 x ') and 'PyTorch' in machine and machine.endswith(', float32')  # on a CPU
 
 
 def test_of_pools_without_a_note_the_people_are_not_known(card):

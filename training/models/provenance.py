@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from training.train import parallel
-from training.train.fit import CHECKPOINT
+from training.train.fit import CHECKPOINT, precision
 
 RUN_FILE, PEOPLE_FILE = 'run.json', 'people.json'
 SCHEDULE = ('steps', 'minutes', 'batch', 'parts', 'learning_rate', 'keep_statistics', 'seed')
@@ -63,8 +63,10 @@ def noted(folder: Path) -> dict:
 
 
 def describe_machine(device: torch.device) -> str:
+    """Return processes, device, version of PyTorch and precision of a training, for people to read."""
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{platform.machine()} CPU'
-    return f'{parallel.count()} x {name}, PyTorch {torch.__version__}, bfloat16 autocast'
+    computed = 'bfloat16 autocast' if precision(device) == torch.bfloat16 else 'float32'
+    return f'{parallel.count()} x {name}, PyTorch {torch.__version__}, {computed}'
 
 
 def _card(models: Path | None, name: str) -> dict | None:

@@ -209,11 +209,16 @@ def add_gradient(model: nn.Module, part: dict[str, Tensor], loss: Callable, devi
                  weight: float) -> dict[str, Tensor]:
     """Add the gradient of one part of a batch, times `weight`; return its loss terms, times `weight`."""
     part = {name: value.to(device, non_blocking=True) for name, value in part.items()}
-    # a CPU without instructions for bfloat16 emulates them, ten times slower than float32
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision(device) == torch.bfloat16):
         terms = {name: weight * term for name, term in loss(model, part).items()}
     sum(term for name, term in terms.items() if not name.startswith('_')).backward()
     return {name: term.detach().float() for name, term in terms.items()}
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """Return the lowest precision that a training computes in: bfloat16 where there are instructions for it."""
+    # a CPU without them emulates bfloat16, ten times slower than float32
+    return torch.bfloat16 if device.type == 'cuda' else torch.float32
 
 
 def gradients(model: nn.Module) -> list[Tensor]:
