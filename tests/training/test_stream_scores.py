@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of tracks through streams, on tracks made by hand."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,11 @@ from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.geometry.rotations import rotation_from_vector
 from depthface_ros.tracking.tracks import Track
+from training.evaluation.comparison import changes
+from training.evaluation.stream_figures import coverage, explained_variance, stream_figures
 from training.evaluation.stream_runs import compare
 from training.evaluation.stream_scores import (
-    coverage,
-    explained_variance,
+    FIRST_S,
     id_switches,
     scores,
     taken_ids,
@@ -73,7 +76,7 @@ def test_a_perfect_track_has_no_errors():
     for name in ('missed_percent', 'id_s', 'id_switches', 'rotation_deg', 'sellion_mm',
                  'surface_mm', 'rigid_mm', 'jitter_deg', 'step_mm', 'lag_ms'):
         assert score[name] == pytest.approx(0, abs=0.05), name
-    assert score['expression'] == pytest.approx(1)
+    assert score['expression_correlation'] == pytest.approx(1)
 
 
 def test_a_constant_error_is_accuracy_and_not_jitter():
@@ -89,9 +92,11 @@ def test_a_constant_error_is_accuracy_and_not_jitter():
     assert score['rotation_deg last'] == pytest.approx(2, abs=0.01)
     assert score['jitter_deg'] < 0.01 and score['step_mm'] < 0.01
     assert score['surface_mm'] > 1 and score['rigid_mm'] < 0.01
-    # 2 degrees are 3.5 sigmas, 4 mm are 0.4
-    of_axes = coverage(run.people)
-    assert of_axes['ry'] == (0, 0) and of_axes['rx'] == (100, 100) and of_axes['z'] == (100, 100)
+    # about the image's vertical, z of the face: 2 degrees are 3.5 sigmas, 4 mm are 0.4
+    within = {axis: [row[f'within_{k}_sigma'][0] for k in (1, 2)]
+              for axis, row in coverage(run.people).items()}
+    assert within['turn_z'] == [0, 0]
+    assert within['turn_y'] == within['radial'] == [100, 100]
 
 
 def test_jitter_is_that_of_the_time_at_rest():
@@ -121,7 +126,17 @@ def test_missed_images_and_the_time_to_an_id():
     tracks = [[track(stream.poses[i, 0])] if i >= 18 and i != 40 else [] for i in range(COUNT)]
     score, _ = one(stream, tracks)
     assert score['id_s'] == pytest.approx(3 / RATE)
-    assert score['missed_percent'] == pytest.approx(100 * 4 / 75)
+    asked = COUNT - 15 - round(FIRST_S * RATE)
+    assert score['missed_percent'] == pytest.approx(100 / asked)
+
+
+def test_each_arrival_counts_for_the_time_to_an_id_and_so_do_visits_without_one():
+    visible = np.ones((COUNT, 1))
+    visible[30:45], visible[60:75] = 0, 0
+    stream = stream_of(swinging_poses(), visible=visible)
+    score, _ = one(stream, [[track(stream.poses[i, 0])] if 3 <= i < 30 or 51 <= i < 60 else []
+                            for i in range(COUNT)])
+    assert score['id_s'] == pytest.approx(np.mean([3, 6, 14]) / RATE)
 
 
 def test_ids_that_change_and_ids_that_go_to_another_person():
@@ -154,3 +169,20 @@ def test_explained_variance_is_zero_for_the_mean_of_the_prior():
     assert explained_variance(half.people, prior) == {'jawOpen': pytest.approx(0.75)}
     constant = compare(stream, [[track(pose[0], expression=prior)] for pose in stream.poses])
     assert explained_variance(constant.people, prior)['jawOpen'] == pytest.approx(0)
+
+
+def test_groups_have_means_and_standard_errors_over_streams():
+    def run(shift_m, distance):
+        stream = replace(stream_of(swinging_poses()), distance=distance)
+        return compare(stream, [[track(pose[0] + [[0, 0, 0, shift_m], *np.zeros((3, 4))])]
+                                for pose in stream.poses])
+
+    figures = stream_figures([run(0.002, 0.6), run(0.004, 0.6), run(0.009, 2.5)])
+    near = figures['groups']['talk']['talk, 0.6 m']
+    assert near['streams'] == 2 and near['sellion_mm'] == pytest.approx([3, 1], abs=0.01)
+    assert figures['groups']['distance']['2-3 m']['sellion_mm'][0] == pytest.approx(9, abs=0.01)
+    assert figures['groups']['all']['all']['sellion_mm'][0] == pytest.approx(5, abs=0.01)
+    assert figures['coverage']['lateral_x']['within_1_sigma'][0] == pytest.approx(100)
+    worse = stream_figures([run(0.02, 0.6), run(0.022, 0.6), run(0.025, 2.5)])
+    found = {change.name: change.worse for change in changes(figures, worse)}
+    assert found['groups / all / all / sellion_mm last']

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rendered streams: the truth is that of the images, and one seed gives one stream."""
+import json
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip('torch')
 
 from depthface_ros.face_model.mesh import FaceModel
+from training.__main__ import main
 from training.synthesis.people import person as people_module
 from training.synthesis.people.person import PeopleFactory
 from training.synthesis.scene.cameras import VALIDATION_CAMERAS
@@ -139,3 +141,17 @@ def test_precise_cameras_deliver_metres_and_others_millimetres():
     assert stream.image(0).dtype == np.float32
     assert np.median(stream.image(0)[stream.image(0) > 0]) > 0.5
     assert rendered(Busts(), seconds=0.2).image(0).dtype == np.uint16
+
+
+def test_the_command_tracks_the_streams_of_a_folder(tmp_path, capsys):
+    stream = rendered(Busts(), CAMERA._replace(width=640, height=480, fx=580., fy=580., cx=319.,
+                                               cy=240.), seconds=1.6)
+    replace(stream, name='talk-00').save(tmp_path / 'streams')
+    out = tmp_path / 'streams.json'
+    assert main(['evaluate', '--streams', '--scripts', 'talk', '--streams-per-script', '1',
+                 '--streams-folder', str(tmp_path / 'streams'), '--workers', '1',
+                 '--out', str(out)]) == 0
+    row = json.loads(out.read_text())['groups']['script']['talk']
+    assert row['streams'] == 1 and row['missed_percent'][0] == 0
+    assert row['rotation_deg'][0] < 5 and row['sellion_mm'][0] < 10
+    assert 'talk, 0.8 m' in capsys.readouterr().out

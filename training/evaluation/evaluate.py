@@ -32,6 +32,8 @@ from training.evaluation.real import (
     real_table,
     unlabelled_figures,
 )
+from training.evaluation.stream_evaluation import add_arguments as add_stream_arguments
+from training.evaluation.stream_evaluation import evaluate_streams
 from training.evaluation.tables import WIDTH, print_changes, print_figures, write_markdown
 
 
@@ -52,13 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'print what changed beyond noise; the exit status is 1 if some got worse')
     parser.add_argument('--perfect-camera', action='store_true', help='the same scenes without the '
                         'noise and the holes of a sensor: what is left is not the camera\'s fault')
+    add_stream_arguments(parser)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
 
 
 def run(options: argparse.Namespace) -> int:
     earlier = read_figures(options.compare) if options.compare else None
-    records, figures = (evaluate_dataset if options.dataset else evaluate_synthetic)(options)
+    if options.streams:
+        records, figures = [], evaluate_streams(options)
+    else:
+        records, figures = (evaluate_dataset if options.dataset else evaluate_synthetic)(options)
     if options.out:
         options.out.write_text(json.dumps({'measured': measured()} | figures, indent=1) + '\n')
     if options.records:

@@ -2,19 +2,20 @@
 """Run a tracker over a rendered stream and hold its tracks against the truth, person by person."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from depthface_ros import FaceTracker
-from depthface_ros.estimation.types import Face
-from depthface_ros.face_model.mesh import EXPRESSION_NAMES
+from depthface_ros.estimation.covariance import axis_std, error_axes
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.geometry.rotations import vector_from_rotation
 from depthface_ros.tracking.assignment import match_pairs
 from depthface_ros.tracking.tracks import Track, in_image
-from training.evaluation.errors import mesh_errors
+from training.evaluation.errors import rigidly_aligned
 from training.synthesis.streams.stream import Stream
+from training.synthesis.surface_points import closest_points
 
 MATCH_WITHIN = 0.10  # m between sellions
 SURFACE_EVERY = 5  # images between two comparisons of surfaces, which cost more than tracking
@@ -29,11 +30,11 @@ class PersonRun:
     ids:        (N,) of the track
     rotation:   (N, 3) rad, rotation vector of the error, camera axes
     position:   (N, 3) m, estimated less true sellion, camera axes
-    variance:   (N, 6) predicted variances of rotation (rad^2) and position (m^2), camera axes
+    sigmas:     (N, 6) errors of the pose divided by their predicted sigmas, along the axes of
+                :func:`depthface_ros.estimation.covariance.error_axes`
     surface:    (N, 2) mm, mesh to true surface, as posed and after rigid alignment; every
                 SURFACE_EVERY images
-    expression, true_expression: (N, 52)
-    poses:      (N, 4, 4) true camera_from_face
+    expression: (N, 52) estimated coefficients; `true_expression` and `poses` are the truth
     """
 
     stream: Stream
@@ -43,7 +44,7 @@ class PersonRun:
     ids: np.ndarray
     rotation: np.ndarray
     position: np.ndarray
-    variance: np.ndarray
+    sigmas: np.ndarray
     surface: np.ndarray
     expression: np.ndarray
 
@@ -58,6 +59,10 @@ class PersonRun:
     @property
     def poses(self) -> np.ndarray:
         return self.stream.poses[:, self.person]
+
+    def without_images(self) -> PersonRun:
+        """Return the run without the depth images, which scores need no more."""
+        return replace(self, stream=self.stream.without_images())
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +82,9 @@ def run_stream(tracker: FaceTracker, stream: Stream) -> StreamRun:
                             for i, stamp_ns in enumerate(stream.stamps_ns)))
 
 
-def compare(stream: Stream, tracks_of_images) -> StreamRun:
+def compare(stream: Stream, tracks_of_images: Iterable[Sequence[Track]]) -> StreamRun:
     """Compare the tracks of each image, an iterable of lists, with the people in it."""
-    count, persons = stream.poses.shape[:2]
-    runs = [_unseen(stream, k) for k in range(persons)]
+    runs = [_unseen(stream, k) for k in range(len(stream.identities))]
     false_faces = 0
     for i, tracks in enumerate(tracks_of_images):
         matches = _match(tracks, stream.poses[i])
@@ -122,16 +126,17 @@ def _note(run: PersonRun, i: int, track: Track) -> None:
     run.rotation[i] = vector_from_rotation(
         face.camera_from_face[:3, :3].astype(float) @ truth[:3, :3].T)
     run.position[i] = face.camera_from_face[:3, 3] - truth[:3, 3]
-    run.variance[i] = predicted_variance(face)
+    axes = error_axes(face.camera_from_face)
+    error = axes.T @ np.concatenate([run.position[i], run.rotation[i]])
+    run.sigmas[i] = error / axis_std(face.pose_covariance, axes)
     run.expression[i] = face.expression
     if i % SURFACE_EVERY == 0:
-        errors = mesh_errors(face.vertices, run.stream.vertices_camera(i, run.person))
-        run.surface[i] = errors['mesh_surface_mm'], errors['mesh_surface_aligned_mm']
+        run.surface[i] = surface_errors(face.vertices, run.stream.vertices_camera(i, run.person))
 
 
-def predicted_variance(face: Face) -> np.ndarray:
-    """Return the predicted variances (6,) of rotation, rad^2, and position, m^2, camera axes."""
-    covariance = getattr(face, 'pose_covariance', None)
-    if covariance is None:
-        return np.repeat([face.rotation_std ** 2, face.position_std ** 2], 3)
-    return np.diag(covariance)[[3, 4, 5, 0, 1, 2]]
+def surface_errors(vertices: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return the mean distances, mm, of a mesh (V, 3) to the true surface: posed, and aligned."""
+    triangles = FaceModel.load().triangles
+    return tuple(1000 * float(closest_points(points, truth, triangles, candidates=5)
+                              .distance.mean())
+                 for points in (vertices, rigidly_aligned(vertices, truth)))

@@ -15,43 +15,52 @@ SETTLED_S = 0.4  # s in view until jitter at rest counts
 STILL = 1e-5  # rad and m between images, below which a head is at rest
 MOVED = 0.05  # least standard deviation of a true coefficient whose correlation is taken
 LAST_S = 1.0  # s at the end of a stream
-AXES = ('rx', 'ry', 'rz', 'x', 'y', 'z')  # of the camera: x right, y down, z forward
+FIRST_S = 0.2  # s in which a face may get its id; images without it are missed after them
 
 
 def scores(run: PersonRun) -> dict[str, float]:
     """Return the scores of a person in a stream; NaN where a score does not apply.
 
-    missed_percent:          images with the face in view that have no public track of it
-    id_s:                    s from the first image in view to the first public track
+    missed_percent:          images that show the face for FIRST_S or longer, without a public track
+    id_s:                    s from coming into view to the first public track, mean over arrivals
     id_switches:             changes of the id while the person stays in view
     rotation_deg, sellion_mm, surface_mm, rigid_mm: means over images; with a suffix `at 1 s`
                              those at that time in view, and `last` of the last second
     jitter_deg, jitter_mm:   at rest: rms deviation from a straight line over time
     step_deg, step_mm:       at rest: rms change of the error between images
     lag_ms, lag_move_ms:     of rotation and position in motion: error = mean - lag velocity
-    expression:              mean correlation over the coefficients in MOVING that moved
+    expression_correlation:  mean correlation over the coefficients in MOVING that moved
     """
     turn, shift = _norm(run.rotation), _norm(run.position)
     values = {'rotation_deg': np.degrees(turn), 'sellion_mm': 1000 * shift,
               'surface_mm': run.surface[:, 0], 'rigid_mm': run.surface[:, 1]}
     seconds = run.stream.seconds
-    result = {'missed_percent': 100 * _mean(~run.found[run.in_view])} | identity_scores(run)
+    asked = run.since >= FIRST_S
+    result = {'missed_percent': 100 * _mean(~run.found[asked]),
+              'id_s': _mean(id_delays(run)),
+              'id_switches': float(id_switches(run.ids, run.in_view))}
     for name, value in values.items():
         result[name] = _mean(value)
         result[f'{name} last'] = _mean(value[seconds > seconds[-1] - LAST_S])
         for age, (low, high) in AGES.items():
             result[f'{name} at {age}'] = _mean(value[(run.since >= low) & (run.since <= high)])
-    return result | rest_scores(run) | lags(run) | {'expression': expression_score(run)}
+    return result | rest_scores(run) | lags(run) | {
+        'expression_correlation': expression_score(run)}
 
 
-def identity_scores(run: PersonRun) -> dict[str, float]:
-    first_found = np.flatnonzero(run.found)
-    first_seen = np.flatnonzero(run.in_view)
-    seconds = run.stream.seconds
-    delay = (seconds[first_found[0]] - seconds[first_seen[0]]
-             if len(first_found) and len(first_seen) else np.nan)
-    return {'id_s': max(float(delay), 0.0) if np.isfinite(delay) else np.nan,
-            'id_switches': float(id_switches(run.ids, run.in_view))}
+def id_delays(run: PersonRun) -> np.ndarray:
+    """Return the seconds until a public track of each time that the person came into view.
+
+    A visit without a track counts with its whole length.
+    """
+    starts = np.flatnonzero(run.since == 0)
+    delays = []
+    for start, end in zip(starts, [*starts[1:], len(run.since)]):
+        shown = np.flatnonzero(run.found[start:end])
+        last = np.nanmax(run.since[start:end])
+        delays.append(min(run.stream.seconds[start + shown[0]] - run.stream.seconds[start], last)
+                      if len(shown) else last)
+    return np.array(delays)
 
 
 def id_switches(ids: np.ndarray, in_view: np.ndarray) -> int:
@@ -121,27 +130,6 @@ def expression_score(run: PersonRun) -> float:
         if len(truth) > 10 and truth.std() > MOVED:
             correlations.append(np.corrcoef(truth, value)[0, 1] if value.std() > 1e-6 else 0.0)
     return _mean(np.array(correlations))
-
-
-def coverage(runs) -> dict[str, tuple[float, float]]:
-    """Return per axis the percentages of errors within one and two predicted sigmas."""
-    errors = np.concatenate([np.hstack([run.rotation, run.position])[run.found] for run in runs])
-    sigma = np.sqrt(np.concatenate([run.variance[run.found] for run in runs]))
-    ratio = np.abs(errors) / sigma
-    return {axis: (100 * float((ratio[:, k] < 1).mean()), 100 * float((ratio[:, k] < 2).mean()))
-            for k, axis in enumerate(AXES)} if len(ratio) else {}
-
-
-def explained_variance(runs, prior_mean: np.ndarray) -> dict[str, float]:
-    """Return 1 - squared errors / squared deviations from the prior's mean, per coefficient.
-
-    Above zero, a coefficient is better than the constant that knows no image.
-    """
-    truth = np.concatenate([run.true_expression[run.found] for run in runs])
-    value = np.concatenate([run.expression[run.found] for run in runs])
-    left, all_of_it = ((value - truth) ** 2).sum(0), ((truth - prior_mean) ** 2).sum(0)
-    return {name: float(1 - left[k] / all_of_it[k]) for k, name in enumerate(EXPRESSION_NAMES)
-            if truth[:, k].std() > 0.01}
 
 
 def _detrended(seconds: np.ndarray, values: np.ndarray) -> np.ndarray:

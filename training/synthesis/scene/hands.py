@@ -70,12 +70,13 @@ def _arms(rng, people, camera):
     return np.array(palms).reshape(-1, 3), arms
 
 
-def camera_from_hand(rng: np.random.Generator, palm: np.ndarray) -> np.ndarray:
-    """Return the rotation (3, 3) of a hand at a palm (3,): shown, stretched out, or as it may be.
+def camera_from_hand(rng: np.random.Generator, palm: np.ndarray,
+                     kind: str | None = None) -> np.ndarray:
+    """Return the rotation (3, 3) of a hand at a palm (3,): 'shown', 'stretched' out, or 'any'.
 
     A shown hand turns its palm or its back to the camera, mostly with the fingers up.
     """
-    kind = rng.choice(['shown', 'stretched', 'any'], p=[0.6, 0.15, 0.25])
+    kind = rng.choice(['shown', 'stretched', 'any'], p=[0.6, 0.15, 0.25]) if kind is None else kind
     if kind == 'any':
         return random_rotation(rng)
     facing = facing_pose(palm, 0, 0, 0)[:3, :3]  # x back to the camera, z up

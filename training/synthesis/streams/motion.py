@@ -94,9 +94,9 @@ def waves(rng: np.random.Generator, amplitudes, frequencies, start: float = REST
     return motion
 
 
-def turning(rng: np.random.Generator, amplitudes) -> Motion:
-    """Draw turns of a head with amplitudes of yaw, pitch and roll, rad."""
-    return waves(rng, amplitudes, (0.35, 0.7, 1.1))
+def turning(rng: np.random.Generator, amplitudes, start: float = REST_S) -> Motion:
+    """Draw turns of a head with amplitudes of yaw, pitch and roll, rad, from a time on."""
+    return waves(rng, amplitudes, (0.35, 0.7, 1.1), start)
 
 
 def weights(**values: float) -> np.ndarray:
@@ -107,23 +107,37 @@ def weights(**values: float) -> np.ndarray:
     return expression
 
 
-def talking(rng: np.random.Generator, smiles: tuple[float, ...] = (2.6,)) -> Motion:
-    """Draw speech at three to five syllables per second, with smiles at given times, and blinks."""
+def talking(rng: np.random.Generator, start: float = REST_S, smile_at: float = 2.6) -> Motion:
+    """Draw speech of about two syllables per second from a time on, a smile, and blinks."""
     phase, rate = rng.uniform(0, 2 * np.pi, 3), rng.uniform(1.6, 2.4)
-    blinks = REST_S + rng.uniform(0.1, 0.7) + np.array([0, 1.1])
+    blinks = start + rng.uniform(0.1, 0.7) + np.array([0, 1.1])
 
     def expression(seconds: float) -> np.ndarray:
-        smile = max((bump(seconds, middle, 0.45) for middle in smiles), default=0)
+        smile = bump(seconds, smile_at, 0.45)
         syllables = 0.5 + 0.5 * np.sin(2 * np.pi * seconds * rate * np.array([1, 0.62, 0.45])
                                        + phase)
-        jaw, funnel, pucker = started(seconds) * syllables * np.array([0.7, 0.6, 0.6])
+        jaw, funnel, pucker = started(seconds, start) * syllables * np.array([0.7, 0.6, 0.6])
         blink = max(bump(seconds, middle, 0.12) for middle in blinks)
         return weights(
             jawOpen=jaw * (1 - 0.6 * smile), mouthFunnel=funnel * (1 - smile),
             mouthPucker=pucker * (1 - smile), mouthSmileLeft=0.8 * smile,
             mouthSmileRight=0.75 * smile, cheekSquintLeft=0.4 * smile,
-            cheekSquintRight=0.4 * smile, browInnerUp=0.7 * bump(seconds, REST_S + 0.8, 0.5),
+            cheekSquintRight=0.4 * smile, browInnerUp=0.7 * bump(seconds, start + 0.8, 0.5),
             eyeBlinkLeft=blink, eyeBlinkRight=blink)
+
+    return expression
+
+
+def smiling(rng: np.random.Generator) -> Motion:
+    """Draw smiles of different strength on both sides, one every second from REST_S on."""
+    strength, crooked = rng.uniform(0.4, 1, 8), rng.uniform(0.75, 1, (8, 2))
+
+    def expression(seconds: float) -> np.ndarray:
+        k = int(max(seconds - REST_S, 0))
+        smile = strength[k] * bump(seconds, REST_S + k + 0.5, 0.5) * (seconds > REST_S)
+        left, right = smile * crooked[k]
+        return weights(mouthSmileLeft=left, mouthSmileRight=right, cheekSquintLeft=0.5 * left,
+                       cheekSquintRight=0.5 * right, jawOpen=0.15 * smile)
 
     return expression
 

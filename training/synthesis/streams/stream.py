@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,10 @@ class Stream:
         """Return the true face mesh (V, 3), metres, camera frame."""
         pose = self.poses[i, person]
         return self.vertices[i, person] @ pose[:3, :3].T + pose[:3, 3]
+
+    def without_images(self) -> Stream:
+        """Return the stream with empty images, which need little memory."""
+        return replace(self, depth=self.depth[:, :0])
 
     def save(self, folder: Path) -> None:
         """Write `NAME.npz` and, last, `NAME.json` to a folder."""
