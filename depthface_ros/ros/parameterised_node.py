@@ -9,6 +9,7 @@ from rclpy.parameter import Parameter
 
 from depthface_ros.ros.parameters import (
     Parameters,
+    as_declared,
     declare_parameters,
     old_names,
     read_at,
@@ -32,13 +33,14 @@ class ParameterisedNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """Set parameters, under their current or old names.
+        """Set parameters, under their current or old names; numbers may be whole ones.
 
         Read-only parameters accept their current values, so that `ros2 param load` accepts the
         output of `ros2 param dump`.
         """
-        renamed = [self._by_current_name(parameter) for parameter in parameter_list]
-        changed = [parameter for parameter in renamed if not self._keeps_read_only(parameter)]
+        named = [self._by_current_name(parameter) for parameter in parameter_list]
+        typed = [self._by_declared_type(parameter) for parameter in named]
+        changed = [parameter for parameter in typed if not self._keeps_read_only(parameter)]
         if not changed:
             return SetParametersResult(successful=True)
         return super().set_parameters_atomically(changed)
@@ -49,6 +51,13 @@ class ParameterisedNode(LifecycleNode):
             return parameter
         self._warn_of_old_name(parameter.name)
         return Parameter(current, parameter.type_, parameter.value)
+
+    def _by_declared_type(self, parameter: Parameter) -> Parameter:
+        """Return the parameter with a whole number as a float where it is declared as one."""
+        if not self.has_parameter(parameter.name):
+            return parameter
+        value = as_declared(parameter.value, self.get_parameter(parameter.name).value)
+        return Parameter(parameter.name, value=value) if value is not parameter.value else parameter
 
     def _warn_of_old_name(self, old: str) -> None:
         self.get_logger().warning(f'parameter {old} is called {old_names()[old]} now; the old name '

@@ -72,17 +72,34 @@ def old_names() -> dict[str, str]:
 
 
 def declare_parameters(node: Node) -> list[str]:
-    """Declare one ROS parameter per setting; return the old names that were given values."""
+    """Declare one ROS parameter per setting; return the old names that were given values.
+
+    :raises ValueError: a value of another type than its setting's.
+    """
     old_name_of = {name: old for old, name in old_names().items()}
     used = []
     for name, default, metadata in leaves():
-        if name in old_name_of:
-            given = _given(node, old_name_of[name])
-            if given is not None:
-                used.append(old_name_of[name])
-                default = given
-        node.declare_parameter(name, default, _descriptor(name, default, metadata))
+        old, value = old_name_of.get(name), default
+        if old and (given := _given(node, old)) is not None:
+            used.append(old)
+            value = given
+        if (given := _given(node, name)) is not None:
+            value = given
+        value = as_declared(value, default)
+        _check_type(name, value, default)
+        node.declare_parameter(name, value, _descriptor(name, default, metadata),
+                               ignore_override=True)
     return used
+
+
+def as_declared(value: Any, default: Any) -> Any:
+    """Return a value for a setting: a whole number becomes a float where the default is one."""
+    return float(value) if isinstance(default, float) and type(value) is int else value
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    if type(value) is not type(default):
+        raise ValueError(f'parameter {name} is {value!r}: expected a {type(default).__name__}')
 
 
 def _given(node: Node, name: str) -> Any:
@@ -100,9 +117,7 @@ def read_parameters(node: Node, changes: Mapping[str, Any] = MappingProxyType({}
     values = {}
     for name, default, metadata in leaves():
         value = values[name] = changes[name] if name in changes else node.get_parameter(name).value
-        if type(value) is not type(default):
-            raise ValueError(f'parameter {name} is {value!r}: expected a '
-                             f'{type(default).__name__}')
+        _check_type(name, value, default)
         choices = metadata.get('choices')
         if choices and value not in choices:
             raise ValueError(

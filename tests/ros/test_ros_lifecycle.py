@@ -192,6 +192,35 @@ def test_old_names_of_parameters_set_the_current_ones(monkeypatch):
     rclpy.shutdown()
 
 
+@pytest.mark.parametrize('name', ['tracker.keep_s', 'estimator.detector.separation',
+                                  'estimator.finder.separation'])
+def test_a_whole_number_is_a_value_of_a_real_parameter(monkeypatch, name):
+    """As `-p tracker.keep_s:=2` and `ros2 param set` send it."""
+    rclpy.init()
+    peer = Peer()
+    node = known_node(monkeypatch, **{name: 1})
+    current = old_names().get(name, name)
+    with spinning(node, peer.node):
+        assert node.get_parameter(current).value == 1.0
+        assert set_parameter(peer, name, 0).successful
+        assert type(node.get_parameter(current).value) is float
+        result = set_parameter(peer, name, 100_000)
+        assert not result.successful and 'range' in result.reason.lower()
+        assert not set_parameter(peer, name, True).successful
+    rclpy.shutdown()
+
+
+@pytest.mark.parametrize('name, value', [('publish_tf', 1), ('tracker.sightings', 2.5),
+                                         ('tracker.keep_s', 'long'), ('tracker.keep_s', True)])
+def test_a_value_of_another_type_at_the_start_is_refused_with_both_named(monkeypatch, name, value):
+    rclpy.init()
+    try:
+        with pytest.raises(ValueError, match=f'parameter {name} is {value!r}: expected a'):
+            known_node(monkeypatch, **{name: value})
+    finally:
+        rclpy.shutdown()
+
+
 def test_a_text_that_is_no_choice_is_refused_before_configuration_too(unconfigured):
     result = set_parameter(unconfigured, 'engine', 'abacus')
     assert not result.successful and 'expected one of auto' in result.reason
