@@ -13,12 +13,13 @@ import sys
 import time
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from tf2_msgs.msg import TFMessage
 
 from depthface_ros.io.bags.playback import RECORDED_TF, TF
+from depthface_ros.ros.stop import Stop
 
 PLAYER, NODE = 'rosbag2_player', 'depthface'
 SETTLE = 0.5  # s from the discovery of both ends here until they have discovered each other
@@ -33,36 +34,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--relay-tf', action='store_true',
                         help='pass recorded transforms on, without frames of faces')
     options = parser.parse_args(arguments)
-    rclpy.init(args=[])
+    stop = Stop()
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Node('depthface_replay', namespace=options.namespace)
-    try:
-        if options.relay_tf:
-            relay_transforms(node)
-        wait_until_connected(node, node.resolve_topic_name(options.topic))
-        time.sleep(SETTLE)
-        status = subprocess.run(RESUME, stdout=subprocess.DEVNULL).returncode
-        if status:
-            node.get_logger().error(f'the player could not be resumed: {" ".join(RESUME)} ended '
-                                    f'with status {status}; press space in its terminal')
-            return 1
-        if options.relay_tf:
-            rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    if options.relay_tf:
+        relay_transforms(node)
+    status = resume_when_connected(node, node.resolve_topic_name(options.topic), stop)
+    while options.relay_tf and not status and not stop:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    rclpy.try_shutdown()
+    stop.finish()
+    return status
 
 
-def wait_until_connected(node: Node, topic: str) -> None:
-    """Wait until the player publishes a topic and the node subscribes to it."""
-    while rclpy.ok():
-        players = [info.node_name for info in node.get_publishers_info_by_topic(topic)]
-        nodes = [info.node_name for info in node.get_subscriptions_info_by_topic(topic)]
-        if PLAYER in players and NODE in nodes:
-            return
+def resume_when_connected(node: Node, topic: str, stop: Stop) -> int:
+    """Resume the player once it and the node share a topic; return the exit status."""
+    while not stop and not connected(node, topic):
         time.sleep(0.05)
-    raise ExternalShutdownException
+    if stop:
+        return 0
+    time.sleep(SETTLE)
+    status = subprocess.run(RESUME, stdout=subprocess.DEVNULL).returncode
+    if not status or stop:  # Ctrl-C ends both
+        return 0
+    node.get_logger().error(f'the player could not be resumed: {" ".join(RESUME)} ended '
+                            f'with status {status}; press space in its terminal')
+    return 1
+
+
+def connected(node: Node, topic: str) -> bool:
+    """Return whether the player publishes a topic and the node subscribes to it."""
+    players = [info.node_name for info in node.get_publishers_info_by_topic(topic)]
+    nodes = [info.node_name for info in node.get_subscriptions_info_by_topic(topic)]
+    return PLAYER in players and NODE in nodes
 
 
 def relay_transforms(node: Node) -> None:

@@ -2,6 +2,10 @@
 """The companion of a replayed bag, over real DDS."""
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
@@ -14,7 +18,7 @@ from ros_helpers import spinning, wait_for
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from depthface_ros.ros.replay import NODE, PLAYER, relay_transforms, wait_until_connected
+from depthface_ros.ros.replay import NODE, PLAYER, connected, relay_transforms
 
 
 @pytest.fixture
@@ -47,7 +51,22 @@ def test_the_player_is_resumed_only_when_the_node_listens(ros):
     player.create_publisher(Image, '/depth', qos_profile_sensor_data)
     with spinning(companion, player):
         wait_for(lambda: companion.count_publishers('/depth'))
+        assert not connected(companion, '/depth')
         node = Node(NODE)
         node.create_subscription(Image, '/depth', print, qos_profile_sensor_data)
-        wait_until_connected(companion, '/depth')
+        wait_for(lambda: connected(companion, '/depth'))
         assert companion.count_subscribers('/depth') == 1
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_ends_the_companion_well(ros, number):
+    """Ctrl-C signals the whole group, and launch its processes once more."""
+    robot = Node('robot')
+    with spinning(robot), subprocess.Popen(
+            [sys.executable, '-m', 'depthface_ros.ros.replay', '--topic', '/depth', '--relay-tf'],
+            stderr=subprocess.PIPE, text=True) as companion:
+        wait_for(lambda: robot.count_subscribers('/tf_recorded'), 30)
+        companion.send_signal(number)
+        companion.send_signal(signal.SIGINT)
+        _, printed = companion.communicate(timeout=20)
+    assert companion.returncode == 0 and not printed, printed
