@@ -21,6 +21,7 @@ os.environ.update({
     'FASTDDS_DEFAULT_PROFILES_FILE': str(ROOT / 'config' / 'fastdds.xml')})
 
 import rclpy
+from errors_over_time import ErrorsOverTime
 from install import show
 from pictures import write_bag, write_pictures
 from rclpy.serialization import deserialize_message
@@ -76,9 +77,11 @@ def run(bag: Path, output: Path) -> None:
         rclpy.shutdown()
 
     faces, marker_stamps = collect(robot.heard, sent)
-    score = Score()
+    score, over_time = Score(), ErrorsOverTime(FaceModel.load())
     for stamp, poses in sample.poses.items():
-        score.add(faces.get(stamp, {}), poses, sample.meshes.get(stamp, {}))
+        found, meshes = faces.get(stamp, {}), sample.meshes.get(stamp, {})
+        over_time.add(1e-9 * stamp, found, score.add(found, poses, meshes), poses, meshes)
+    over_time.write(output / 'over_time.png')
     write_pictures(output, sample, faces, FaceModel.load(),
                    lambda n: show(f'drawing {n}/{len(sample.images)}'))
     write_bag(output / 'faces.mcap', [message for message, _ in robot.heard.transforms],

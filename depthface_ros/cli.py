@@ -141,6 +141,8 @@ def _add_run(commands, recordings: argparse.ArgumentParser) -> None:
     add('--meshes', action='store_true', help='write a PLY per face and frame')
     add('--video', action='store_true', help='write overlay.mp4')
     add('--sheet', action='store_true', help='write sheet.png, a contact sheet')
+    add('--over-time', action='store_true', help='write over_time.png: meshes after 0.1 s and '
+        'after 3 s, and their distances to the measured points over time')
     add('--rerun', type=Path, metavar='FILE.rrd', help='write a recording for rerun')
     add('--bag', type=Path, metavar='FILE.mcap',
         help='write what the node would publish on /tf and ~/mesh')

@@ -19,6 +19,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.rotations import quaternion_from_rotation, yaw_pitch_roll
 from depthface_ros.io.frame import Frame
+from depthface_ros.tools.over_time import FaceOverTime, draw_over_time, measured_distances
 from depthface_ros.tools.overlay import (
     VideoWriter,
     contact_sheet,
@@ -105,6 +106,30 @@ def write_ply(file: str | Path, vertices: np.ndarray, triangles: np.ndarray) -> 
               'property float x\nproperty float y\nproperty float z\n'
               f'element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n')
     Path(file).write_bytes(header.encode() + vertices.astype('<f4').tobytes() + faces.tobytes())
+
+
+class OverTime:
+    """A picture of each face's mesh after 0.1 s and after 3 s, and of its distance to the image."""
+
+    def __init__(self, file: str | Path, face_model: FaceModel):
+        self._file, self._face_model = Path(file), face_model
+        self._faces: dict[str, FaceOverTime] = {}
+
+    def write(self, frame: Frame, tracks: list[Track]) -> None:
+        for track in in_image(tracks, frame.stamp_ns):
+            seconds, pose = frame.stamp_ns * 1e-9, track.face.camera_from_face
+            distances = measured_distances(track.face.vertices, self._face_model.triangles,
+                                           frame.depth, frame.intrinsics)
+            known = np.abs(distances[np.isfinite(distances)])
+            face = self._faces.setdefault(track.id, FaceOverTime(track.id, seconds))
+            face.add(seconds, (float(1000 * np.median(known)) if len(known) else np.nan,),
+                     (track.face.vertices - pose[:3, 3]) @ pose[:3, :3], distances)
+
+    def close(self) -> None:
+        if self._faces:
+            picture = draw_over_time(list(self._faces.values()), self._face_model, [
+                'measured points to mesh, median, mm'], 'distance to the measured points')
+            self._file.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
 
 
 class Pictures:

@@ -64,8 +64,11 @@ def colour_depth(depth: np.ndarray, focal: float = 525.0) -> np.ndarray:
 
 
 def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
-              triangles: np.ndarray) -> None:
-    """Paint a translucent mesh, lit from the camera, far triangles first; in place."""
+              triangles: np.ndarray, colours: np.ndarray = SKIN) -> None:
+    """Paint a translucent mesh, lit from the camera, far triangles first; in place.
+
+    :param colours: BGR, (3,) of all vertices or (V, 3) of each.
+    """
     if vertices[:, 2].min() < 0.05:
         return  # nearly behind the camera
     pixels = _pixels(intrinsics, vertices)
@@ -77,7 +80,8 @@ def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
     # lit from the camera, smoothly: by the normals at the corners
     smooth = vertex_normals(vertices, triangles)[triangles[front]].mean(axis=1)
     light = -(smooth * centre[front]).sum(axis=-1) / np.linalg.norm(centre[front], axis=-1)
-    colours = (SKIN * (0.15 + 0.85 * np.clip(light, 0, 1)[:, None] ** 2)).tolist()
+    own = colours if colours.ndim == 1 else colours[triangles[front]].mean(axis=1)
+    painted = (own * (0.15 + 0.85 * np.clip(light, 0, 1)[:, None] ** 2)).tolist()
     low = np.clip(pixels.min(axis=0).astype(int) - 1, 0, None)
     high = np.clip(pixels.max(axis=0).astype(int) + 2, 0, picture.shape[1::-1])
     if (high <= low).any():
@@ -85,7 +89,7 @@ def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
     region = picture[low[1]:high[1], low[0]:high[0]]
     layer = region.copy()
     polygons = np.round((pixels - low)[triangles[front]] * 2 ** SUBPIXEL).astype(np.int32)
-    for polygon, colour in zip(polygons, colours):
+    for polygon, colour in zip(polygons, painted):
         cv2.fillConvexPoly(layer, polygon, colour, cv2.LINE_8, SUBPIXEL)
     cv2.addWeighted(layer, MESH_OPACITY, region, 1 - MESH_OPACITY, 0, dst=region)
 

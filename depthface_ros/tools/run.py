@@ -76,6 +76,8 @@ def open_writers(options: argparse.Namespace, out: Path, estimator: FaceEstimato
     if options.video or options.sheet:
         results.append(writers.Pictures(model, out / 'overlay.mp4' if options.video else None,
                                         out / 'sheet.png' if options.sheet else None))
+    if options.over_time:
+        results.append(writers.OverTime(out / 'over_time.png', model))
     if options.rerun:
         results.append(writers.RerunFile(options.rerun, model))
     if options.bag:

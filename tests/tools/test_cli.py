@@ -109,6 +109,12 @@ def test_video_and_sheet_show_every_frame(tmp_path):
     assert cv2.imread(str(tmp_path / 's.png')).shape[0] == 242
 
 
+def test_meshes_over_time_are_drawn_row_by_row(tmp_path):
+    run(output.OverTime(tmp_path / 'o.png', MODEL))
+    rows = cv2.imread(str(tmp_path / 'o.png')).shape[0] // 330
+    assert rows == 2  # faces
+
+
 def test_a_bag_holds_the_frames_and_meshes_of_each_image(tmp_path):
     pytest.importorskip('rosbags')
     from rosbags.highlevel import AnyReader

@@ -129,11 +129,13 @@ def leave(stage: Stage) -> Play:
 
 def cross(stage: Stage) -> Play:
     """Two people walk past each other, so the nearer one covers the farther one for a moment."""
+    height = stage.place()[1] / stage.distance
+
     def walker(z: float, side: float) -> Actor:
-        reach, y = 0.3 * stage.camera.width / stage.camera.fx * z, stage.place()[1]
+        reach = 0.3 * stage.camera.width / stage.camera.fx * z
 
         def neck(seconds: float) -> np.ndarray:
-            return np.array([side * reach * (1 - 2 * ramp((seconds - 0.4) / 2.6)), y,
+            return np.array([side * reach * (1 - 2 * ramp((seconds - 0.4) / 2.6)), height * z,
                              z + NECK_BEHIND])
 
         sway = turning(stage.rng, (0.2, 0.1, 0.08), start=0.0)
