@@ -32,9 +32,9 @@ class SensorStream:
     def __call__(self, view: View) -> np.ndarray:
         """Return the measured image (H, W) uint16, in the sensor's depth units; 0 invalid."""
         new, stays = self._draw(), self._stays
-        share = LASTING[self._camera.family]
+        fraction = LASTING[self._camera.family]
         chance = stays._replace(
-            noise=(1 - share) ** 0.5 * new.noise + share ** 0.5 * stays.noise,
+            noise=(1 - fraction) ** 0.5 * new.noise + fraction ** 0.5 * stays.noise,
             shift_u=new.shift_u, shift_v=new.shift_v, mixed=new.mixed, lost=new.lost)
         depth = simulate(view.depth[None], self._sensor, torch.tensor([view.fx_native]),
                          torch.tensor([view.pixel_scale]), hair=view.hair[None],
