@@ -42,7 +42,7 @@ def memory_mb(field: str) -> float:
 
 
 def run(arguments: list[str], output: str) -> dict:
-    """Run a command line; its errors, including those of C code, go to a file."""
+    """Run a command line; its errors, also from C code, go to a file."""
     gc.collect()
     if '--models' in arguments:
         FaceModel.load.cache_clear()

@@ -17,7 +17,7 @@ WORDS = ('', '0', '-1', '1e999', '.nan', 'null', '[]', '{}', '"a"', 'true', '~',
 
 
 def mutated(content: bytes, rng: np.random.Generator, text: bool = False) -> bytes:
-    """Return a copy with one to four mutations; those of texts also replace words."""
+    """Return a copy with one to four mutations; mutations of texts also replace words."""
     for _ in range(rng.integers(1, 5)):
         kinds = (BYTE_CHANGES + TEXT_CHANGES * 3) if text else BYTE_CHANGES
         content = kinds[rng.integers(len(kinds))](content, rng)

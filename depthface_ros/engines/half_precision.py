@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Half precision: convolutions in FP16, with the types in the ONNX file, as TensorRT wants them."""
+"""Half precision: convolutions in FP16, with types in the ONNX file as TensorRT requires."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -19,8 +19,8 @@ class Planes(NamedTuple):
 
     centre: Any  # (N, 3, T) m
     normal: Any  # (N, 3, T), unit vectors out of the face
-    visible_area: Any  # (N, 1, T) twice the m^2 that the camera sees; 0 of slanted triangles
-    total_area: Any  # (N, 1, 1) twice the m^2 of the face that the camera sees
+    visible_area: Any  # (N, 1, T) twice the visible area, m^2; 0 of slanted triangles
+    total_area: Any  # (N, 1, 1) twice the visible area of the face, m^2
 
 
 class MeshTriangles:

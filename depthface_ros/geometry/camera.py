@@ -15,7 +15,7 @@ from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.lens import MAX_SLOPE, Lens, checked_coefficients, lens_model
 from depthface_ros.io.quoting import quoted
 
-NEAREST = 1e-3  # m; a camera sees nothing nearer, nor what is behind it
+NEAREST = 1e-3  # m; nearer points, and points behind the camera, are not visible
 FARTHEST = 1e3  # m; no camera measures as far, and sums of squares stay finite
 NO_DEPTH = 65535  # of uint16: 'no measurement' of some cameras, as 0 is of all
 MAX_FOCAL_LENGTH = 1e9  # px; slopes and pixels stay within float32

@@ -98,7 +98,7 @@ class Lens:
     def limit(self) -> float:
         """The slope up to which bent directions move outwards with directions, at most 20.
 
-        Beyond it a polynomial folds back: calibrations say nothing there.
+        Beyond it a polynomial folds back, and calibrations do not hold.
         """
         r = np.tan(np.linspace(0, np.arctan(MAX_SLOPE), _LIMIT_SAMPLES))
         with np.errstate(all='ignore'):

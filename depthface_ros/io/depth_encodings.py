@@ -36,7 +36,7 @@ _ADVICE = (
 def canonical_encoding(encoding: str) -> str:
     """Return the name of an encoding as in `DTYPES` or `SIGNED`, however it is spelt.
 
-    :raises ValueError: it is not that of a depth image; the text says what it is and what to do.
+    :raises ValueError: it is not of a depth image; the text gives what it is and what to do.
     """
     plain = encoding.strip(' \0').lower().removeprefix('type_')
     known = {name.lower(): name for name in (*DTYPES, *SIGNED)} | {'z16': '16UC1'}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The boundary to files: whatever a reader raises becomes one line with file, place and cause."""
+"""The boundary to files: any exception of a reader becomes one line with file, place and cause."""
 from __future__ import annotations
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open a recording of depth images, whatever it is kept in."""
+"""Open a recording of depth images of any format."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """RVL streams to depth images: Wilson 2017, 'Fast Lossless Depth Image Compression'.
 
-Numbers are groups of three bits, least significant first, one per nibble, whose fourth bit says
-that another follows. They mean, in turn: a count of zeros; a count of other pixels; and for each
-of those the difference to the one before, zigzag coded.
+Numbers are groups of three bits, least significant first, one per nibble. The fourth bit of a
+nibble marks that another follows. They mean, in turn: a count of zeros; a count of other pixels;
+the difference of each of these pixels to the one before, zigzag coded.
 """
 from __future__ import annotations
 

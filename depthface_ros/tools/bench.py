@@ -115,7 +115,7 @@ def tracked(estimator: FaceEstimator) -> Callable:
 class KnownHeads(FaceEstimator):
     """Run the head detector, replace its peaks by the drawn heads, and accept all as faces.
 
-    So a drawn frame costs what a camera's does with as many people, whatever networks make of it.
+    So a drawn frame costs as much as a camera's with as many people.
     """
 
     def __init__(self, engine: Engine, head_centres: np.ndarray):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's pipeline on a recording: every frame, in order, at whatever speed the machine has."""
+"""The node's pipeline on a recording: every frame, in order, as fast as the machine can."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -138,7 +138,7 @@ class VideoWriter:
     def write(self, picture: np.ndarray) -> None:
         """Append (H, W, 3) uint8 BGR; later pictures are fitted to the size of the first."""
         if self._writer is None:
-            # codecs want even numbers
+            # codecs require even numbers
             self._size = tuple(max(MIN_VIDEO_SIDE, side // 2 * 2) for side in picture.shape[1::-1])
             codec = cv2.VideoWriter.fourcc(*'mp4v')
             self._writer = cv2.VideoWriter(self._file, codec, self._fps, self._size)

@@ -54,7 +54,7 @@ class Track:
     face: Face
     stamp_ns: int
     sightings: int
-    misses: int = 0  # later images, none of which shows the face
+    misses: int = 0  # later images without the face
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s, of the head centre
     # (6,) velocity of the face's origin, m/s, and angular velocity, rad/s; axes of the camera frame
     twist: np.ndarray | None = None

@@ -46,7 +46,7 @@ def test_samples_of_a_batch_do_not_depend_on_each_other(cpu, network):
             np.testing.assert_allclose(together[name][i], alone[name][0], rtol=1e-3, atol=1e-4)
 
 
-def test_auto_takes_what_works_and_gives_the_reasons_for_the_others(monkeypatch):
+def test_auto_opens_the_first_working_engine_and_reports_why_others_failed(monkeypatch):
     for package in ('cuda.bindings', 'depthface_ros.engines.torch.cuda_engine'):
         monkeypatch.setitem(sys.modules, package, None)
     engine, skipped = open_engine('auto')
@@ -68,7 +68,7 @@ def test_auto_does_not_load_pytorch_where_there_is_no_driver():
 
 @pytest.mark.parametrize('name, missing', [
     ('cuda', 'depthface_ros.engines.torch.cuda_engine'), ('tensorrt', 'cuda.bindings')])
-def test_an_engine_whose_package_is_missing_says_what_to_install(monkeypatch, name, missing):
+def test_a_missing_package_of_an_engine_is_reported_with_its_installation(monkeypatch, name, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(EngineUnavailable, match=f'engine {name}: .*pip install'):
         open_engine(name)
@@ -110,7 +110,7 @@ def test_gpu_engines_name_missing_and_broken_files(models, spoil, message, half)
 
 
 @pytest.mark.parametrize('error', [OSError(30, 'Read-only file system'), RuntimeError('no home')])
-def test_auto_takes_the_next_engine_whatever_fails_in_a_better_one(monkeypatch, error):
+def test_auto_opens_the_next_engine_after_any_failure(monkeypatch, error):
     class Failing:
         def __init__(self, *arguments):
             raise error

@@ -51,7 +51,7 @@ def test_pytorch_agrees_with_the_cpu_and_uses_graphs(frames, expected, caplog, n
         estimator = FaceEstimator(name)
         for frame, faces in zip(frames, expected):
             assert_same_faces(estimator(*frame), faces, *limits)
-    assert not caplog.records, caplog.text  # a warning says that there is no CUDA graph
+    assert not caplog.records, caplog.text  # without a CUDA graph there is a warning
 
 
 @pytest.mark.parametrize('name, limits', [('tensorrt_fp32', FP32), ('tensorrt', FP16)])

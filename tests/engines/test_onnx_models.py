@@ -25,7 +25,7 @@ def external_tensors(model):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_file_holds_only_what_every_supported_tensorrt_reads(name):
+def test_files_hold_only_operators_of_every_supported_tensorrt(name):
     model = onnx.load(MODELS_FOLDER / f'{name}.onnx')
     onnx.checker.check_model(model, full_check=True)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [('', 17)]
@@ -76,12 +76,12 @@ def test_shape_network_fits_the_face_model():
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_export_computes_what_the_trained_network_computes(name, tmp_path):
+def test_export_computes_the_same_as_the_trained_network(name, tmp_path):
     torch = pytest.importorskip('torch')
     from training.models.export import Deployed, export, new_network
     torch.manual_seed(0)
     network = new_network(name)
-    for module in network.modules():  # running statistics that are not those of a fresh network
+    for module in network.modules():  # other running statistics than a new network has
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 2)

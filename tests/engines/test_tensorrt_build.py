@@ -93,7 +93,7 @@ def test_eight_engines_are_built_for_three_capabilities_without_a_gpu(ahead):
         assert sizes[0] < 0.75 * sizes[1] if convolutions else sizes[0] == sizes[1]
 
 
-def test_cards_say_what_the_engines_are_and_everybody_can_read_them(ahead):
+def test_cards_describe_the_engines_and_are_readable_by_all_users(ahead):
     card = json.loads((ahead / 'head_pose.fp16.json').read_text())
     assert card['tensorrt'] == f'TensorRT for RTX {trt.__version__}'
     assert card['compute_capabilities'] == list(RTX) and card['gpu'] == ANY_GPU
@@ -120,7 +120,7 @@ def test_a_plan_is_for_the_batches_of_its_profile():
      'Failed to parse the ONNX model'),
     (small_model(onnx.helper.make_node('Frobnicate', ['x'], ['y'])).SerializeToString(),
      'Frobnicate.*Plugin not found')], ids=['pointer', 'cut off', 'operator'])
-def test_what_the_parser_refuses_is_passed_on(data, reason):
+def test_errors_of_the_parser_are_passed_on(data, reason):
     with pytest.raises(EngineUnavailable, match=f'cannot read the network head_pose: .*{reason}'):
         built(data)
 

@@ -56,7 +56,7 @@ def test_faces_are_those_of_the_cpu(engine):
     assert_same_faces(estimator(*frame), faces)
 
 
-def test_tensors_give_what_arrays_give_and_large_batches_run_in_pieces(engine):
+def test_tensors_and_arrays_give_equal_results_and_large_batches_run_in_pieces(engine):
     for count in (1, 11):
         x = np.random.default_rng(0).normal(size=(count, 4, 96, 96)).astype(np.float32)
         arrays, tensors = (engine[0].run('head_pose', each) for each in (x, torch.tensor(x)))

@@ -91,7 +91,7 @@ def used(version: str) -> set[str]:
 
 
 def marks(version: str) -> set[str]:
-    """Return the listed names that no code calls: `hasattr` of them tells versions apart."""
+    """Return the listed names that no code calls. They distinguish versions by `hasattr`."""
     return {'HardwareCompatibilityLevel'} | ({'IRuntimeCache'} if version == RTX else set())
 
 
@@ -106,7 +106,7 @@ def test_names_that_versions_do_not_share_are_reached_only_where_they_exist():
     assert {'IRuntimeCache.serialize', 'BuilderFlag.REQUIRE_USER_ALLOCATION'} <= used(RTX)
 
 
-def test_the_installed_library_has_what_the_list_gives_it():
+def test_the_installed_library_has_the_listed_names():
     trt = pytest.importorskip('tensorrt_rtx', reason='no TensorRT for RTX for this platform')
 
     for name in NAMES[RTX]:

@@ -85,7 +85,7 @@ def test_another_tensorrt_builds_all_again(machine):
     assert machine.builds == len(NETWORKS)
 
 
-def test_without_leave_to_build_the_error_says_what_to_do(machine):
+def test_without_permission_to_build_the_error_names_the_remedy(machine):
     with pytest.raises(EngineUnavailable, match=r'head_finder must be built \(.*there is none yet'
                                                 r'\); `depthface build-engines`'):
         machine.open(build=False)

@@ -43,7 +43,7 @@ def assert_close(found, expected, tolerance):
 
 @pytest.mark.parametrize('flavour', NAMES)
 @pytest.mark.parametrize('precision, tolerance', [('fp32', 1e-5), ('fp16', 1e-2)])
-def test_every_version_gives_what_the_cpu_gives(machine, cpu, flavour, precision, tolerance):
+def test_every_version_agrees_with_the_cpu(machine, cpu, flavour, precision, tolerance):
     engine = machine.install(flavour).open(precision=precision)
     for network, contract in NETWORKS.items():
         for shape in contract.input_shapes:

@@ -127,7 +127,7 @@ def test_unknown_operators_are_named(tmp_path):
     (('Conv', ['x', 'w'], {'pads': [0, 0, 1, 1]}), r'Conv with pads \[0, 0, 1, 1\]'),
     (('AveragePool', ['x'], {'kernel_shape': [2, 2], 'strides': [2, 2], 'pads': [1, 1, 1, 1]}),
      r'AveragePool with pads \[1, 1, 1, 1\]')])
-def test_operators_are_never_computed_in_another_way_than_the_file_says(node, message):
+def test_unsupported_attributes_of_operators_are_errors(node, message):
     operator, inputs, options = node
     if operator == 'Conv':
         options |= {'strides': [1, 1], 'dilations': [1, 1], 'group': 1, 'kernel_shape': [1, 1]}

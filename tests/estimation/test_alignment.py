@@ -25,7 +25,7 @@ SURE_OF_THE_SURFACE = AlignmentConfig(steps=8, independent=1000.0)
 
 
 def ellipsoid(count=60):
-    """Vertices (V, 3) and triangles (T, 3), counter-clockwise seen from outside."""
+    """Return vertices (V, 3) and triangles (T, 3), counter-clockwise seen from outside."""
     latitude, longitude = np.meshgrid(np.linspace(-1.4, 1.4, count),
                                       np.linspace(-np.pi, np.pi, count))
     vertices = RADII * np.stack([np.cos(latitude) * np.cos(longitude),
@@ -43,7 +43,7 @@ def posed(vector=(0.4, 0.3, -0.2), position=(0.05, -0.02, 0.9)):
 
 
 def draw(pose, radii=RADII):
-    """The exact depth image (480, 640) of the ellipsoid before a wall."""
+    """Return the exact depth image (480, 640) of the ellipsoid before a wall."""
     v, u = np.mgrid[:480, :640]
     rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1) @ pose[:3, :3] / radii
     centre = pose[:3, 3] @ pose[:3, :3] / radii
@@ -115,7 +115,7 @@ def test_without_a_surface_near_the_pose_stays(depth):
     np.testing.assert_allclose(found, start, atol=2e-4)
 
 
-def test_a_network_that_is_sure_is_believed():
+def test_a_small_predicted_sigma_keeps_the_predicted_pose():
     truth = posed()
     vertices, triangles = ellipsoid()
     start = moved(truth)[None]
@@ -125,7 +125,7 @@ def test_a_network_that_is_sure_is_believed():
 
 
 def test_faces_move_evenly_with_predictions_and_not_by_jumps():
-    """So engines agree whose networks differ in the last digits; at holes and before hands, too."""
+    """Networks of engines differ in the last digits. Holes and hands must not enlarge that."""
     truth = posed()
     vertices, triangles = ellipsoid(30)
     depth = draw(truth)
@@ -157,9 +157,9 @@ def expecting(modes, triangles, **known):
     return replace(ErrorPrior.independent(len(modes), len(triangles)), **known)
 
 
-def test_a_turn_that_cannot_be_seen_is_known_from_the_shape_it_goes_with():
+def test_an_unobservable_rotation_follows_from_the_correlated_shape():
     vertices, triangles = ellipsoid()
-    vertices[:, 0] *= RADII[1] / RADII[0]  # round: no image tells how far it is turned
+    vertices[:, 0] *= RADII[1] / RADII[0]  # round: its rotation has no effect on images
     wider = 1.05 * vertices
     wider[:, 2] = vertices[:, 2]
     upright = np.eye(4, dtype=np.float32)
@@ -167,7 +167,7 @@ def test_a_turn_that_cannot_be_seen_is_known_from_the_shape_it_goes_with():
     depth = draw(upright, RADII[[1, 1, 2]] * [1.05, 1.05, 1])
     modes = 2 * (wider - vertices)[None]
     mixing = np.eye(7, dtype=np.float32)
-    mixing[6, 2], mixing[6, 6] = 0.5, 0.01  # half a mode goes with one sigma of turning
+    mixing[6, 2], mixing[6, 6] = 0.5, 0.01  # correlated: half a mode per sigma of rotation
     for turned, known in ((0.0, {}), (0.1, {'error_cholesky': mixing})):
         (found,), (mesh,), _ = lay(depth, upright[None], vertices[None], triangles, std=(0.1, 0.02),
                                 modes=modes, expected=expecting(modes, triangles, **known))
@@ -202,7 +202,7 @@ def test_plane_distances_measure_how_far_a_surface_stands_off():
     (gap,), (weight,) = MeshTriangles(triangles).plane_distances(
         draw(truth), CAMERA, truth[None], smaller[None], AlignmentConfig().reach)
     seen = weight > 0.1
-    assert 0.2 < seen.mean() < 0.5  # what looks away from the camera tells nothing
+    assert 0.2 < seen.mean() < 0.5  # triangles that face away count nothing
     middle = vertices[triangles].mean(axis=1)
     normal = middle / RADII ** 2
     apart = 0.02 * (middle * normal).sum(axis=1) / np.linalg.norm(normal, axis=1)
@@ -230,14 +230,14 @@ def test_the_modes_that_ship_are_of_the_face_model_and_of_the_size_of_faces():
     assert modes.shape[1:] == model.template.shape
     spread = np.sqrt((modes ** 2).sum(axis=(0, 2)))  # m, of a vertex
     assert 0.002 < spread.mean() < 0.02
-    # of a face and its mirror image, one is as likely as the other
+    # a face and its mirror image are equally likely
     mirrored = modes[:, model.mirror] * np.array([1, -1, 1], np.float32)
     variance, of_mirrored = ((part ** 2).sum(axis=0) for part in (modes, mirrored))
     np.testing.assert_allclose(variance, of_mirrored, rtol=0.05, atol=1e-7)
 
 
 def test_the_triangles_that_are_aligned_are_those_of_their_mirror_image():
-    """All of them face outwards, and cover a face as all of its triangles do."""
+    """They face outwards and cover the whole face."""
     model = FaceModel.load()
     triangles = aligned_triangles(model)
     first, second = np.split(triangles, 2)

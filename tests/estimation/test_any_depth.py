@@ -24,7 +24,7 @@ from depthface_ros.geometry.rotations import yaw_pitch_roll
     (np.zeros((480, 640), np.uint8), 'uint8'),
     (np.zeros((480, 640), np.float64), 'float64'),
     (np.zeros((480, 640), np.int16), 'int16')])
-def test_what_is_no_depth_image_is_refused_with_what_it_is(depth, message):
+def test_arrays_that_are_no_depth_image_are_refused_with_their_description(depth, message):
     with pytest.raises(ValueError, match=message):
         estimator_of([])[0](depth, CAMERA)
 
@@ -91,7 +91,7 @@ def real_frames():
 
 
 def test_the_person_of_a_real_kinect_frame_is_found_where_it_is(shipped):
-    """The sellion is about 0.75 m away, seen in profile (looked up in the depth image)."""
+    """The sellion is about 0.75 m away, seen in profile (read from the depth image)."""
     with np.load(real_frames() / 'kinect1_person' / 'frame.npz') as file:
         depth, k = file['depth_m'], file['K']
     face = shipped(depth, Intrinsics(*k.tolist()))[0]  # the most confident one

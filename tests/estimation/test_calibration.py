@@ -13,10 +13,10 @@ from depthface_ros.estimation.calibration import CALIBRATION_FILE, Calibration
 SHIPPED = Calibration.load(MODELS_FOLDER)
 
 
-def test_finder_and_pose_network_have_to_agree():
+def test_detector_and_pose_network_have_to_agree():
     sure, doubtful = 0.99, 0.2
     heat, confidence = np.array([sure, sure, doubtful, doubtful]), np.array([sure, doubtful] * 2)
-    # what a pose network takes for no face, it finds no pose of either
+    # sigma is large where the pose network finds no face
     agreed = SHIPPED.confidence(heat, confidence, np.array([0.05, 0.2] * 2))
     assert agreed[0] > 0.95 and agreed[0] > agreed[1] > agreed[3] and agreed[0] > agreed[2] > agreed[3]
     assert agreed[3] < 0.1
@@ -24,18 +24,18 @@ def test_finder_and_pose_network_have_to_agree():
     assert np.isfinite(SHIPPED.confidence(np.array([0, 1.0]), np.array([1.0, 0]), 0.05)).all()
 
 
-def test_a_pose_in_doubt_is_less_of_a_face():
+def test_a_large_rotation_sigma_lowers_the_confidence():
     surer, doubtful = Calibration(doubt_weight=0.9).confidence(0.7, 0.7, np.array([0.05, 0.2]))
     assert surer > doubtful
 
 
-def test_surer_networks_make_surer_faces():
+def test_smaller_predicted_sigmas_give_smaller_calibrated_ones():
     rotation, position = SHIPPED.std(np.array([0.02, 0.04]), np.array([0.003, 0.006]))
     assert 0.005 < rotation[0] < rotation[1] < 0.2
     assert 0.0005 < position[0] < position[1] < 0.03
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_saving_and_loading_are_inverse(tmp_path):
     calibration = Calibration(1.2, 1.1, 0.8, 0.9, 1.5, 0.7, 0.4, -0.3)
     calibration.save(tmp_path, frames=250)
     assert Calibration.load(tmp_path) == calibration
@@ -59,7 +59,7 @@ def test_factors_that_scale_no_sigma_are_named(tmp_path, factor):
         Calibration.load(tmp_path)
 
 
-def test_networks_without_a_calibration_speak_for_themselves(tmp_path):
+def test_without_a_calibration_file_predictions_are_unchanged(tmp_path):
     plain = Calibration.load(tmp_path)
     confidence = np.array([0.1, 0.5, 0.9])
     np.testing.assert_allclose(plain.confidence(0.7, confidence, 0.1), confidence)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pipeline on a device: the same faces as on numpy, without operations that wait for a GPU.
 
-The device is PyTorch's CPU, or its device 'meta', whose tensors have no numbers to look at.
+The device is PyTorch's CPU, or its device 'meta', whose tensors hold no numbers.
 """
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def on_device():
                          calibration=Calibration.load(MODELS_FOLDER))
 
 
-# a fraction of what is promised, which is 0.1 degrees and 0.2 mm
+# a fraction of the documented 0.1 degrees and 0.2 mm
 NEAR = {'degrees': 0.03, 'millimetres': 0.05}
 
 
@@ -66,7 +66,7 @@ def test_so_they_are_of_images_in_metres_and_through_a_lens(on_numpy, on_device,
     assert_same_faces(on_device(depth, lens), expected, **NEAR)
 
 
-def test_known_heads_are_not_searched_for(on_numpy, on_device, frames):
+def test_given_candidates_replace_the_detector(on_numpy, on_device, frames):
     depth, camera = frames[0]
     heads = on_numpy.find_heads(depth, camera)
     found = on_device.find_heads(depth, camera)
@@ -74,7 +74,7 @@ def test_known_heads_are_not_searched_for(on_numpy, on_device, frames):
     assert_same_faces(on_device(depth, camera, heads), on_numpy(depth, camera, heads), **NEAR)
 
 
-def test_faces_stay_what_they_were_when_the_next_image_comes(on_device, frames):
+def test_faces_are_unchanged_by_the_next_image(on_device, frames):
     (depth, camera), (other, _) = frames[:2]
     faces = on_device(depth, camera)
     kept = [face.vertices.copy() for face in faces]
@@ -95,7 +95,7 @@ def test_a_bench_finds_the_heads_that_were_drawn(on_numpy, on_device):
 
 
 class NeverWaits(TorchDispatchMode):
-    """Fails at operations for which a GPU must be waited for, so that no graph is made."""
+    """Fails at operations that wait for the GPU, which no graph can hold."""
 
     def __init__(self):
         super().__init__()
@@ -114,7 +114,7 @@ class NeverWaits(TorchDispatchMode):
 
 
 class NothingFromTheHost(TorchFunctionMode):
-    """Fails when numbers of the host become a tensor: a graph could not hold their upload."""
+    """Fails when numbers of the host become a tensor: no graph can hold their upload."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         made = function in (torch.asarray, torch.tensor, torch.as_tensor, torch.from_numpy)
@@ -173,7 +173,7 @@ def test_no_stage_makes_a_gpu_wait_or_mixes_devices(on_device, camera):
 @pytest.mark.parametrize('waits', [
     lambda x: torch.linalg.solve(x, x), lambda x: bool(x.any()), lambda x: x[x > 0],
     lambda x: torch.asarray([1., 2., 3.], device='meta') * x, lambda x: int(x.max())])
-def test_the_watch_sees_what_would_wait(waits):
+def test_the_guard_detects_operations_that_wait(waits):
     refused = pytest.raises((AssertionError, RuntimeError, NotImplementedError))
     with refused, NeverWaits(), NothingFromTheHost():
         waits(torch.empty(3, 3, device='meta'))

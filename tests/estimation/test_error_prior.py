@@ -12,7 +12,7 @@ MODEL = FaceModel.load()
 MODES, TRIANGLES = len(face_modes()), len(aligned_triangles(MODEL))
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_saving_and_loading_are_inverse(tmp_path):
     rng = np.random.default_rng(0)
     saved = ErrorPrior(*(rng.normal(size=size).astype(np.float32) for size in ((8, 8), (3, 5), 5)))
     saved.save(tmp_path)
@@ -46,7 +46,7 @@ def test_the_sigmas_of_poses_that_are_not_aligned_are_those_of_their_errors():
     assert ErrorPrior.independent(2, 5).std(0.02, 0.003) == (0.02, 0.003)
 
 
-def test_what_ships_is_of_the_size_that_faces_and_networks_have():
+def test_the_shipped_prior_has_plausible_sizes():
     shipped = ErrorPrior.load(MODELS_FOLDER, MODES, TRIANGLES)
     assert (MODELS_FOLDER / ERROR_PRIOR_FILE).exists()
     np.testing.assert_array_equal(np.triu(shipped.error_cholesky, 1), 0)
@@ -57,25 +57,25 @@ def test_what_ships_is_of_the_size_that_faces_and_networks_have():
 
 
 class TestMeasuring:
-    """The fits of `python -m training calibrate`."""
+    """Fit as `python -m training calibrate` does."""
 
     pytest.importorskip('torch')
 
-    def test_errors_that_go_together_are_told(self):
+    def test_correlated_errors_are_measured(self):
         from training.calibrate.measure_errors import fit_error_cholesky
         rng = np.random.default_rng(1)
         pitch = rng.normal(0, 0.7, 4000)
         errors = rng.normal(0, 0.5, (4000, 6 + MODES))
         errors[:, 1], errors[:, 5] = pitch, -pitch + rng.normal(0, 0.1, 4000)
-        errors[::100] *= 30  # what is far off is not what to expect
+        errors[::100] *= 30  # outliers are clipped
         mixed = fit_error_cholesky(errors)
         covariance = mixed @ mixed.T
         assert covariance[1, 1] == pytest.approx(0.49, rel=0.15)
         assert covariance[1, 5] == pytest.approx(-0.49, rel=0.15)
-        # a face is as likely as its mirror image, in which nothing pitches but all yaws
+        # mirror images are equally likely: pitch keeps its sign, yaw changes it
         assert covariance[1, 2] == pytest.approx(0, abs=1e-6)
 
-    def test_what_lies_on_faces_is_found_though_half_of_it_is_hidden(self):
+    def test_surface_offsets_are_found_though_half_of_them_are_hidden(self):
         from training.calibrate.measure_errors import fit_surface_factors
         rng = np.random.default_rng(2)
         fringe = np.where(np.arange(60) < 20, 0.004, 0)

@@ -47,8 +47,8 @@ def test_the_shape_networks_correction_follows_the_predicted_pose():
 
 
 @pytest.mark.parametrize('looks', [1, 2, 3])
-def test_each_look_of_the_shape_network_starts_from_the_pose_that_the_last_one_corrected(looks):
-    """And every other one is in the mirror: what is said there of left and right is meant the other way."""
+def test_each_pass_of_the_shape_network_starts_from_the_pose_corrected_by_the_last(looks):
+    """Every other pass is mirrored: left and right are exchanged in its prediction."""
     pose, shift = head_pose(0.0, 0.0, 0.9), np.array([0.003, -0.002, 0.001])
     estimator, depth = estimator_of([pose], looks, residual=np.array([0, 0, 0, *shift]))
     stages = []
@@ -75,7 +75,7 @@ def test_intrinsics_may_be_numbers_of_numpy():
     assert face.vertices.dtype == face.camera_from_face.dtype == np.float32
 
 
-def test_heads_that_are_known_need_no_finder():
+def test_given_heads_need_no_detector():
     poses = [head_pose(-0.3, 0, 1), head_pose(0.3, 0, 1)]
     estimator, depth = estimator_of(poses)
     face, = estimator(depth, CAMERA, HeadCandidates(head_centre(poses[1])[None]))
@@ -84,7 +84,7 @@ def test_heads_that_are_known_need_no_finder():
     assert estimator(depth, CAMERA, HeadCandidates(np.zeros((0, 3)))) == []
 
 
-def test_a_pose_that_is_a_guess_is_no_face():
+def test_a_pose_with_a_large_sigma_is_no_face():
     estimator, depth = estimator_of([head_pose(0, 0, 1)])
     config = EstimatorConfig(max_rotation_std=0.9 * UNALIGNED.std(0.05, 0.004)[0], refine=False)
     assert FaceEstimator(estimator.engine, config)(depth, CAMERA) == []
@@ -108,7 +108,7 @@ def test_two_heads_that_turn_out_to_be_the_same_face_are_one():
     assert len(estimator(depth, CAMERA, HeadCandidates(hints))) == 1
 
 
-def test_what_the_pose_network_doubts_is_no_face():
+def test_a_low_confidence_of_the_pose_network_is_no_face():
     estimator, depth = estimator_of([head_pose(0, 0, 1)], confidence=0.4)
     assert estimator(depth, CAMERA) == []
     lenient = EstimatorConfig(min_confidence=0.3, refine=False)

@@ -36,7 +36,7 @@ def test_any_frame_fits_with_the_smallest_stride(size, stride, width):
 
 
 def test_a_window_of_an_image_is_sampled_as_the_whole_image_would_be():
-    """... so that a head has as many pixels as the networks have learnt."""
+    """A head has as many pixels as in training."""
     assert detector_stride(111, 107, focal=365.0) == 3
     assert detector_stride(480, 640, focal=525.0) == detector_stride(480, 640) == 4
     window = Intrinsics(365.0, 365.0, 53.0, 55.0)
@@ -75,7 +75,7 @@ def test_several_heads_come_best_first_and_two_votes_for_one_head_are_one():
     points = wall()
     for row, column, score in ((5, 5, 0.6), (20, 30, 0.9), (20, 32, 0.7)):
         heat[row, column] = score
-    # both peaks on the right mean the same place
+    # both peaks on the right vote for the same place
     reference = points[:3].reshape(3, 30, 4, 40, 4).transpose(0, 1, 3, 2, 4).reshape(3, 30, 40, 16)[..., 0]
     offset[:, 20, 32] = reference[:, 20, 30] - reference[:, 20, 32] + 0.01
     centres, scores = decode(heat, offset, points)
@@ -91,13 +91,13 @@ def test_the_votes_of_the_cells_around_a_peak_are_averaged_and_others_are_not():
     offset[:] = goal[:, None, None] - reference[..., 0]
     heat[10, 9:12] = 0.5, 1.0, 0.5
     offset[:, 10, 9:12] += np.array([[0.04, 0, 0], [0, 0, -0.02], [0, 0, 0]])  # x, y, z by cell
-    heat[10, 14] = 0.2  # too cold to be asked
+    heat[10, 14] = 0.2  # below the score of a vote
     offset[:, 10, 14] += 0.05
     (centre,), _ = decode(heat, offset, points)
     np.testing.assert_allclose(centre, goal + [0.01, -0.005, 0], atol=1e-5)
 
 
-def test_a_head_behind_what_the_peak_looks_at_stands_as_well():
+def test_a_head_behind_an_occluder_is_found_as_well():
     depth = np.full((480, 640), 1.5, np.float32)
     depth[4 * 40:4 * 44, 4 * 60:4 * 64] = 1.1  # a hand, in the cell (10, 15)
     heat, offset = empty_answer()
@@ -106,7 +106,7 @@ def test_a_head_behind_what_the_peak_looks_at_stands_as_well():
     centres, scores = decode(heat, offset, detector_input(depth, CAMERA))
     np.testing.assert_allclose(centres[:, 2], [1.2, 1.6], atol=1e-6)
     np.testing.assert_allclose(scores, [0.5, 0.4])
-    heat[10, 14:17] = 0.08, 0.09, 0.08  # hardly worth a look, the less so two
+    heat[10, 14:17] = 0.08, 0.09, 0.08  # below the threshold, and so are two
     assert len(decode(heat, offset, detector_input(depth, CAMERA))[0]) == 1
 
 
@@ -117,7 +117,7 @@ def test_neighbouring_heads_stay_apart():
 
 
 @pytest.mark.parametrize('case', ['low', 'nothing measured', 'behind the camera', 'not a number'])
-def test_what_cannot_be_a_head_is_none(case):
+def test_implausible_peaks_are_no_heads(case):
     heat, offset = empty_answer()
     points = wall()
     heat[3, 4] = 0.9 * DetectorConfig().threshold if case == 'low' else 0.9
@@ -130,7 +130,7 @@ def test_what_cannot_be_a_head_is_none(case):
     assert len(decode(heat, offset, points)[0]) == 0
 
 
-def test_there_are_never_more_heads_than_asked_for():
+def test_there_are_never_more_heads_than_requested():
     heat, offset = np.random.default_rng(0).random((30, 40)).astype(np.float32), empty_answer()[1]
     assert len(decode(heat, offset, wall(5.0), DetectorConfig(max_heads=3))[0]) == 3
 

@@ -20,7 +20,7 @@ from depthface_ros.geometry.rotations import rotation_from_vector
 
 
 def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
-    """The network estimates the position always, but the rotation only for centred heads."""
+    """Estimates all positions, but rotations only of centred heads."""
     pose = head_pose(0.05, 0, 1, yaw=0.5)
     estimator, depth = estimator_of([pose])
     off = (head_centre(pose) + np.array([0.0, 0.03, 0.01], np.float32))[None]
@@ -43,10 +43,10 @@ def test_a_head_that_is_off_the_middle_of_its_crop_is_looked_at_again():
 
 
 @pytest.mark.parametrize('confidence, found', [(0.3, True), (0.95, False)])
-def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, found):
-    """A network that sees a head, ten centimetres off, only 35 mm nearer than it is.
+def test_an_uncertain_head_is_cropped_again_a_few_times(monkeypatch, confidence, found):
+    """The network predicts a head that is 100 mm off only 35 mm nearer to its true place.
 
-    Where it is sure that what it sees is a face, two looks are all.
+    Confident predictions are cropped twice at most.
     """
     pose, frames = head_pose(0.05, 0, 1, yaw=0.5), []
     estimator, depth = estimator_of([pose])
@@ -72,7 +72,7 @@ def test_a_head_in_doubt_is_followed_for_some_looks(monkeypatch, confidence, fou
     assert len(frames) == (3 if found else 2)
 
 
-def test_a_head_of_which_the_network_knows_nothing_is_not_looked_at_again():
+def test_a_head_with_a_very_large_sigma_is_not_cropped_again():
     pose = head_pose(0.05, 0, 1)
     estimator, depth = estimator_of([pose], max_rotation_std=0.1)
     in_the_middle = estimator.engine.head_pose
@@ -90,10 +90,10 @@ def test_a_head_of_which_the_network_knows_nothing_is_not_looked_at_again():
 
 
 def test_heads_that_differ_in_the_last_digits_give_the_same_faces():
-    """So engines do whose networks differ in them."""
+    """Networks of engines differ in the last digits."""
     rng = np.random.default_rng(0)
     estimator, depth = estimator_of([head_pose(0.05, 0, 1, yaw=0.5)])
-    depth = (depth * rng.uniform(0.98, 1.02, depth.shape)).astype(np.float32)  # no pixel is as its neighbour
+    depth = (depth * rng.uniform(0.98, 1.02, depth.shape)).astype(np.float32)  # all pixels differ
     estimator.engine.head_finder = None
     crops = []
     answer, estimator.engine.head_pose = estimator.engine.head_pose, lambda crop: crops.append(crop) or answer(crop)

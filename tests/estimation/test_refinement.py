@@ -30,7 +30,7 @@ DRAWN = drawn_faces.face_at(yaw=20, pitch=-10)
 
 
 def aligned(bend=0.0, pose=DRAWN.camera_from_face):
-    """One face, its first mode of shape off by `bend` sigmas."""
+    """Return one face, its first mode of shape off by `bend` sigmas."""
     shape = (DRAWN.vertices - DRAWN.camera_from_face[:3, 3]) @ DRAWN.camera_from_face[:3, :3]
     return Aligned(pose[None], (shape + np.float32(bend) * SHAPES[0])[None],
                    np.linspace(-1, 1, 6 + MODES, dtype=np.float32)[None])
@@ -49,7 +49,7 @@ def features_of(face, expression=0.25, array=np.asarray, mirrored=False):
         array(np.float32([0.1])), array(np.float32([0.005])))
 
 
-def test_the_refiner_is_told_of_each_triangle_how_far_the_surface_stands_off():
+def test_inputs_of_the_refiner_hold_the_distance_of_each_triangle():
     backwards = DRAWN.camera_from_face.copy()
     backwards[:3, 3] += 0.002 * backwards[:3, 0]  # 2 mm out of the face, so the surface is behind
     features, = features_of(aligned(pose=backwards))
@@ -64,7 +64,7 @@ def test_the_refiner_is_told_of_each_triangle_how_far_the_surface_stands_off():
     assert (gaps[weights == 0] == 0).all()
 
 
-def test_the_rest_of_what_it_is_told_is_what_the_layout_says():
+def test_the_other_inputs_follow_the_layout():
     features, = features_of(aligned(bend=1.5))
     straight, = features_of(aligned())
     rest, plain = features[2 * TRIANGLES:], straight[2 * TRIANGLES:]
@@ -79,7 +79,7 @@ def test_the_rest_of_what_it_is_told_is_what_the_layout_says():
 
 
 def test_features_of_a_mirrored_face_are_those_of_the_face_in_other_places():
-    """So a network that reads both can say the same of both."""
+    """A network that reads both can return the same for both."""
     face, expression = aligned(bend=1.5), np.linspace(0.1, 0.9, EXPRESSIONS)
     across_camera, across_face = np.diag([-1, 1, 1, 1]), np.diag([1, -1, 1, 1])
     other = Aligned((across_camera @ face.camera_from_face @ across_face).astype(np.float32),
@@ -90,7 +90,7 @@ def test_features_of_a_mirrored_face_are_those_of_the_face_in_other_places():
     found = features_of(other, expression[MODEL.expression_mirror], mirrored=True)
     np.testing.assert_allclose(found, expected, atol=2e-3)
     plain = features_of(face, expression)
-    assert np.abs(plain - expected).max(axis=0).astype(bool).mean() > 0.5  # it is not like its mirror image
+    assert np.abs(plain - expected).max(axis=0).astype(bool).mean() > 0.5  # it is asymmetric
 
 
 @pytest.mark.parametrize('expression', [0.0, 1.0])

@@ -38,7 +38,7 @@ def from_cheek(side=1):
 
 
 def bump(height, side=1, width=0.02):
-    """Heights (V,) m of a smooth bump on a cheek."""
+    """Return heights (V,) m of a smooth bump on a cheek."""
     return height * np.exp(-(from_cheek(side) / width) ** 2)
 
 
@@ -57,7 +57,7 @@ def fitted(depth, vertices=MODEL.template, detail=DETAIL):
     return ((moved - vertices) * NORMALS).sum(axis=1)
 
 
-def test_what_a_precise_camera_measures_comes_out():
+def test_the_surface_of_a_precise_camera_is_reproduced():
     heights = bump(0.003)
     noise = np.random.default_rng(0).normal(0, 0.0005, (480, 640))
     depth = depth_of(heights)
@@ -90,7 +90,7 @@ def test_of_a_noisy_camera_a_bump_is_believed_less():
 
 
 def test_holes_keep_the_prior():
-    """A cheek that is not measured stays, though the other one is out of place."""
+    """An unmeasured cheek keeps its shape while the other one moves."""
     depth = depth_of(bump(0.003, side=-1))
     u, v = CAMERA.project(*(POSE[:3, :3] @ CHEEK + POSE[:3, 3])[:2]
                           / (POSE[:3, :3] @ CHEEK + POSE[:3, 3])[2])
@@ -102,8 +102,8 @@ def test_holes_keep_the_prior():
 
 
 @pytest.mark.parametrize('gap, most', [(0.006, 0.005), (0.01, 0.001), (0.03, 0.001), (0.2, 0.001)])
-def test_what_stands_in_front_does_not_pull(gap, most):
-    """A hand or hair over one side of the face, however far before it.
+def test_objects_in_front_do_not_pull(gap, most):
+    """A hand or hair over one side of the face, at any distance in front of it.
 
     On slanted triangles 6 mm along the ray are 3 mm across: there a few follow.
     """
@@ -170,7 +170,7 @@ def test_modes_that_ship_are_smooth_and_fall_off():
 
 
 def test_eigenfunctions_of_a_sphere_are_spherical_harmonics():
-    """Of eigenvalues l (l + 1): one of l = 0, three of l = 1, five of l = 2."""
+    """Eigenvalues are l (l + 1): one with l = 0, three with l = 1, five with l = 2."""
     from scipy.spatial import ConvexHull
     i = np.arange(1500) + 0.5  # a Fibonacci lattice
     polar, azimuth = np.arccos(1 - 2 * i / 1500), np.pi * (1 + 5 ** 0.5) * i

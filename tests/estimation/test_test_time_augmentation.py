@@ -25,7 +25,7 @@ MIRROR = np.diag([1, -1, 1, 1])  # of a face: left and right
 
 
 class SeesPoses:
-    """A pose network with the true poses, and given errors and uncertainties for each view."""
+    """Returns the true poses with given errors and uncertainties for each view."""
 
     def __init__(self, monkeypatch, errors=(), confidences=(), stds=()):
         self.frames, self.errors = [], [*errors, *5 * [np.zeros(3)]]
@@ -53,7 +53,7 @@ def estimate(network, **settings):
     return estimator(depth, CAMERA, HeadCandidates(head_centre(POSE)[None]))
 
 
-def test_looks_that_are_rolled_or_mirrored_tell_the_same_pose(monkeypatch):
+def test_rolled_and_mirrored_crops_give_the_same_pose(monkeypatch):
     network = SeesPoses(monkeypatch)
     face, = estimate(network)
     np.testing.assert_allclose(face.camera_from_face, POSE, atol=1e-5)
@@ -66,7 +66,7 @@ def test_looks_that_are_rolled_or_mirrored_tell_the_same_pose(monkeypatch):
 
 
 def test_errors_that_differ_average_out_and_so_does_the_confidence(monkeypatch):
-    """And the look that is less sure counts less: with three times the sigma a ninth."""
+    """Weights are precisions: three times the sigma counts a ninth."""
     errors = np.array([[0.09, 0, 0], [-0.01, 0, 0], [0, 0.05, 0], [0, -0.05, 0], [0, 0, 0]])
     network = SeesPoses(monkeypatch, errors, (0.9, 0.5, 0.9, 0.9, 0.99), (0.3, 0.1, 0.1, 0.1, 0.1))
     face, = estimate(network)
@@ -79,18 +79,18 @@ def test_errors_that_differ_average_out_and_so_does_the_confidence(monkeypatch):
 
 
 @pytest.mark.parametrize('confidence, looks', [(0.05, 1), (0.3, 5), (0.93, 5), (0.96, 1)])
-def test_only_heads_in_doubt_are_looked_at_from_other_sides(monkeypatch, confidence, looks):
+def test_only_uncertain_heads_get_test_time_augmentation(monkeypatch, confidence, looks):
     network = SeesPoses(monkeypatch, confidences=(confidence, 0.99, 0.99, 0.99, 0.99))
     faces = estimate(network)
     assert len(network.frames) == looks
     assert len(faces) == (confidence > 0.1)
 
 
-def test_what_is_a_face_from_one_side_only_is_none(monkeypatch):
+def test_a_face_in_one_view_only_is_rejected(monkeypatch):
     assert estimate(SeesPoses(monkeypatch, confidences=(0.94, 0.2, 0.3, 0.1, 0.2))) == []
 
 
-def test_a_look_that_overflows_is_left_out(monkeypatch):
+def test_a_view_that_overflows_is_left_out(monkeypatch):
     face, = estimate(SeesPoses(monkeypatch, stds=(0.1, np.inf)))
     np.testing.assert_allclose(face.camera_from_face, POSE, atol=1e-5)
 
@@ -106,7 +106,7 @@ def test_a_left_handed_frame_holds_the_mirror_image_to_the_last_bit():
     np.testing.assert_allclose(mirrored[:, :3], crop[:, :3, :, ::-1] * np.array([-1, 1, 1])[:, None, None], atol=1e-6)
 
 
-def test_the_mean_of_looks_is_the_mean_of_each_head():
+def test_views_are_averaged_per_head():
     poses = np.tile(np.eye(4, dtype=np.float32), (2, 1, 1))
     other = poses.copy()
     other[1, :3, :3], other[1, :3, 3] = rotation_from_vector(np.array([0, 0, 0.4])), (0.03, 0, 0)
@@ -116,5 +116,5 @@ def test_the_mean_of_looks_is_the_mean_of_each_head():
     np.testing.assert_allclose(mean.camera_from_face[0], np.eye(4), atol=1e-6)
     np.testing.assert_allclose(mean.camera_from_face[1, :3, :3], rotation_from_vector(np.array([0, 0, 0.2])), atol=1e-6)
     np.testing.assert_allclose(mean.camera_from_face[1, :3, 3], [0.006, 0, 0], atol=1e-6)  # a quarter to four
-    assert mean.confidence[0] < 0.05  # one of the looks found nothing measured
+    assert mean.confidence[0] < 0.05  # one crop holds no measurement
     assert mean.confidence[1] == pytest.approx(0.9)

@@ -28,7 +28,7 @@ def test_a_movement_gets_the_code_that_ros4hri_names(name, coefficient):
     messages = pytest.importorskip('hri_msgs.msg')
     intensity = action_units(expression(**{coefficient: 0.75}))
     assert intensity[getattr(messages.FacialActionUnits, name)] == pytest.approx(0.75)
-    assert np.nansum(intensity) == pytest.approx(0.75)  # and no other
+    assert np.nansum(intensity) == pytest.approx(0.75)  # no other one
 
 
 def test_the_stronger_side_counts():
@@ -36,7 +36,7 @@ def test_the_stronger_side_counts():
     assert intensity[12] == pytest.approx(0.7) and intensity[45] == 1.0
 
 
-def test_codes_without_a_coefficient_are_told_apart_from_those_at_rest():
+def test_codes_without_a_coefficient_differ_from_those_at_rest():
     intensity = action_units(expression())
     assert intensity.shape == (CODES,) and intensity.dtype == np.float32
     estimated = np.flatnonzero(np.isfinite(intensity))

@@ -15,7 +15,7 @@ LEFT = (np.arange(TRIANGLES) < TRIANGLES // 2).astype(np.float32)
 
 
 def shrunk(weights):
-    """Coefficients of 0.8 each, with triangles measured by these weights (T,)."""
+    """Return coefficients of 0.8 each after triangles are measured with weights (T,)."""
     return MeasuredExpressions()(np.full((1, 52), 0.8, np.float32), weights[None])[0]
 
 
@@ -23,7 +23,7 @@ def test_a_face_that_is_measured_keeps_its_expression():
     np.testing.assert_allclose(shrunk(np.full(TRIANGLES, 0.5, np.float32)), 0.8, atol=1e-6)
 
 
-def test_a_profile_keeps_the_side_that_is_seen():
+def test_a_profile_keeps_the_visible_side():
     expression = shrunk(LEFT)
     for name in ('mouthSmile', 'browDown', 'cheekSquint', 'eyeBlink', 'noseSneer'):
         assert expression[INDEX[f'{name}Left']] == pytest.approx(0.8)

@@ -25,7 +25,7 @@ def edges_of(triangles):
 
 
 def openings_of(triangles):
-    """Vertices of each opening, by following its border edges."""
+    """Return the vertices of each opening, by following its border edges."""
     edges = set(edges_of(triangles))
     following = {a: b for a, b in edges if (b, a) not in edges}
     assert len(following) == sum((b, a) not in edges for a, b in edges), 'openings that touch'
@@ -99,7 +99,7 @@ def test_landmarks_of_the_mirrored_face_are_the_mirrored_landmarks(model):
     assert np.abs(landmarks[LANDMARK_MIRROR] * [1, -1, 1] - landmarks).max() < 1e-5
 
 
-def test_landmarks_lie_where_their_names_say(model):
+def test_landmarks_lie_at_the_parts_they_are_named_after(model):
     landmarks = model.landmarks(model.template)
     assert (landmarks[[0, 17, 36, 48, 68], 1] < -0.02).all(), 'the first ones are the right ones'
     assert (landmarks[[16, 26, 45, 54, 69], 1] > 0.02).all()
@@ -143,7 +143,7 @@ def test_regions_split_the_face_and_are_symmetric(model):
         assert twins.all(), f'{name} is not symmetric'
 
 
-def test_stable_vertices_leave_out_what_moves(model):
+def test_stable_vertices_exclude_moving_parts(model):
     moving = np.concatenate([model.regions[name] for name in ('mouth', 'chin', 'jaw', 'lids')])
     assert not np.isin(model.stable, moving).any() and len(model.stable) > 300
 

@@ -18,14 +18,14 @@ def shape():
     return {name: rng.normal(size=size).astype(np.float32) for name, size in sizes.items()}
 
 
-def test_a_mirror_in_a_mirror_shows_what_there_is(shape):
+def test_mirroring_twice_is_the_identity(shape):
     crops = np.random.default_rng(1).normal(size=(2, 4, 8, 8)).astype(np.float32)
     assert np.array_equal(mirrored_crops(mirrored_crops(crops)), crops)
     for name, again in mirrored_shape(mirrored_shape(shape)).items():
         assert np.array_equal(again, shape[name])
 
 
-def test_what_is_told_of_the_left_is_told_of_the_right(shape):
+def test_coefficients_of_left_and_right_are_exchanged(shape):
     mirrored, names = mirrored_shape(shape), MODEL.expression_names
     left, right = (names.index(f'mouthSmile{side}') for side in ('Left', 'Right'))
     assert np.array_equal(mirrored['expression'][:, left], shape['expression'][:, right])

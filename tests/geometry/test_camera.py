@@ -56,7 +56,7 @@ def test_distortion_of_zeros_is_none():
     assert Intrinsics(500., 500., 320., 240., (0., 0., 0., 0., 0.)).distortion == ()
 
 
-def test_unknown_distortion_says_which_are_known():
+def test_an_unknown_distortion_model_is_an_error_with_the_supported_ones():
     with pytest.raises(ValueError, match="'magic'.*plumb_bob"):
         Intrinsics(500., 500., 320., 240., (0.1,), 'magic')
 
@@ -74,7 +74,7 @@ def test_millimetres_and_metres_mean_the_same():
     np.testing.assert_array_equal(depth_in_metres(metres), metres)
 
 
-def test_what_is_no_depth_becomes_zero():
+def test_invalid_depth_becomes_zero():
     bad = np.array([[np.nan, np.inf, -np.inf, -1.0, 0.0, -0.0]], np.float32)
     np.testing.assert_array_equal(depth_in_metres(bad), np.zeros((1, 6), np.float32))
 
@@ -146,7 +146,7 @@ AZURE = (0.7799050211906433, -2.9802768230438232, 0.0007482637884095311, 5.66225
 
 @pytest.mark.parametrize('width, height', [(640, 576), (1280, 720), (3840, 2160)])
 def test_rays_to_first_order_miss_those_of_the_lens_by_little(width, height):
-    """Each pixel's point, read by a point half a pixel beside it: within 0.01 px and 0.02 mm at 1 m."""
+    """Points half a pixel off the grid are interpolated within 0.01 px and 0.02 mm at 1 m."""
     scale = width / 1280
     intrinsics = Intrinsics(604.88 * scale, 604.94 * scale, 636.93 * scale, height / 2, AZURE,
                             'rational_polynomial')
@@ -212,7 +212,7 @@ def test_any_sequence_of_numbers_is_a_camera(numbers, distortion):
 @pytest.mark.parametrize('values, distortion, text', [
     ((1e39, 500, 320, 240), (), 'below 1e\\+09'), ((500, 500, 320, 240), (-5.0, 0, 0, 0, 0), 'viewing rays'),
     ((np.full(2, 500.), 500, 320, 240), (), 'arrays')])
-def test_what_cannot_be_a_camera_of_the_image_is_named(values, distortion, text):
+def test_intrinsics_that_do_not_fit_the_image_are_named(values, distortion, text):
     with pytest.raises(ValueError, match=text):
         check_camera(np.ones((480, 640), np.float32), Intrinsics(*values, distortion))
 

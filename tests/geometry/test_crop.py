@@ -24,7 +24,7 @@ MIDDLE = CROP_PIXELS // 2
 
 
 def sphere_depth(centre, intrinsics=CAMERA, shape=(480, 640)):
-    """Depth (H, W) float32 m of a sphere around `centre` before nothing."""
+    """Return depth (H, W) float32 m of a sphere around `centre`, without background."""
     u, v = np.meshgrid(np.arange(shape[1]), np.arange(shape[0]))
     x, y = intrinsics.unproject(u.astype(np.float64), v.astype(np.float64))
     ray = np.stack([x, y, np.ones_like(x)], axis=-1)
@@ -61,7 +61,7 @@ def test_camera_from_crop_takes_points_back_to_the_camera(centre, roll):
     np.testing.assert_allclose(z, depth[v.round().astype(int), u.round().astype(int)], atol=1e-5)
 
 
-def test_the_crop_looks_along_the_viewing_ray():
+def test_the_crop_is_perpendicular_to_the_viewing_ray():
     centre = np.array([[0.3, -0.2, 1.0]], np.float32)
     _, camera_from_crop = pose_crop(np.zeros((480, 640), np.float32), CAMERA, centre)
     rotation = camera_from_crop[0, :3, :3]
@@ -94,7 +94,7 @@ def test_a_head_fills_the_crop_alike_at_any_distance_and_focal_length():
     np.testing.assert_allclose(filled, filled[0], rtol=0.06)
 
 
-def test_holes_and_background_are_told_apart():
+def test_holes_and_background_have_different_validity():
     depth = np.full((480, 640), 3.0, np.float32)
     depth[:, 320:] = 0.0
     crop = pose_crop(depth, CAMERA, np.array([[0.0, 0.0, 1.0]], np.float32))[0][0]
@@ -159,10 +159,10 @@ def test_torch_and_numpy_agree_and_each_crop_may_have_its_image():
         np.testing.assert_allclose(poses[i].numpy(), expected_pose[0], atol=1e-6)
 
 
-def test_in_equal_frames_torch_and_numpy_look_at_the_very_same_pixels():
+def test_in_equal_frames_torch_and_numpy_sample_the_same_pixels():
     torch = pytest.importorskip('torch')
     rng = np.random.default_rng(0)
-    depth = rng.integers(900, 1100, (480, 640)).astype(np.uint16)  # no pixel is like its neighbour
+    depth = rng.integers(900, 1100, (480, 640)).astype(np.uint16)  # all pixels differ
     count = 64
     centres = rng.uniform((-0.4, -0.3, 0.9), (0.4, 0.3, 1.1), (count, 3)).astype(np.float32)
     frames = pose_frame(centres, rng.uniform(-3, 3, count).astype(np.float32))

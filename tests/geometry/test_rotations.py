@@ -15,7 +15,7 @@ from depthface_ros.geometry.rotations import (
     yaw_pitch_roll,
 )
 
-FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], float)  # a face that looks into the camera
+FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], float)  # a face that faces the camera
 
 
 def random_rotations(count=500):

@@ -74,7 +74,7 @@ def test_rectified_depth_whose_k_is_zero_follows_p(tmp_path):
 
 
 def infos_and_images(path, camera_of):
-    """A bag with ten images; before image i comes the camera_info camera_of(i), if any."""
+    """Write a bag with ten images; before image i comes the camera_info camera_of(i), if any."""
     bag = Bag(path)
     for i in range(10):
         stamp_ns = STAMP_NS + i * STEP_NS
@@ -121,7 +121,7 @@ def test_another_frame_of_the_camera_info_is_warned_of_once(tmp_path, caplog):
 
 @pytest.mark.parametrize('own', ['/humans/faces/f00001/cropped', '/ns/humans/faces/a/aligned',
                                  '/depthface/debug_image'])
-def test_what_a_face_node_published_itself_is_no_depth_topic(tmp_path, own):
+def test_topics_of_a_face_node_are_no_depth_topics(tmp_path, own):
     bag = Bag(tmp_path / 'bag')
     bag.write(own, bag.image())
     bag.fill(2)

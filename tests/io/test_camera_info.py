@@ -17,7 +17,7 @@ LENS = [0.1, -0.2, 0.001, -0.002, 0.05]
 
 
 def camera_info(**changes) -> SimpleNamespace:
-    """A calibrated camera of 640x480 pixels; K and P differ, so that one sees which was used."""
+    """Return a camera_info of 640x480 pixels. K and P differ, which shows the one that is used."""
     fields = {'width': 640, 'height': 480, 'distortion_model': 'plumb_bob', 'd': [0.0] * 5,
               'k': [500.0, 0, 310, 0, 510, 250, 0, 0, 1],
               'p': [400.0, 0, 320, 0, 0, 410, 240, 0, 0, 0, 1, 0],
@@ -35,7 +35,7 @@ def test_a_raw_image_follows_k_and_the_lens():
     assert found == Intrinsics(500, 510, 310, 250, tuple(LENS))
 
 
-def test_a_rectified_image_follows_p_whatever_the_lens():
+def test_a_rectified_image_follows_p_for_any_lens():
     found = intrinsics_from_camera_info(camera_info(d=LENS), 480, 640, rectified=True)
     assert found == Intrinsics(400, 410, 320, 240)
 
@@ -53,8 +53,8 @@ def test_without_p_k_counts(p):
     assert found == Intrinsics(500, 510, 310, 250)
 
 
-def test_a_binned_region_sees_the_same_directions():
-    """Four sensor pixels make one: its centre, unprojected, is the mean of theirs."""
+def test_a_binned_region_has_the_same_viewing_rays():
+    """Four sensor pixels are binned to one: its centre, unprojected, is the mean of theirs."""
     roi = SimpleNamespace(x_offset=100, y_offset=60, width=320, height=200)
     info = camera_info(binning_x=2, binning_y=2, roi=roi)
     sensor = intrinsics_from_camera_info(camera_info(), 480, 640)
@@ -76,7 +76,7 @@ def test_a_binned_region_sees_the_same_directions():
     (camera_info(d=[float('inf'), 0, 0, 0, 0]), 'NaN or infinity in D'),
     (camera_info(d=LENS, distortion_model='magic'), "'magic'"),
 ])
-def test_what_cannot_be_used_is_told(info, text):
+def test_unusable_camera_infos_are_reported(info, text):
     with pytest.raises(ValueError, match=text):
         intrinsics_from_camera_info(info, 480, 640)
 

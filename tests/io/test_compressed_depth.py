@@ -29,7 +29,7 @@ DEPTHS = hnp.arrays(np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, max_side
 
 @given(DEPTHS)
 @settings(max_examples=100, deadline=None)
-def test_rvl_returns_what_was_packed(image):
+def test_rvl_restores_packed_pixels(image):
     found = decompress_depth(header() + encode_rvl(image), '16UC1; compressedDepth rvl')
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, image)
@@ -37,7 +37,7 @@ def test_rvl_returns_what_was_packed(image):
 
 @pytest.mark.parametrize('format_', ['16UC1; compressedDepth png', '16UC1; compressedDepth', '16UC1',
                                      'mono16; compressedDepth png'])
-def test_png_returns_what_was_packed(format_):
+def test_png_restores_packed_pixels(format_):
     image = np.random.default_rng(0).integers(0, 65536, (7, 5), dtype=np.uint16)
     np.testing.assert_array_equal(decompress_depth(header() + encode_png(image), format_), image)
 
@@ -162,7 +162,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize('case', HOSTILE)
-def test_what_a_message_costs_is_bounded_by_its_bytes_and_pixels(case):
+def test_the_cost_of_a_message_is_bounded_by_its_bytes_and_pixels(case):
     payload, codec, text = HOSTILE[case]
     tracemalloc.start()
     try:

@@ -301,7 +301,7 @@ def test_files_without_content_are_named_with_the_cause(tmp_path, name, content,
     assert cause in text and text.startswith(str(tmp_path / name))
 
 
-def test_a_folder_of_recordings_asks_for_their_names(tmp_path):
+def test_a_folder_of_several_recordings_is_refused_with_their_names(tmp_path):
     for name in ('monday', 'tuesday'):
         Bag(tmp_path / name).fill(1)
     assert "holds 2 recordings, such as 'monday'" in error(tmp_path)

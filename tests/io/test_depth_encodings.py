@@ -40,7 +40,7 @@ def pack(pixels, is_bigendian, padding):
 
 
 @given(images())
-def test_what_was_packed_comes_out(case):
+def test_packed_pixels_are_restored(case):
     pixels, encoding, is_bigendian, padding = case
     data, step = pack(pixels, is_bigendian, padding)
     found = depth_image(data, encoding, *pixels.shape, step, is_bigendian)
@@ -50,7 +50,7 @@ def test_what_was_packed_comes_out(case):
 
 
 @given(images(), st.data())
-def test_truncated_data_is_an_error_that_tells_the_numbers(case, data):
+def test_truncated_data_is_an_error_with_the_numbers(case, data):
     pixels, encoding, is_bigendian, padding = case
     packed, step = pack(pixels, is_bigendian, padding)
     missing = data.draw(st.integers(padding + 1, len(packed)))
@@ -82,7 +82,7 @@ def test_the_padding_of_the_last_row_may_be_missing():
     assert depth_image(b'\x01\x00\xff\xff\x02\x00', 'mono16', 2, 1, 4).tolist() == [[1], [2]]
 
 
-def test_median_depth_ignores_invalid_pixels_and_knows_the_unit():
+def test_median_depth_ignores_invalid_pixels_and_respects_the_unit():
     assert median_depth(np.array([[0, 1000, 3000, 2000]], np.uint16)) == pytest.approx(2.0)
     metres = np.array([[np.nan, np.inf, -np.inf, -1, 0, 1.5]], np.float32)
     assert median_depth(metres) == pytest.approx(1.5)
@@ -149,7 +149,7 @@ def test_units_that_no_camera_has_are_refused(unit_m):
         in_unit(ROW, unit_m)
 
 
-def test_what_means_no_depth_does_not_count_for_the_median():
+def test_invalid_values_do_not_count_for_the_median():
     assert median_depth(np.array([[65535, 65535, 800]], np.uint16)) == pytest.approx(0.8)
     floats = np.array([[1e10, np.finfo('f4').max, np.inf, 1.5]], np.float32)
     assert median_depth(floats) == pytest.approx(1.5)

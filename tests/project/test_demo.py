@@ -146,7 +146,7 @@ def read_sample_topics(bag: Path) -> dict[str, int]:
 
 @needs_sample
 def test_the_demo_fails_when_no_face_comes_out(tmp_path):
-    """With the sample's faces painted over."""
+    """The faces of the sample are painted over."""
     pytest.importorskip('tf2_msgs')
     faceless = tmp_path / 'faceless.mcap'
     write_faceless(SAMPLE, faceless)
@@ -157,7 +157,7 @@ def test_the_demo_fails_when_no_face_comes_out(tmp_path):
 
 
 def write_faceless(source: Path, target: Path) -> None:
-    """The first second of a recording, with a wall for depth."""
+    """Write the first second of a recording, with a wall as depth."""
     from rosbags.highlevel import AnyReader
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore

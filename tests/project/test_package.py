@@ -102,7 +102,7 @@ def test_console_scripts_name_functions(setup_arguments):
 
 
 def test_the_core_imports_without_ros():
-    """Every module outside ros/ loads where nothing of ROS can be imported."""
+    """Import every module outside ros/ while no module of ROS can be imported."""
     modules = ['.'.join(file.relative_to(ROOT).with_suffix('').parts) for file in core_files()]
     code = f'''
 import importlib, sys
@@ -121,7 +121,7 @@ for name in {modules!r}:
 
 
 @pytest.mark.parametrize('program', ['depthface_ros.cli', 'depthface_ros.ros'])
-def test_programs_give_numpy_one_thread_unless_the_user_says_else(program):
+def test_programs_give_numpy_one_thread_unless_the_user_sets_another_number(program):
     code = f'''if True:
         import os, sys
         class Watch:
@@ -151,7 +151,7 @@ def test_the_parameter_file_holds_every_parameter_with_its_default():
 
 
 class Recorded:
-    """Stands in for a class of `launch`: remembers what it was made with."""
+    """Stands in for a class of `launch`: keeps the arguments of its constructor."""
 
     def __init__(self, *positional, **named):
         self.positional, self.named = positional, named

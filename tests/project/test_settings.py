@@ -25,7 +25,7 @@ def test_the_file_that_ships_holds_the_defaults():
     assert read(SHIPPED) == {'estimator': EstimatorConfig(), 'tracker': TrackerConfig()}
 
 
-def test_what_a_file_says_counts_and_the_rest_stays(tmp_path):
+def test_values_of_a_file_replace_defaults_and_the_rest_stays(tmp_path):
     file = tmp_path / 'mine.yaml'
     file.write_text("""
 /**:
@@ -69,7 +69,7 @@ def test_old_names_of_groups_are_accepted_with_a_warning(tmp_path, caplog, text)
     ('tracker: {smoothing: {enabled: 1}}', 'tracker.smoothing.enabled is 1: expected bool'),
     ('estimator: {min_confidence: .nan}', 'min_confidence is nan: expected 0.0 to 1.0'),
     ('- 5', 'is no parameter file')])
-def test_mistakes_are_told(tmp_path, text, message):
+def test_mistakes_are_reported(tmp_path, text, message):
     file = tmp_path / 'mine.yaml'
     file.write_text(f'depthface:\n  ros__parameters:\n    {text}\n')
     with pytest.raises(ValueError, match=message):
@@ -77,7 +77,7 @@ def test_mistakes_are_told(tmp_path, text, message):
 
 
 @pytest.mark.parametrize('text', ['', '5', 'a: 5', 'a: {b: 5}', '{', 'a: {ros__parameters: 3}'])
-def test_what_is_no_parameter_file_is_refused(tmp_path, text):
+def test_other_files_than_parameter_files_are_refused(tmp_path, text):
     file = tmp_path / 'mine.yaml'
     file.write_text(text)
     with pytest.raises(ValueError, match='is no parameter file: expected NODE'):

@@ -35,12 +35,12 @@ def blocks(language: str) -> list[tuple[Path, str]]:
 
 
 def commands() -> list[list[str]]:
-    """Command lines of all shell examples, without comments, redirections and pipes."""
+    """Return the command lines of all shell examples, without comments, redirections and pipes."""
     lines = []
     for _, text in blocks('bash'):
         for line in text.replace('\\\n', ' ').splitlines():
             if '$(' in line or line.rstrip().endswith("'"):
-                continue  # shell programs, such as those of a job array
+                continue  # shell programs, as of a job array
             words = shlex.split(line, comments=True)
             if words:
                 lines.append(words)

@@ -25,7 +25,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 CAMERAS = yaml.safe_load((ROOT / 'config' / 'cameras.yaml').read_text())
 # Stands in for `ros2 bag play` and `ros2 service call`, which are not on PyPI. As the real player it
-# waits for nobody: it starts at once, or paused until its service is called.
+# does not wait for subscribers: it starts at once, or paused until its service is called.
 PLAYER = f'''#!{sys.executable}
 import os, sys, time
 resumed = os.environ['RESUMED']
@@ -111,7 +111,7 @@ def test_the_arguments_become_remappings(share, arguments, image, info):
     raise AssertionError('the launch file starts no node')
 
 
-def test_a_launched_node_hears_its_camera_and_publishes(share, tmp_path):
+def test_a_launched_node_receives_its_camera_and_publishes(share, tmp_path):
     parameters = tmp_path / 'parameters.yaml'
     parameters.write_text('/**:\n  ros__parameters:\n    mesh_lifetime: 0.25\n')
     rclpy.init()

@@ -142,7 +142,7 @@ def test_a_camera_info_that_changes_in_the_last_digit_is_the_same_camera(monkeyp
 
 @pytest.mark.parametrize('focal', [60.01, 60.001])
 def test_another_calibration_is_used_at_once(monkeypatch, cameras, focal):
-    """Such as of a driver that died and comes back."""
+    """As after a crash and restart of the driver."""
     with active_node(monkeypatch) as peer:
         cameras.clear()  # of the warm-up
         peer.send_info(camera_info_message())
@@ -208,7 +208,7 @@ ODD = [
 
 @pytest.mark.filterwarnings('ignore:invalid value', 'ignore:overflow', 'ignore:divide')
 def test_odd_numbers_cost_no_traceback_and_the_next_camera_info_is_used(monkeypatch):
-    """By the real estimator, which computes with them."""
+    """The real estimator computes with them."""
     estimator = node_module.FaceEstimator
     with active_node(monkeypatch, estimator=estimator, engine='cpu') as peer:
         for second, (name, value) in enumerate(ODD, 1):

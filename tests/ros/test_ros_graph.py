@@ -145,7 +145,7 @@ def test_two_nodes_need_two_ranges_of_ids(monkeypatch, first_id, conflict):
         assert ('first_id' in problems(peer)) == conflict
 
 
-def test_tf_is_not_read_while_nobody_else_publishes_there(monkeypatch):
+def test_tf_is_not_read_without_other_publishers(monkeypatch):
     with active_node(monkeypatch) as peer:
         peer.send_info(camera_info_message())
         for number in range(1, 20):

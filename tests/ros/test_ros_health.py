@@ -34,7 +34,7 @@ def test_the_worker_skips_to_the_newest_item_and_counts_what_it_skipped():
     worker = NewestFirstWorker(work, lambda: dropped.append(1))
     worker.put(1)
     assert started.wait(10)
-    for item in (2, 3, 4):  # these come while 1 is in work
+    for item in (2, 3, 4):  # these arrive while 1 is being processed
         worker.put(item)
     go.set()
     assert finished.wait(10)
@@ -42,7 +42,7 @@ def test_the_worker_skips_to_the_newest_item_and_counts_what_it_skipped():
     assert done == [1, 4] and len(dropped) == 2
 
 
-def test_a_stopped_worker_leaves_what_waits():
+def test_a_stopped_worker_drops_pending_items():
     started, go, done = threading.Event(), threading.Event(), []
 
     def work(item):
@@ -58,7 +58,7 @@ def test_a_stopped_worker_leaves_what_waits():
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
     stopping.join(0.1)
-    assert stopping.is_alive()  # it waits for the item in work
+    assert stopping.is_alive()  # it waits for the current item
     go.set()
     stopping.join(10)
     assert done == ['in work'] and len(dropped) == 1
@@ -79,7 +79,7 @@ def test_rates_are_of_the_time_since_the_previous_report():
     clock.now += 1.0
     report = health.report()
     assert report.rates['received'] == 0 and report.totals['received'] == 30
-    assert report.faces == 0  # nothing was looked at since
+    assert report.faces == 0  # no image since
 
 
 def test_latency_is_reported_as_median_and_95_percent():
@@ -130,7 +130,7 @@ def one_second(received=30, processed=30, dropped=0, lost=0, latency_s=0.01):
     ({'latency_s': 3600.0}, WARN, 'stamped -3600 s from now'),  # a bag in the time of today
     ({'latency_s': -3600.0}, WARN, 'stamped +3600 s from now'),
 ], ids=str)
-def test_the_verdict_names_what_is_wrong(happened, level, text):
+def test_the_verdict_names_the_problem(happened, level, text):
     found, message = one_second(**happened).verdict()
     assert found == level and (text in message if text else not message)
 

@@ -61,7 +61,7 @@ def test_landmarks_lie_where_the_face_is(stage):
     assert points['SELLION'].x == pytest.approx((150 * 0.1 + 80) / 160, abs=0.005)
     assert points['SELLION'].y == pytest.approx(0.5, abs=0.005)
     assert points['SELLION'].y < points['NOSE'].y < points['MENTON'].y
-    # the person's left is to the right in an image of somebody who looks into the camera
+    # the person faces the camera, so their left is on the right of the image
     assert points['LEFT_EAR'].x > points['LEFT_PUPIL'].x > points['RIGHT_PUPIL'].x
     assert points['RIGHT_PUPIL'].x > points['RIGHT_EAR'].x
     x = np.array([point.x for point in centred.landmarks])
@@ -101,7 +101,7 @@ def test_action_units_come_from_the_expression(stage):
     assert message.intensity[FacialActionUnits.JAW_DROP] == 0.25
     assert message.intensity.sum() == 0.75
     assert message.confidence[FacialActionUnits.BROW_LOWERER] == pytest.approx(0.9)
-    assert message.confidence[61] == 0  # where the eyes look, depth does not show
+    assert message.confidence[61] == 0  # depth does not show the direction of the eyes
 
 
 @pytest.mark.parametrize('dtype, encoding', [(np.uint16, '16UC1'), (np.float32, '32FC1')])
@@ -136,7 +136,7 @@ def test_a_face_that_left_the_image_has_an_empty_crop(stage):
     assert not any(stage.wait_for(lambda: heard)[0].data)
 
 
-def test_what_nobody_hears_is_not_made(stage, monkeypatch):
+def test_topics_without_subscribers_are_not_computed(stage, monkeypatch):
     made = []
 
     def spied(name, real):

@@ -32,8 +32,8 @@ from depthface_ros.ros import outputs
 from depthface_ros.ros.parameters import Parameters
 
 SECOND = 10**9
-# What libhri 2.3.0 subscribes to when it hears of a face (hri/src/hri/face.cpp), as far as this
-# package publishes it.
+# Topics that libhri 2.3.0 subscribes to for a new face (hri/src/hri/face.cpp) and that this package
+# publishes.
 SUBTOPICS = {'roi': NormalizedRegionOfInterest2D, 'cropped': Image, 'landmarks': FacialLandmarks,
              'facs': FacialActionUnits}
 # RIHS01 hashes of the definitions in hri_msgs 2.0.0, computed from its files by rosbags.
@@ -87,7 +87,7 @@ def topics(stage: Stage) -> set[str]:
     qos_profile_system_default, QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE),
     QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)],
     ids=['system default', 'reliable', 'best effort'])
-def test_a_listener_that_works_as_libhri_does_hears_everything_of_a_face(stage, qos):
+def test_a_listener_like_libhri_receives_all_topics_of_a_face(stage, qos):
     listener = Listener(stage, qos)
 
     def heard_all():
@@ -135,7 +135,7 @@ def test_the_types_are_those_of_the_published_hri_msgs(stage):
         assert info.qos_profile.durability == QoSDurabilityPolicy.VOLATILE
 
 
-def test_when_images_stop_nobody_is_tracked(stage):
+def test_when_images_stop_the_list_of_faces_is_empty(stage):
     listener = Listener(stage, 10)
     stage.outputs.publish(frame(SECOND), [track('f00001')])
     stage.outputs.expire(60.0)  # they have not stopped for so long
@@ -160,7 +160,7 @@ def node_with_a_face(monkeypatch, **parameters):
         yield peer, tracked
 
 
-def test_a_node_that_is_deactivated_leaves_nobody_and_gives_no_id_twice(monkeypatch):
+def test_a_deactivated_node_clears_its_faces_and_gives_no_id_twice(monkeypatch):
     with node_with_a_face(monkeypatch) as (peer, tracked):
         peer.change_state(Transition.TRANSITION_DEACTIVATE)
         peer.wait_for(lambda: len(tracked) == 2)
@@ -174,7 +174,7 @@ def test_a_node_that_is_deactivated_leaves_nobody_and_gives_no_id_twice(monkeypa
         assert [message.ids for message in tracked] == [['f00001'], [], ['f00002']]
 
 
-def test_a_camera_that_dies_leaves_nobody(monkeypatch):
+def test_faces_are_cleared_when_the_camera_dies(monkeypatch):
     with node_with_a_face(monkeypatch, input_timeout=0.5) as (peer, tracked):
         meshes = peer.wait_for(lambda: len(tracked) == 2 and len(peer.heard['mesh']) == 2
                                and peer.heard['mesh'])

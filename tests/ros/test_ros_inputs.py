@@ -128,7 +128,7 @@ def test_a_png_of_the_compressed_transport_shows_the_same_face(monkeypatch):
         camera = peer.node.create_publisher(CompressedImage, 'depth/image/compressed', 1)
         peer.wait_for(lambda: camera.get_subscription_count()
                       and peer._info.get_subscription_count() and peer.node.count_publishers('/tf'))
-        time.sleep(0.2)  # the other side may learn of it a moment later
+        time.sleep(0.2)  # discovery on the other side may take a moment longer
         peer.send_info(camera_info_message())
         message = CompressedImage(format='16UC1; png compressed ', data=encode_png(DEPTH))
         message.header.frame_id, message.header.stamp.sec = FRAME, 1
@@ -217,7 +217,7 @@ def other_program(code: str) -> subprocess.Popen:
         ''') + textwrap.dedent(code)])
 
 
-def test_silence_names_who_publishes_what_and_where_depth_is_instead(monkeypatch):
+def test_silence_is_reported_with_publishers_and_other_depth_topics(monkeypatch):
     with active_node(monkeypatch, input_timeout=0.3) as peer:
         peer.node.create_publisher(Image, '/other/depth/image_raw', 1)
         peer.wait_for(lambda: 'no image for' in last_problem(peer))

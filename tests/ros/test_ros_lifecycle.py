@@ -132,7 +132,7 @@ def test_parameters_read_like_a_manual(unconfigured):
             assert number.from_value <= default <= number.to_value, name
 
 
-def test_what_can_change_at_run_time_does(monkeypatch):
+def test_parameters_change_at_run_time(monkeypatch):
     with active_node(monkeypatch) as peer:
         peer.send_info(camera_info_message())
         peer.send(image_message(DEPTH, SECOND))
@@ -158,7 +158,7 @@ def test_what_can_change_at_run_time_does(monkeypatch):
     ('tracker.sightings', 0, 'range'),
     ('mesh_lifetime', 'long', 'type'),
 ])
-def test_what_makes_no_sense_is_refused_with_a_reason(monkeypatch, name, value, reason):
+def test_invalid_values_are_refused_with_a_reason(monkeypatch, name, value, reason):
     with active_node(monkeypatch, connected=False) as peer:
         result = set_parameter(peer, name, value)
         assert not result.successful and reason in result.reason.lower()
@@ -227,7 +227,7 @@ def test_a_text_that_is_no_choice_is_refused_before_configuration_too(unconfigur
     assert set_parameter(unconfigured, 'engine', 'cpu').successful
 
 
-def test_two_nodes_in_two_namespaces_mind_their_own_cameras(monkeypatch):
+def test_two_nodes_in_two_namespaces_use_their_own_cameras(monkeypatch):
     rclpy.init()
     peers = [Peer(namespace) for namespace in ('left', 'right')]
     nodes = [known_node(monkeypatch, namespace, first_id=first_id)
@@ -254,7 +254,7 @@ def test_two_nodes_in_two_namespaces_mind_their_own_cameras(monkeypatch):
     rclpy.shutdown()
 
 
-def test_what_the_core_logs_reaches_the_log_of_ros():
+def test_log_records_of_the_core_reach_the_log_of_ros():
     told = []
     logger = SimpleNamespace(**{level: lambda text, level=level: told.append((level, text))
                                 for level in ('info', 'warning', 'error')})

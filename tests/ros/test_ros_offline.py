@@ -115,7 +115,7 @@ def assert_same(found: list, expected: list) -> None:
         np.testing.assert_allclose(one, other, atol=1e-6, err_msg=str(key))
 
 
-def test_node_and_offline_run_say_the_same_of_every_image(bag, tmp_path):
+def test_node_and_offline_run_agree_on_every_image(bag, tmp_path):
     out = tmp_path / 'out.mcap'
     assert main(['run', str(bag), '--engine', 'cpu', '--out', str(tmp_path),
                  '--bag', str(out)]) == 0
@@ -135,7 +135,7 @@ def test_node_and_offline_run_say_the_same_of_every_image(bag, tmp_path):
         f'{kind}_f0000{n}' for kind in ('face', 'gaze') for n in (1, 2, 3, 4)}
     assert_same(poses(transforms), poses(by_time))
 
-    # by time and number: which of those who are lost at once is told first, nobody says
+    # sorted, because faces that are lost at once are deleted in any order
     assert_same(*(sorted(markers(messages), key=lambda item: item[0])
                   for messages in (offline['/depthface/mesh'], heard['mesh'])))
     lost = [m for m in heard['mesh'] if m.action == 2]

@@ -181,7 +181,7 @@ BUILDERS = {
 
 
 @pytest.mark.parametrize('topic', BUILDERS)
-def test_what_nobody_hears_is_not_made(stage, monkeypatch, topic):
+def test_topics_without_subscribers_are_not_computed(stage, monkeypatch, topic):
     made = []
 
     def spied(name, real):
@@ -211,14 +211,14 @@ def test_a_mesh_is_deleted_when_its_face_is_lost_and_when_images_stop(stage):
     assert [marker.header.stamp.sec for marker in heard[:3]] == [1, 1, 2]
 
 
-def test_publishers_give_the_executor_nothing_to_look_at(stage):
+def test_publishers_cost_the_executor_nothing(stage):
     before = len(list(stage.node.waitables))
     other = outputs.Outputs(stage.node)
     other.start(Parameters(), FaceModel.load())
     assert len(list(stage.node.waitables)) == before
 
 
-def test_a_listener_that_asks_for_more_than_is_offered_harms_nobody(stage):
+def test_a_subscription_with_an_incompatible_qos_does_no_harm(stage):
     heard, late = stage.listen(TFMessage, '/tf'), []
     stage.peer.create_subscription(TFMessage, '/tf', late.append, QoSProfile(
         depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL))

@@ -121,7 +121,7 @@ Stop().finish()
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
-def test_a_terminal_that_closes_ends_the_node_well_unless_nohup_says_otherwise():
+def test_closing_the_terminal_ends_the_node_cleanly_except_under_nohup():
     with start('-p', 'engine:=cpu') as process:
         read_until(process, 'listening to')
         process.send_signal(signal.SIGHUP)
@@ -181,7 +181,7 @@ def test_a_node_outlives_an_impossible_transition_and_its_managers_shutdown():
         heard = threading.Event()
 
         def ask():
-            while not heard.wait(0.5):  # requests may leave before all of DDS has found each other
+            while not heard.wait(0.5):  # requests may be sent before discovery is complete
                 client.call_async(request)
         asking = threading.Thread(target=ask)
         asking.start()

@@ -106,7 +106,7 @@ def transforms(peer) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize('name', STREAMS)
-def test_two_people_have_two_ids_and_leave_whatever_stamps_do(monkeypatch, name):
+def test_two_people_have_two_ids_and_leave_for_any_stamps(monkeypatch, name):
     change, note = STREAMS[name]
     with active_node(monkeypatch, **TRACKER) as peer:
         peer.send_info(camera_info_message())

@@ -28,7 +28,7 @@ CAMERA = Intrinsics(300.0, 300.0, 161.5, 118.5)
 
 
 def face_at(yaw=0.0, pitch=0.0, roll=0.0, position=(0.02, -0.01, 0.8)):
-    """A lopsided face as an estimator would give it."""
+    """Return an asymmetric face as an estimator would."""
     pose = facing_pose(np.array(position), *np.radians([yaw, pitch, roll])).astype(np.float32)
     shape = MODEL.template + np.where(MODEL.template[:, 1:2] > 0.02, np.float32([0.004, 0.004, 0]),
                                       0)
@@ -38,7 +38,7 @@ def face_at(yaw=0.0, pitch=0.0, roll=0.0, position=(0.02, -0.01, 0.8)):
 
 
 def frame_of(face, triangles=MODEL.triangles, camera=CAMERA, shape=(240, 320)):
-    """What a camera without noise sees of a face: float32 metres."""
+    """Return the noiseless depth image of a face: float32 metres."""
     corners = torch.tensor(face.vertices[triangles])
     fields = torch.tensor([[camera.fx], [camera.fy], [camera.cx], [camera.cy]],
                           dtype=torch.float32)
@@ -52,13 +52,13 @@ def seen(face, camera=CAMERA):
 
 
 def crops_at(*yaws):
-    """Crops (N, 4, S, S) of the face, as the shape network gets them."""
+    """Return crops (N, 4, S, S) of the face as inputs of the shape network."""
     noise = torch.Generator().manual_seed(0)
     return torch.cat([shape_batch(seen(face_at(yaw=yaw)), noise)['crop'] for yaw in yaws])
 
 
 def write_models(folder):
-    """The shipped finder and pose network; a shape network and a refiner that have learnt nothing."""
+    """Write the shipped detector and pose network, and an untrained shape network and refiner."""
     for path in MODELS_FOLDER.glob('head_*'):
         shutil.copy(path, folder)
     torch.manual_seed(0)
@@ -73,7 +73,7 @@ def write_models(folder):
 
 
 def write_pool(pools, split, copies=1):
-    """A pool of a few drawn faces, as `python -m training render` would write it."""
+    """Write a data set of a few drawn faces, as `python -m training render` would write it."""
     folder = pools / f'windows-{split}'
     folder.mkdir()
     faces = [face_at(yaw=yaw, position=(0, 0, 0.7)) for yaw in range(-35, 36, 10)]

@@ -48,7 +48,7 @@ def installed(prefix: Path) -> Iterator[Path]:
     executable = prefix / 'lib' / 'depthface_ros' / 'depthface_node'
     write_program(executable, f'#!{sys.executable}\nimport sys\n'
                   'from depthface_ros.ros.__main__ import main\nsys.exit(main())\n')
-    # Not on PyPI either: tells what it was started with.
+    # Not on PyPI either: prints its arguments.
     write_program(prefix / 'lib' / 'rviz2' / 'rviz2',
                   f'#!{sys.executable}\nimport sys\nprint("seen by", *sys.argv[1:])\n')
     (prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'rviz2').touch()

@@ -19,9 +19,9 @@ from depthface_ros.geometry.crop import (
 )
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5)
-# of a pose network's errors, what is left where nothing is aligned: spheres are no faces
+# residual errors of the pose network; spheres cannot be aligned with a face
 UNALIGNED = ErrorPrior.load(MODELS_FOLDER, MODES, TRIANGLES)
-FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)  # a face that looks into the camera
+FRONTAL = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)  # a face that faces the camera
 
 
 def rotation_about_y(angle):
@@ -36,7 +36,7 @@ def head_pose(x, y, z, yaw=0.0):
 
 
 def six_numbers(crop_from_face):
-    """Return what the pose network predicts (N, 6) for rotations (N, 3, 3)."""
+    """Return the output of the pose network (N, 6) for rotations (N, 3, 3)."""
     columns = (crop_from_face @ np.array(FACE_FROM_HEAD))[:, :, :2]
     return columns.transpose(0, 2, 1).reshape(-1, 6).astype(np.float32)
 
@@ -46,7 +46,7 @@ def head_centre(pose):
 
 
 def draw_heads(poses, height=480, width=640):
-    """A depth image (metres) of spheres of head size around the head centres."""
+    """Return a depth image (metres) of spheres of head size around the head centres."""
     v, u = np.mgrid[:height, :width]
     rays = np.stack([*CAMERA.unproject(u, v), np.ones(u.shape)], axis=-1)
     depth = np.full(u.shape, 3.0)
@@ -58,7 +58,7 @@ def draw_heads(poses, height=480, width=640):
 
 
 class Oracle:
-    """Networks that know the true poses: they answer in the frames and units of the contract."""
+    """Returns the true poses, in the frames and units of the contract."""
 
     name = 'oracle'
 
@@ -70,13 +70,13 @@ class Oracle:
         return getattr(self, network)(array.astype(np.float64))
 
     def head_finder(self, point_map):
-        """Each head is found at the cell that its centre projects to."""
+        """Return each head at the cell that its centre projects to."""
         heat, offset = np.zeros((1, 30, 40), np.float32), np.zeros((1, 3, 30, 40), np.float32)
         for centre in map(head_centre, self.poses):
             u, v = CAMERA.project(*(centre[:2] / centre[2]))
             row, column = int(v // 16), int(u // 16)
             block = point_map[0, :, 4 * row:4 * row + 4, 4 * column:4 * column + 4].reshape(4, -1)
-            heat[0, row, column] = 0.5  # neither here nor there: the pose network decides
+            heat[0, row, column] = 0.5  # undecided, so the pose network decides
             offset[0, :, row, column] = centre - block[:3, np.argmin(block[2])]
         return {'heatmap': heat, 'offset': offset}
 
@@ -96,16 +96,16 @@ class Oracle:
                 'residual': np.tile(self.residual, (count, 1)).astype(np.float32)}
 
     def _nearest(self, crop):
-        """crop_from_face of the head that this crop shows: the crop that fits best is its own."""
+        """Return crop_from_face of the head that the crop shows, the one nearest to its centre."""
         own = [pose_crop(self.depth, CAMERA, rounded(head_centre(pose)[None], CENTRE_STEP)) for pose in self.poses]
         best = min(range(len(own)), key=lambda i: np.abs(own[i][0][0] - crop).sum())
         return np.linalg.inv(own[best][1][0].astype(np.float64)) @ self.poses[best]
 
 
 def estimator_of(poses, shape_iterations=1, tta_confidence=0.0, max_rotation_std=1.0, **answers):
-    """Without second opinions: of a crop that is rolled or mirrored the oracle knows nothing."""
+    """Return an estimator without test-time augmentation: the oracle needs upright crops."""
     oracle = Oracle(poses, **answers)
-    # the heads here are spheres, so there is nothing to lay a face's mesh on
+    # heads are spheres here, with which no mesh can be aligned
     estimator = FaceEstimator(oracle, EstimatorConfig(
         shape_iterations=shape_iterations, tta_confidence=tta_confidence, max_rotation_std=max_rotation_std,
         alignment=AlignmentConfig(steps=0)))

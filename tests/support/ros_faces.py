@@ -21,12 +21,12 @@ from depthface_ros.tracking.tracks import Track
 
 SECOND = 10**9
 CAMERA = Intrinsics(150.0, 150.0, 79.5, 59.5)
-# A person looking straight into the camera: x of the face is -z of the camera, z (up) is -y.
+# A person who faces the camera: x of the face is -z of the camera, z (up) is -y.
 FACING_CAMERA = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], np.float32)
 
 
 def frame(stamp_ns: int, depth_m: float = 1.0, dtype=np.uint16) -> DepthFrame:
-    """A wall before a camera with 160 x 120 pixels."""
+    """Return an image of a wall, 160 x 120 pixels."""
     unit = 1000 if dtype == np.uint16 else 1
     header = Header(frame_id=FRAME)
     header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, SECOND)
@@ -36,7 +36,7 @@ def frame(stamp_ns: int, depth_m: float = 1.0, dtype=np.uint16) -> DepthFrame:
 def track(face_id: str, x: float = 0.0, z: float = 1.0, yaw: float = 0.0,
           stamp_ns: int = SECOND, confidence: float = 0.9, rotation_std: float = 0.02,
           position_std: float = 0.003, **expression: float) -> Track:
-    """The average face at (x, 0, z) metres, last seen at a stamp, with expression coefficients."""
+    """Return the average face at (x, 0, z) metres, last seen at a stamp, with expression coefficients."""
     camera_from_face = np.eye(4, dtype=np.float32)
     turn = rotation_from_vector(np.array([[0.0, 0.0, yaw]], np.float32))[0]
     camera_from_face[:3, :3] = FACING_CAMERA @ turn
@@ -70,11 +70,11 @@ class Stage:
         rclpy.shutdown()
 
     def listen(self, kind: type, topic: str, qos=10) -> list:
-        """What comes on a topic from now on; returns when publisher and listener are connected."""
+        """Collect the messages of a topic; return when publisher and listener are connected."""
         heard = []
         self.peer.create_subscription(kind, topic, heard.append, qos)
         self.wait_for(lambda: any(
             publisher.topic_name == topic and publisher.get_subscription_count()
             for publisher in self.node.publishers))
-        time.sleep(0.1)  # the other side may learn of it a moment later
+        time.sleep(0.1)  # discovery on the other side may take a moment longer
         return heard

@@ -29,14 +29,14 @@ FRAME = 'camera_depth_optical_frame'
 SECOND = 10**9
 DEPTH = np.full((48, 64), 1000, np.uint16)
 TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1]], np.int32)
-# A person looking straight into the camera: x of the face is -z of the camera (towards it), z of
-# the face (up) is -y of the camera, y of the face (the person's left) is +x of the camera.
+# A person who faces the camera. x of the face is -z of the camera, towards it. y, the person's left,
+# is +x of the camera, and z, up, is -y.
 CAMERA_FROM_FACE = np.array([[0, 1, 0, 0.1], [0, 0, -1, -0.2], [-1, 0, 0, 1], [0, 0, 0, 1]],
                             np.float32)
 
 
 def image_message(depth: np.ndarray, stamp_ns: int, frame_id: str = FRAME) -> Image:
-    """The message for a depth image, (H, W) uint16 millimetres or float32 metres."""
+    """Return the message for a depth image, (H, W) uint16 millimetres or float32 metres."""
     message = Image(height=depth.shape[0], width=depth.shape[1], step=depth.strides[0],
                     encoding='16UC1' if depth.dtype == np.uint16 else '32FC1')
     message.header.frame_id = frame_id
@@ -46,7 +46,7 @@ def image_message(depth: np.ndarray, stamp_ns: int, frame_id: str = FRAME) -> Im
 
 
 def camera_info_message(width: int = 64, height: int = 48, focal: float = 60.0) -> CameraInfo:
-    """The camera_info of a rectified camera with its principal point in the middle."""
+    """Return the camera_info of a rectified camera with its principal point in the middle."""
     info = CameraInfo(width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5)
     info.header.frame_id = FRAME
     info.k = [focal, 0.0, width / 2, 0.0, focal, height / 2, 0.0, 0.0, 1.0]
@@ -82,7 +82,7 @@ def face_at(z: float) -> Face:
 
 
 def wait_for(what, seconds: float = 10.0):
-    """The value of `what()` once it is true; fails the test if that takes too long."""
+    """Return the value of `what()` once it is true; fail the test if that takes too long."""
     end = time.monotonic() + seconds
     while not (value := what()):
         assert time.monotonic() < end, f'nothing within {seconds} s'
@@ -91,7 +91,7 @@ def wait_for(what, seconds: float = 10.0):
 
 
 class Peer:
-    """Plays the camera and listens as any other program would.
+    """Publishes as a camera and subscribes as another program.
 
     :param compressed: the camera sends CompressedImage of transport compressedDepth.
     """
@@ -116,23 +116,23 @@ class Peer:
                       and self._info.get_subscription_count()
                       and self.node.count_publishers('/tf')
                       and self.node.count_publishers('depthface/mesh'))
-        time.sleep(0.2)  # the other side may learn of it a moment later
+        time.sleep(0.2)  # discovery on the other side may take a moment longer
 
     def send_info(self, info: CameraInfo | bytes) -> None:
         self._info.publish(info)
-        time.sleep(0.1)  # it travels on another topic: let it arrive before the image
+        time.sleep(0.1)  # on another topic: it should arrive before the image
 
     def send(self, image: Image | CompressedImage | bytes) -> None:
         self._image.publish(image)
 
     def change_state(self, transition_id: int) -> bool:
-        """Take the node through a transition, as `ros2 lifecycle set` does; returns success."""
+        """Take the node through a transition, as `ros2 lifecycle set` does; return success."""
         request = ChangeState.Request()
         request.transition.id = transition_id
         return self.wait_for(self._change_state.call_async(request).result).success
 
     def diagnostics(self) -> dict[str, str]:
-        """The newest heartbeat: the values, and the text of the status as 'message'."""
+        """Return the newest heartbeat: the values, and the text of the status as 'message'."""
         if not self.heard['diagnostics']:
             return {}
         status = self.heard['diagnostics'][-1].status[0]
@@ -164,7 +164,7 @@ def spinning(*nodes):
                     node.trigger_shutdown()
             node.destroy_node()
         # Cycles of references would keep the nodes' participants alive: one more in each test,
-        # to which all later ones talk.
+        # with which all later ones communicate.
         gc.collect()
 
 
@@ -184,7 +184,7 @@ def known_node(monkeypatch, namespace: str = '', estimator=KnownFaces,
 
 @contextmanager
 def active_node(monkeypatch, connected: bool = True, **parameters):
-    """A peer, connected or not to be, of an active `known_node`, which is its `subject`."""
+    """Yield a peer of an active `known_node`, which is its `subject`; connected by default."""
     rclpy.init()
     try:
         peer = Peer(compressed=parameters.get('image_transport') == 'compressedDepth')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of the sample recording, and when two engines see the same in them."""
+"""Frames of the sample recording, and comparison of two engines on them."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,12 +13,12 @@ SAMPLE = Path(__file__).resolve().parents[2] / 'demo' / 'sample.mcap'
 
 
 def sample_frames(every: int):
-    """Depth images and intrinsics, one of so many."""
+    """Return depth images and intrinsics, every n-th of the recording."""
     return [(frame.depth, frame.intrinsics) for frame in list(open_recording(SAMPLE))[5::every]]
 
 
 def assert_same_faces(found, expected, degrees=0.1, millimetres=0.2, expression=None):
-    """As many faces in the same places, and as near to each other as this, vertex by vertex.
+    """Assert that faces are equally many and agree within these limits, vertex by vertex.
 
     :param expression: most that a coefficient may differ; by default 0.01 per degree.
     """

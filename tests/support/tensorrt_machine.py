@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine with a TensorRT, a CUDA and a cache folder of its own, none of which is real."""
+"""A simulated machine with stand-ins for TensorRT and CUDA, and a cache folder of its own."""
 from __future__ import annotations
 
 import sys

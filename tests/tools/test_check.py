@@ -29,7 +29,7 @@ def test_broken_and_foreign_cards_of_networks_are_named(tmp_path, card, text):
     assert text in line
 
 
-def test_the_report_says_whether_engines_can_be_built_for_other_machines(monkeypatch):
+def test_the_report_states_whether_engines_can_be_built_for_other_machines(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     monkeypatch.setitem(sys.modules, 'tensorrt_rtx', None)
     assert any(line.startswith('engines for other machines: no: TensorRT does not load: ')

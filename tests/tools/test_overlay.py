@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures show faces where they are, in the colours that the legend says."""
+"""Pictures show faces where they are, in the colours of the legend."""
 from __future__ import annotations
 
 import numpy as np

@@ -33,7 +33,7 @@ class People:
 
 
 class Recorded:
-    """Twenty images of two people, then twenty of nobody, with noise; 10 Hz."""
+    """Yield twenty images of two people, then twenty without, with noise; 10 Hz."""
 
     stamped, count = True, None
 
@@ -84,7 +84,7 @@ CASES = {
 def test_two_people_are_two_ids_and_leave(name, recorded):
     stamps, skipped = CASES[name]
     if name == 'ahead by a second' and not recorded:
-        skipped = {}  # which of two times is right nobody knows
+        skipped = {}  # either of two times may be right
     shown = Shown()
     summary = run_recording(Recorded(stamps, recorded), People(), [shown])
     assert summary.ids == 2 and summary.skipped == skipped

@@ -26,7 +26,7 @@ TOPIC, INFO = '/head/range_finder/image', '/head/range_finder/camera_info'
 
 
 def sample_bag(path: Path, count: int, bad: tuple[int, ...] = ()) -> Path:
-    """A bag with images of the sample, of which some lack their ends."""
+    """Write a bag with images of the sample, some of them truncated."""
     bag = Bag(path)
     frames = list(open_recording(SAMPLE))[10:10 + count]
     for i, frame in enumerate(frames):

@@ -38,10 +38,10 @@ def test_all_together_matter_not_the_nearest_pair():
     assert match_pairs(np.array([[2.0, 1.0], [5.0, 2.5]]), np.full(2, 10.0)) == {0: 0, 1: 1}
 
 
-def test_nobody_goes_further_than_his_reach_or_leaves_a_good_pair_to_help_another():
+def test_pairs_are_within_reach_and_have_the_least_cost():
     assert match_pairs(np.array([[0.3]]), np.array([0.2])) == {}
     assert match_pairs(np.array([[0.0, 0.15], [0.1, 9.0]]), np.array([0.2, 0.2])) == {0: 0}
 
 
-def test_nobody_and_nothing_make_no_pairs():
+def test_empty_sets_have_no_pairs():
     assert match_pairs(np.zeros((0, 3)), np.zeros(0)) == match_pairs(np.zeros((3, 0)), np.ones(3)) == {}

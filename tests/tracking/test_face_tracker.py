@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the whole image is searched, and what becomes of what is found."""
+"""When the whole image is searched, and how detections become tracks."""
 from __future__ import annotations
 
 import numpy as np
@@ -21,7 +21,7 @@ RAW = SmoothingConfig(enabled=False)
 
 
 class Room:
-    """Stands in for the networks: the pose of a head is found where one is looked for."""
+    """Stands in for the networks: finds the pose of a head near a candidate."""
 
     config = EstimatorConfig()
 
@@ -49,7 +49,7 @@ def face_at(x, detector_score=0.5):
 
 
 def follow(tracker, images, first_ns=0, step_ns=33 * MS):
-    """Ids and positions after each image; people come as dicts of name and x."""
+    """Return ids and positions after each image; people are dicts of name and x."""
     history = []
     for people in images:
         tracker.estimator.people = people
@@ -60,7 +60,7 @@ def follow(tracker, images, first_ns=0, step_ns=33 * MS):
     return history
 
 
-def test_all_is_searched_while_nobody_is_there_and_seldom_while_a_face_is_tracked():
+def test_every_image_is_searched_without_faces_and_few_with_a_tracked_face():
     tracker = FaceTracker(Room())
     follow(tracker, [{}] * 5 + [{'ann': 0.0}] * 20)
     # found in image 5, public in 6; then each 0.2 s, which is the seventh image at 30 Hz
@@ -111,7 +111,7 @@ def test_a_face_lost_and_found_keeps_its_id_and_one_that_stays_away_does_not():
 
 
 def test_two_people_who_cross_keep_their_ids():
-    """Where one hides the other, only one of them is seen."""
+    """Where one hides the other, only the nearer one is visible."""
     x = np.linspace(-0.5, 0.5, 31)
     images = [{'ann': a, 'bob': -a} if abs(a) > 0.04 else {'ann': a} for a in x]
     history = follow(FaceTracker(Room(), TrackerConfig(smoothing=RAW)), images)
@@ -136,7 +136,7 @@ def test_a_bag_that_starts_again_gives_new_ids_and_the_same_poses():
 
 
 @pytest.mark.parametrize('part', ['camera_from_face', 'vertices', 'expression'])
-def test_numbers_that_are_none_cost_one_image_and_nothing_after_it(part, monkeypatch):
+def test_non_finite_numbers_cost_one_image(part, monkeypatch):
     tracker = FaceTracker(Room())
     follow(tracker, [{'ann': 0.0}] * 4)
 
@@ -164,24 +164,24 @@ def heads(*x, detector_score=0.8, **known):
     return HeadCandidates(centres, np.full(len(x), detector_score), **known)
 
 
-def test_a_known_head_that_is_found_is_one_head_with_news_of_it():
+def test_a_detection_of_a_tracked_head_updates_it():
     known = heads(0.0, 1.0, detector_score=0.4, tracked=True)
     both = merge_candidates(known, heads(0.02, 0.5, 1.1), DetectorConfig())
-    # within the finder's error the better known place counts; further off, the finder's
+    # within the detector's error the predicted place counts; further off, the detected one
     np.testing.assert_allclose(both.centres[:, 0], [0.0, 1.1, 0.5])
     np.testing.assert_allclose(both.detector_score, 0.8)
     assert both.tracked.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize('found', [heads(), heads(2.0)])
-def test_a_known_head_that_is_not_found_loses_its_score(found):
+def test_a_tracked_head_that_is_not_detected_loses_its_score(found):
     both = merge_candidates(heads(0.0, detector_score=0.9, tracked=True), found, DetectorConfig(threshold=0.2))
     assert both.detector_score[0] == pytest.approx(0.2) and both.centres[0, 0] == 0
     cold = merge_candidates(heads(0.0, detector_score=0.1, tracked=True), found, DetectorConfig(threshold=0.2))
     assert cold.detector_score[0] == pytest.approx(0.1)
 
 
-def test_nobody_known_and_nobody_found_is_nobody():
+def test_merging_no_candidates_gives_none():
     assert merge_candidates(heads(tracked=True), heads(), DetectorConfig()).centres.shape == (0, 3)
     assert merge_candidates(heads(tracked=True), heads(0.5), DetectorConfig()).tracked.tolist() == [False]
 
@@ -190,7 +190,7 @@ ANN, NOBODY = {'ann': 0.0}, {}
 
 
 def public_ids(tracker, images, stamps_ns):
-    """Ids of the public tracks after each image."""
+    """Return the ids of the public tracks after each image."""
     ids = []
     for people, stamp_ns in zip(images, stamps_ns):
         tracker.estimator.people = people

@@ -32,7 +32,7 @@ def positions(faces):
 
 
 def turns(faces):
-    """Rotation vectors from the first face: (N, 3)."""
+    """Return rotation vectors from the first face: (N, 3)."""
     first = faces[0].camera_from_face[:3, :3].astype(float)
     return vector_from_rotation(np.array(
         [first.T @ item.camera_from_face[:3, :3] for item in faces]))
@@ -43,7 +43,7 @@ def rms(values):
 
 
 def one_euro_of_the_paper(values, rate, min_cutoff, beta, derivative_cutoff):
-    """Casiez et al. 2012, listing in the appendix, for one number; by hand, to compare with."""
+    """Casiez et al. 2012, listing in the appendix, for one number, as a reference."""
     def alpha(cutoff):
         tau = 1 / (2 * pi * cutoff)
         return 1 / (1 + tau * rate)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times of images increase and no stream stops, whatever its stamps do."""
+"""Times of images increase and no stream stops, for any stamps."""
 from __future__ import annotations
 
 import numpy as np
@@ -138,7 +138,7 @@ def test_without_a_clock_a_jump_ahead_is_followed_and_taken_back(ahead_ms):
     times = play(jumpy)
     assert not any(faults(times))
     assert times[7].change is Change.JUMP and times[8].change is Change.RESUME
-    assert times[8].note and not times[7].note  # a pause of the camera looks the same
+    assert times[8].note and not times[7].note  # the same as a pause of the camera
 
 
 def test_stamps_far_ahead_take_no_memory():
@@ -218,7 +218,7 @@ def test_images_of_a_second_clock_never_end_the_timeline_of_the_first():
 
 
 def test_a_clock_that_goes_to_and_fro_has_two_timelines():
-    """Ten images each by the one and by the other clock."""
+    """Two clocks alternate every ten images."""
     clocks = [steady(100), steady(100, NOW - 3600 * SECOND)]
     stamps_ns = [clocks[i // 10 % 2][i] for i in range(60)]
     times = play(stamps_ns)
@@ -234,7 +234,7 @@ odd_stamps = st.lists(st.one_of(
 
 @given(odd_stamps, st.booleans(), st.integers(0, 3), st.sampled_from([0.0, 0.3, 1.0]))
 @example([5, 4] * 40, True, 3, 1.0)
-def test_whatever_stamps_do_times_increase_and_images_get_through(stamps_ns, live_, pixels, jump):
+def test_times_increase_and_images_pass_for_any_stamps(stamps_ns, live_, pixels, jump):
     """Content has few values, so images repeat at random as well."""
     monitor, newest, skipped = StampMonitor(jump), None, 0
     rng = np.random.default_rng(0)

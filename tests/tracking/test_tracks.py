@@ -22,7 +22,7 @@ def ids(tracks):
 
 
 def run(tracker, images, start_ns=0, step_ns=FRAME_NS):
-    """The public ids after each of the images, each a list of faces."""
+    """Return the public ids after each image, a list of faces."""
     return [ids(tracker.update(faces, start_ns + i * step_ns)) for i, faces in enumerate(images)]
 
 
@@ -39,7 +39,7 @@ def test_flickering_false_alarms_never_get_an_id():
     assert run(Tracker(), [[face_at(i % 3)] for i in range(30)]) == [[]] * 30
 
 
-def test_a_short_occlusion_keeps_the_id_of_a_face_that_is_not_seen():
+def test_a_short_occlusion_keeps_the_id():
     tracker = Tracker()
     run(tracker, [[face_at(0)]] * 2)
     held = tracker.update([], 2 * FRAME_NS)
@@ -63,7 +63,7 @@ def test_a_slow_camera_does_not_lose_a_face_by_one_missed_image():
 
 
 def ids_of(tracker, first, second, mix):
-    """Ids of two people on their ways, (N, 3) each; one list has the ids by image."""
+    """Return the ids by image of two people on paths (N, 3) each."""
     found = []
     for i, (a, b) in enumerate(zip(first, second)):
         faces = [face_at(*a), face_at(*b)]
@@ -87,7 +87,7 @@ def test_two_people_who_cross_keep_their_ids(speed, apart):
     assert len(set(found[1:])) == 1 and None not in found[1]
 
 
-def test_who_walks_behind_somebody_comes_out_with_his_id():
+def test_an_id_survives_walking_behind_another_person():
     """One stands, the other is hidden behind him for a quarter of a second."""
     tracker = Tracker()
     for i, x in enumerate(np.arange(-20, 21) * FRAME_NS * 1e-9):
@@ -107,7 +107,7 @@ def test_a_face_is_expected_where_it_was_going():
     np.testing.assert_allclose(later[0, 0] - heads.centres[0, 0], 0.6 * 0.5, atol=0.05)
 
 
-def test_a_far_face_is_not_taken_for_one_that_is_lost():
+def test_a_distant_new_face_does_not_inherit_a_lost_id():
     tracker = Tracker()
     run(tracker, [[face_at(0), face_at(1)]] * 2)
     tracks = tracker.update([face_at(0), face_at(1.5)], 2 * FRAME_NS)

@@ -36,7 +36,7 @@ def pose_batch(count):
     ('without normals', lambda encoder: encoder.of_normals.weight),
     ('normals without points', lambda encoder: encoder.of_points[0].weight),
     ('without the validity channel', lambda encoder: encoder.stem[0].weight[:, 3])])
-def test_what_a_variant_does_not_see_it_does_not_learn_to_see(name, channels):
+def test_inputs_that_a_variant_lacks_have_no_effect(name, channels):
     torch.manual_seed(0)
     network = HeadPoseNet()
     assert channels(network.encoder).abs().max() > 0
@@ -51,7 +51,7 @@ def test_what_a_variant_does_not_see_it_does_not_learn_to_see(name, channels):
     assert (network.pose.weight - before).abs().max() > 1e-3
 
 
-def test_every_second_pixel_is_all_that_a_coarse_variant_sees():
+def test_a_coarse_variant_reads_every_second_pixel():
     torch.manual_seed(0)
     network = HeadPoseNet().eval()
     crops = crops_at(0, 20)

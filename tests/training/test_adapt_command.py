@@ -85,7 +85,7 @@ def test_the_commands_that_complete_a_folder_are_commands(capsys):
         parser.parse_args([word for word in line[4:] if word[0] != '[' and word[-1] != ']'])
 
 
-def test_a_recording_without_faces_or_without_a_pool_says_so(tmp_path, pools):
+def test_a_recording_without_faces_or_a_missing_data_set_is_reported(tmp_path, pools):
     folder = tmp_path / 'empty_room'
     folder.mkdir()
     for i in range(3):

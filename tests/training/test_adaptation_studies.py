@@ -51,7 +51,7 @@ def test_on_a_simulated_camera(tmp_path, pools, models, capsys):
 
 
 def test_on_real_people(tmp_path, pools, models, capsys):
-    """Six crops of two people: each is judged by networks that learnt from the other one."""
+    """Six crops of two people: each is evaluated with networks trained on the other one."""
     faces = [face_at(yaw=yaw, position=(0., 0., 0.8)) for yaw in (-20, -10, 0, 10, 20, 30)]
     camera = Intrinsics(365., 365., 119.5, 119.5)
     depth = np.stack([frame_of(face, camera=camera, shape=(240, 240)).depth for face in faces])

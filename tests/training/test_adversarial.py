@@ -76,7 +76,7 @@ def poses_at(yaws, distances):
                                   for yaw, z in zip(yaws, distances)]), dtype=torch.float32)
 
 
-def test_viewpoints_tell_where_the_camera_is_and_not_how_a_head_is_rolled():
+def test_viewpoints_depend_on_the_camera_and_not_on_roll():
     face = face_at(yaw=30, pitch=10)
     plain, turned = (torch.tensor(each.camera_from_face[None])
                      for each in (face, roll_face(face, 0.7)))
@@ -136,7 +136,7 @@ def test_a_mesh_that_lies_on_the_points_has_no_distance_and_one_in_front_has_its
     assert torch.isnan(nowhere).all()
 
 
-# learning
+# training
 
 @pytest.fixture(scope='module')
 def network(tmp_path_factory):
@@ -144,8 +144,8 @@ def network(tmp_path_factory):
     return load_onnx('face_shape', models / 'face_shape.onnx', crops_at(-30, -10, 10, 30))
 
 
-def test_what_a_network_says_of_a_mirrored_crop_is_put_back(network):
-    """Mirroring the answer twice gives it back; once, the mirror image of the same mesh."""
+def test_predictions_of_mirrored_crops_are_mirrored_back(network):
+    """Mirroring a prediction twice restores it; once gives the mirror image of the mesh."""
     adaptation = Adaptation(network, (), 10)
     said = Prediction(torch.zeros(1, 1), torch.tensor(MODEL.template)[None] * 0.1,
                 torch.arange(52.)[None],
@@ -171,7 +171,7 @@ def test_borrowed_holes_come_from_the_target_crop_of_the_face_that_is_turned_ali
     assert not pierced[0, :, :40].any() and not pierced[1, :, 60:].any()
     kept = (target[:, 3:] != 0).expand_as(source)
     torch.testing.assert_close(pierced[kept], source[kept])
-    assert source[0, 3, :40].any() and source[1, 3, 60:].any()  # there was something to lose
+    assert source[0, 3, :40].any() and source[1, 3, 60:].any()  # the data set was not empty
 
 
 @pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('adversarial', 'holes')])

@@ -35,7 +35,7 @@ CORNERS = np.array([[i, j, 6 - i - j] for i in range(7) for j in range(7 - i)]) 
 
 @pytest.fixture(scope='module')
 def windows():
-    """One lopsided face, seen from its left, through a sensor without noise."""
+    """Return one asymmetric face, from its left, measured without noise."""
     rng = np.random.default_rng(0)
     offsets = np.zeros_like(MODEL.template)
     left = MODEL.template[:, 1] > 0.02
@@ -43,7 +43,7 @@ def windows():
     pose = facing_pose(np.array([0.0, 0.0, DISTANCE]), *np.radians([25, 10, 15]))
     vertices = (MODEL.template + offsets) @ pose[:3, :3].T + pose[:3, 3]
     triangles = torch.tensor(vertices[MODEL.triangles], dtype=torch.float32)
-    middle = (SIZE - 1) / 2 + 4  # not in the middle: mirroring has to mind the principal point
+    middle = (SIZE - 1) / 2 + 4  # off the middle: mirroring must move the principal point
     depth = render_depth(triangles, torch.zeros(len(triangles), dtype=torch.int64), *torch.tensor(
         [[FOCAL], [FOCAL], [middle], [middle]]), SIZE, SIZE)
     expression = rng.uniform(size=(1, 52))
@@ -59,7 +59,7 @@ def windows():
 
 
 def seen_both_ways(windows):
-    """The window as it is and mirrored."""
+    """Return the window and its mirror image."""
     index = torch.zeros(24, dtype=torch.int64)
     seen = observe(windows, index, torch.Generator().manual_seed(0), other_sensors=False)
     mirrored = (seen.offsets - seen.offsets[:1]).abs().amax((1, 2)) > 1e-4
@@ -144,9 +144,9 @@ def test_shape_crops_are_taken_where_a_pose_network_errs(windows, monkeypatch, t
     if is_kept:
         left = batch['residual'].norm(dim=1, keepdim=True) / mistake.norm(dim=1, keepdim=True)
         torch.testing.assert_close(batch['residual'], left * mistake, atol=1e-4, rtol=0)
-        whole = (left - 1).abs() < 1e-3  # the others are as in a second look
+        whole = (left - 1).abs() < 1e-3  # the others are as in a second pass
         assert whole.any() and (whole | (left < 0.61)).all() and not whole.all()
-    else:  # no pipeline goes on from there, so errors by chance take its place
+    else:  # no pipeline continues from there, so random errors replace it
         assert batch['residual'][:, :3].norm(dim=1).median() < 0.4
     crop = batch['crop'][0].numpy()
     points = crop[:3, crop[3] > 0].T * SHAPE_CROP_SIZE / 2
@@ -161,7 +161,7 @@ def test_rigid_motions_invert():
     torch.testing.assert_close(rigid_inverse(motion) @ motion, torch.eye(4).expand(5, 4, 4), atol=1e-5, rtol=0)
 
 
-def test_finder_targets_point_from_the_seen_surface_to_the_head_centre():
+def test_detector_targets_point_from_the_visible_surface_to_the_head_centre():
     """A fronto-parallel plane with a head's centre 8 cm behind it."""
     focal, depth = 144.0, 1.0
     v, u = torch.meshgrid(torch.arange(120.), torch.arange(160.), indexing='ij')
@@ -179,7 +179,7 @@ def test_finder_targets_point_from_the_seen_surface_to_the_head_centre():
 
 
 @pytest.mark.parametrize('quarters', [1, 2, 3])
-def test_rolled_frames_are_what_a_rolled_camera_sees(quarters):
+def test_rolled_frames_equal_images_of_a_rolled_camera(quarters):
     """A slanted plane, as wide as the input; two heads, one of them near an end of its long side."""
     focal = 144.0
     v, u = torch.meshgrid(torch.arange(120.), torch.arange(224.), indexing='ij')
@@ -199,7 +199,7 @@ def test_rolled_frames_are_what_a_rolled_camera_sees(quarters):
     gap, gap_turned = ((seen[0, :3] - centre[0, 0, :, None, None]).norm(dim=0)
                        for seen, centre in ((points, centres), (frame, turned)))
     assert abs(gap_turned[filled].min() - gap.min()) < 1e-3
-    above = {1: [-1.0, 0.0], 2: [0.0, 1.0], 3: [1.0, 0.0]}[quarters]  # what was above is there now
+    above = {1: [-1.0, 0.0], 2: [0.0, 1.0], 3: [1.0, 0.0]}[quarters]  # the upper part is there now
     assert torch.dot(turned[0, 0, :2], torch.tensor(above)) > 0.99 * centres[0, 0, :2].norm()
     # the second head, near an end of the long side, is beside the square
     assert visible.tolist() == [[1.0, pytest.approx(0.9 if quarters == 2 else 0.0), 0.0]]
@@ -211,18 +211,18 @@ def test_six_in_ten_of_what_is_drawn_are_faces(windows):
     drawn = pool.draw(torch.arange(100), 4000, torch.Generator().manual_seed(0))
     assert float(pool.is_face[drawn].float().mean()) == pytest.approx(0.6, abs=0.04)
     faces = pool.draw(torch.arange(10), 50, torch.Generator().manual_seed(0))
-    assert int(faces.max()) < 10 and len(faces.unique()) > 5  # where all are faces, all are alike
+    assert int(faces.max()) < 10 and len(faces.unique()) > 5  # faces only: all weights are equal
 
 
 def test_a_gpu_draws_its_batches_without_a_tensor_from_elsewhere(windows, monkeypatch):
-    """On PyTorch's device without numbers: as on a GPU, its tensors refuse those of the CPU."""
+    """Run on the device `meta`. Like a GPU's, its tensors do not mix with tensors of the CPU."""
     gpu = torch.device('meta')
     generator = SimpleNamespace(device=gpu)  # a real one needs a GPU
     for name in ('rand', 'randn', 'randint', 'multinomial'):
         def draw(*shape, _draw=getattr(torch, name), generator=None, **options):
             return _draw(*shape, **options)
         monkeypatch.setattr(torch, name, draw)
-    monkeypatch.setattr(sensors, '_any_fattens', lambda sensor: True)  # asks for numbers
+    monkeypatch.setattr(sensors, '_any_fattens', lambda sensor: True)  # reads numbers
     pool = windows.to(gpu)
     seen = observe(pool, pool.draw(torch.zeros(8, dtype=torch.int64, device=gpu), 4, generator), generator)
     for batch in (pose_batch(seen, generator), shape_batch(seen, generator),

@@ -58,7 +58,7 @@ def test_the_law_that_drew_the_places_is_found():
     np.testing.assert_allclose(weights(fitted), (-0.7, 1.5, 0.6, 0.4), atol=0.08)
 
 
-def test_places_that_are_told_apart_without_fail_get_finite_weights():
+def test_separable_candidates_get_finite_weights():
     value = np.array([0.1] * 50 + [0.9] * 50)
     fitted = weights(fit_logistic(value, value, 1 - value, value > 0.5))
     assert np.isfinite(fitted).all() and min(fitted[1:]) >= 0
@@ -73,7 +73,7 @@ def test_the_sigma_of_normal_errors_is_found(scale, power):
     np.testing.assert_allclose(fitted[0] * std ** fitted[1], scale * std ** power, rtol=0.1)
 
 
-def test_bold_and_timid_networks_are_set_right():
+def test_too_small_and_too_large_sigmas_are_corrected():
     rng = np.random.default_rng(2)
     records = draw_records(rng, 400, rotation_error=2.0, position_error=0.4)
     faces = [record for record in records if record['real']]
@@ -112,7 +112,7 @@ def test_too_few_places_are_refused():
         fit_confidence(draw_records(np.random.default_rng(4), 10))
 
 
-def test_a_place_is_a_face_as_often_as_its_confidence_says():
+def test_the_confidence_is_the_fraction_of_true_faces():
     rng = np.random.default_rng(5)
     records = draw_records(rng, 1500)
     calibration = fit_confidence(records)

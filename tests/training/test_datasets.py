@@ -24,7 +24,7 @@ YAW_30 = np.array([[np.sqrt(0.75), 0, 0.5], [0, 1, 0], [-0.5, 0, np.sqrt(0.75)]]
 
 
 def run_length_coded(depth):
-    """Width, height, then counts of empty and full pixels before each run of measurements."""
+    """Return width, height, then counts of empty and full pixels before each run of measurements."""
     flat = depth.ravel().astype(int).tolist()
     coded, i = [struct.pack('<ii', depth.shape[1], depth.shape[0])], 0
     while i < len(flat):

@@ -14,7 +14,7 @@ LIMIT = 1.0
 
 
 def egg(noise=0.0):
-    """A head-like bulge at 0.8 m before a wall at 1.5 m, 120 x 120 pixels."""
+    """Return depth of a head-like bulge at 0.8 m before a wall at 1.5 m, 120 x 120 pixels."""
     v, u = np.mgrid[-60:60, -60:60] / 45
     inside = u * u + v * v < 1
     bulge = 0.86 - 0.08 * np.sqrt(np.clip(1 - u * u - v * v, 0, 1))
@@ -22,7 +22,7 @@ def egg(noise=0.0):
 
 
 @pytest.mark.parametrize('sigma', [0.0005, 0.002])
-def test_noise_is_what_was_added(sigma):
+def test_the_measured_noise_is_the_added_noise(sigma):
     noise = np.random.default_rng(0).normal(0, sigma, (120, 120))
     depth, _ = egg(noise)
     found = head_statistics(depth, LIMIT)

@@ -117,7 +117,7 @@ def test_a_rotation_counts_in_degrees_about_any_axis():
     assert found['mesh_mm'] > 5
 
 
-def test_a_nod_of_a_face_that_looks_at_the_camera_is_one_angle_of_three():
+def test_a_nod_of_a_frontal_face_is_one_angle_of_three():
     truth = head(centre=(0, 0, 1))
     found = errors(estimate(truth, Rotation.from_euler('y', 6, degrees=True).as_matrix()), truth)
     assert found['mae_pyr_deg'] == pytest.approx(2, abs=1e-3)
@@ -159,7 +159,7 @@ def test_angles_count_from_the_viewing_ray(angles):
     assert seen['in_view'] > 0.9
 
 
-def test_only_faces_in_the_image_that_were_measured_are_asked_for():
+def test_only_measured_faces_in_the_image_count():
     truth = {'real': True, 'found': False}
     seen = describe(SCENE, head(), 1.0, 1.0) | truth
     aside = describe(SCENE, head(centre=(0.9, 0, 0.9)), 1.0, 1.0) | truth
@@ -168,7 +168,7 @@ def test_only_faces_in_the_image_that_were_measured_are_asked_for():
     assert not in_core(seen | {'measured': 0.0})
 
 
-def test_what_the_camera_did_not_measure_is_not_measured():
+def test_the_measured_fraction_excludes_missing_depth():
     camera = VALIDATION_CAMERAS[0]
     truth = head()
     view = render_frame(build_scene(camera, (truth,), []))
@@ -194,7 +194,7 @@ def test_misses_count():
     assert row['faces'] == 4 and row['missed_percent'][0] == 50
 
 
-def test_errors_as_large_as_foretold_lie_within_sigma_as_often_as_normal_ones():
+def test_errors_of_the_predicted_size_have_the_coverage_of_normal_ones():
     rng = np.random.default_rng(1)
     found = [record(rng) for _ in range(150)]
     for shares in within_sigma(found).values():
@@ -204,7 +204,7 @@ def test_errors_as_large_as_foretold_lie_within_sigma_as_often_as_normal_ones():
     assert bold['turn_y']['within_1_sigma'][0] < 50
 
 
-def test_coefficients_that_follow_the_truth_are_told_from_those_that_do_not():
+def test_correlation_separates_coefficients_that_follow_the_truth():
     rng = np.random.default_rng(2)
     moves = rng.uniform(0, 1, (300, 52))
     rows = expression([

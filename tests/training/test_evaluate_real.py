@@ -22,7 +22,7 @@ from training.evaluation.real import nearest, real_figures, real_records, real_t
 
 MODEL = FaceModel.load()
 CAMERA = Intrinsics(365.0, 365.0, 127.5, 127.5)
-# A head that looks straight into the camera has the camera's axes in BIWI.
+# In BIWI a head that faces the camera has the axes of the camera.
 FACING = np.array([[0., 1, 0], [0, 0, -1], [-1, 0, 0]])
 
 
@@ -34,7 +34,7 @@ def biwi_pose(pitch, yaw, roll, centre):
 
 
 def face_of(camera_from_head, turn=np.eye(3), shift=np.zeros(3)):
-    """An estimate that is off by a turn about the head centre and a shift, both in the face frame."""
+    """Return an estimate that is off by a turn about the head centre and a shift, both in the face frame."""
     pose = np.eye(4)
     pose[:3, :3] = camera_from_head[:3, :3] @ FACING @ turn
     pose[:3, 3] = camera_from_head[:3, 3] + pose[:3, :3] @ (shift - HEAD_CENTRE_FACE)
@@ -66,7 +66,7 @@ def test_a_perfect_estimate_has_no_error_in_the_data_sets_own_angles():
             assert record[name] == pytest.approx(0, abs=0.02)
 
 
-def test_one_offset_of_the_head_frame_is_told_raw_and_removed_when_aligned():
+def test_one_offset_of_the_head_frame_counts_raw_and_is_removed_when_aligned():
     turn, shift = Rotation.from_rotvec([0.05, -0.1, 0.02]), np.array([0.01, 0.002, -0.006])
     recording = Recording(lambda i, pose: [face_of(pose, turn.as_matrix(), shift)])
     for record in real_records(recording.labelled, recording):
@@ -127,6 +127,6 @@ def test_a_folder_of_depth_images_is_looked_at_without_labels(tmp_path):
     ({'dataset': 'biwi'}, '--folder'), ({'dataset': 'biwi', 'folder': 'nowhere'}, 'does not exist'),
     ({'dataset': 'faces', 'folder': '.'}, 'expected one of'),
     ({'dataset': 'biwi', 'folder': '.', 'perfect_camera': True}, 'leave out --perfect-camera')])
-def test_what_cannot_be_evaluated_is_said(changes, message):
+def test_invalid_combinations_of_options_are_reported(changes, message):
     with pytest.raises((ValueError, OSError), match=message):
         evaluate.run(options(**changes))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Principal modes equal those of a known distribution."""
+"""Principal modes equal the modes of a given distribution."""
 from __future__ import annotations
 
 import numpy as np

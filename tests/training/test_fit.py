@@ -58,12 +58,12 @@ def assert_same_state(one, other, **tolerances):
 
 
 def curve(folder):
-    """Figures by step."""
+    """Return figures by step."""
     with open(folder / 'curve.csv', newline='') as file:
         return {int(row[0]): dict(figure.split('=') for figure in row[2:]) for row in csv.reader(file)}
 
 
-def test_a_linear_map_is_learnt(tmp_path):
+def test_training_fits_a_linear_map(tmp_path):
     network = train(tmp_path, 200, total=200)
     torch.testing.assert_close(network.weight.detach(), torch.tensor([[1., -2., 3., 0.5]]), atol=0.1, rtol=0.1)
 
@@ -103,7 +103,7 @@ def test_a_network_that_is_trained_on_may_keep_its_statistics(tmp_path, keep):
     as_in_use = torch.allclose(outputs[0].float(), normalising().eval()(ones), atol=0.02)  # bfloat16
     kept = network[1].running_mean.eq(0.5).all() and network[1].running_var.eq(4).all()
     assert as_in_use == keep == bool(kept)
-    assert not torch.equal(network[1].weight, normalising()[1].weight)  # which is still learnt
+    assert not torch.equal(network[1].weight, normalising()[1].weight)  # which still converges
 
 
 def test_an_interrupted_run_resumes_and_ends_the_same(tmp_path, monkeypatch):

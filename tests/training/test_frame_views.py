@@ -24,7 +24,7 @@ from training.data.frame_views import cut_window, mirrored, rectified, rolled
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 
 
-def test_mirrored_and_rolled_frames_are_what_a_camera_would_see_of_mirrored_and_rolled_faces():
+def test_mirrored_and_rolled_frames_equal_images_of_mirrored_and_rolled_faces():
     face = face_at(yaw=25, pitch=10, roll=5)
     frame = frame_of(face)
     flip = MODEL.triangles[:, ::-1].copy()  # mirrored triangles turn their other side

@@ -20,7 +20,7 @@ def typical(name):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_a_network_out_of_a_file_computes_what_the_file_does(name):
+def test_a_network_from_a_file_computes_the_same_as_the_file(name):
     inputs = typical(name)
     network = load_onnx(name, MODELS_FOLDER / f'{name}.onnx', inputs)
     answer = open_engine('cpu_fp32', MODELS_FOLDER)[0].run(name, inputs.numpy())

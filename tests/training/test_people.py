@@ -31,7 +31,7 @@ def model() -> FaceModel:
 
 
 def sphere(size=600):
-    """A closed mesh of the unit sphere: the convex hull of points spread along a spiral."""
+    """Return a closed mesh of the unit sphere: the convex hull of points spread along a spiral."""
     steps = np.arange(0.5, size)
     z, turn = 1 - 2 * steps / size, np.pi * (1 + 5 ** 0.5) * steps
     radius = np.sqrt(1 - z * z)
@@ -43,7 +43,7 @@ def sphere(size=600):
 
 
 @pytest.mark.parametrize('seed', range(5))
-def test_procrustes_finds_a_known_similarity_again(seed):
+def test_procrustes_recovers_a_similarity(seed):
     rng = np.random.default_rng(seed)
     points, rotation, shift = rng.normal(size=(50, 3)), random_rotation(rng), rng.normal(size=3)
     scale, found, translation = similarity(points, 1.7 * points @ rotation.T + shift)
@@ -140,7 +140,7 @@ def factory():
 
 
 @pytest.mark.parametrize('generator', ['anny', 'ict'])
-def test_labels_lie_on_the_head_that_the_camera_sees(factory, generator, monkeypatch):
+def test_labels_lie_on_the_visible_head(factory, generator, monkeypatch):
     if generator == 'ict' and factory.ict is None:
         pytest.skip('ICT-FaceKit is not prepared on this machine')
     monkeypatch.setattr(people, 'ICT_SHARE', float(generator == 'ict'))
@@ -166,7 +166,7 @@ def test_the_splits_share_no_identity():
 
 
 def test_beards_and_cloth_lie_outside_the_labelled_skin(factory):
-    """What is grown or worn moves skin outwards, where it should, and nowhere else."""
+    """Hair and masks move skin outwards in their regions only."""
     rng = np.random.default_rng(2)
     vertices, triangles = factory.anny.neutral(3), factory.anny.head_triangles
     regions = factory.anny_regions

@@ -29,7 +29,7 @@ def card(tmp_path):
     return train
 
 
-def test_a_card_tells_data_machine_and_schedule(card, tmp_path):
+def test_a_card_records_data_machine_and_schedule(card, tmp_path):
     for sources in ({}, {'ict': '/somewhere'}):  # rendered in two sittings
         note_people(tmp_path, Namespace(**{'ict': None, 'hair': None} | sources))
     told = card()
@@ -41,11 +41,11 @@ def test_a_card_tells_data_machine_and_schedule(card, tmp_path):
     assert machine.startswith('1 x ') and 'PyTorch' in machine and machine.endswith(', float32')  # on a CPU
 
 
-def test_of_pools_without_a_note_the_people_are_not_known(card):
+def test_data_sets_without_a_note_have_unknown_people(card):
     assert card()['data'] == 'not known'
 
 
-def test_a_card_tells_what_training_began_with_even_when_that_is_gone(card, tmp_path):
+def test_a_card_records_the_start_of_training_even_if_its_files_are_gone(card, tmp_path):
     start = tmp_path / 'models'
     start.mkdir()
     write_models(start)

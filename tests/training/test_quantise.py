@@ -24,7 +24,7 @@ from training.models.quantise import quantise
 SAMPLE = Path(__file__).parents[2] / 'demo' / 'sample.mcap'
 
 
-def test_a_quantised_finder_sees_heads_where_the_float_one_does(tmp_path):
+def test_a_quantised_detector_finds_the_same_heads_as_the_float_one(tmp_path):
     frames = [frame for i, frame in enumerate(BagRecording(SAMPLE)) if i % 15 == 0]
     inputs = [detector_input(frame.depth, frame.intrinsics)[None] for frame in frames]
     source, target = float_file(MODELS_FOLDER, 'head_finder'), tmp_path / 'head_finder.int8.onnx'

@@ -62,7 +62,7 @@ def test_from_a_pool_to_a_file_that_the_pipeline_runs(tmp_path, capsys):
     assert FaceEstimator('cpu', models_folder=models)(frame.depth, frame.intrinsics)
 
 
-def test_pools_without_windows_are_told_of(tmp_path):
+def test_data_sets_without_windows_are_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match='run `python -m training render` first'):
         main(['refiner', '--pools', str(tmp_path), '--runs', str(tmp_path / 'runs'), '--models', str(MODELS_FOLDER)])
 
@@ -82,7 +82,7 @@ def test_a_shard_without_a_found_face_adds_nothing(tmp_path):
     assert samples_of(options, folder, 'train')['features'].shape == (2, FEATURES)
 
 
-def test_a_sample_holds_what_leads_from_the_aligned_face_to_the_truth():
+def test_a_sample_holds_the_correction_from_the_aligned_face_to_the_truth():
     wrong = torch.tensor([[0.02, -0.03, 0.01, 0.002, -0.001, 0.003]])
     truth = torch.from_numpy(TRUTH.camera_from_face)
     face = face_at(yaw=15)
@@ -127,10 +127,10 @@ def test_an_untrained_refiner_corrects_nothing():
     figures = refiner_figures(network, batch, RefinerLoss(batch['expression']))
     for name in ('_deg_median', '_sellion_mm', '_shape_mm', '_posed_mm', '_correlation'):
         assert figures[name] == pytest.approx(figures[f'{name}_before'])
-    assert figures['_sigma_correlation'] == pytest.approx(figures['_sigma_correlation_before'], abs=1e-6)  # near 0, from other numbers
+    assert figures['_sigma_correlation'] == pytest.approx(figures['_sigma_correlation_before'], abs=1e-6)  # near 0, for other reasons
 
 
-def test_of_a_mirrored_face_the_refiner_says_the_mirrored_thing():
+def test_the_refiner_is_equivariant_under_mirroring():
     torch.manual_seed(0)
     network = FaceRefinerNet().eval()
     for parameter in network.parameters():
@@ -171,12 +171,12 @@ def test_an_uncertain_pose_weighs_less_and_nothing_else_does():
     for name in ('posed', 'sellion', 'rotation'):
         torch.testing.assert_close(sure[name], 3 * uncertain[name])
         torch.testing.assert_close(*(terms[name] for terms in too_sure))
-        assert not sure[name].requires_grad  # else doubt would be told to make errors weigh less
+        assert not sure[name].requires_grad  # otherwise large variances would reduce the weights of errors
     for name in ('shape', 'across', 'expression'):
         torch.testing.assert_close(sure[name], uncertain[name])
 
 
-def test_how_far_off_a_pose_may_be_is_learnt_and_moves_no_pose():
+def test_variances_are_trained_without_effect_on_poses():
     torch.manual_seed(0)
     batch, size = a_batch(256), 0.5 + 2.5 * torch.rand(256)
     batch['features'] = torch.zeros(256, FEATURES).half()

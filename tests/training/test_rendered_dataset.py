@@ -27,7 +27,7 @@ def rendered(request, tmp_path, monkeypatch):
     return options, rendered_dataset.FaceWindows.load(tmp_path / 'windows-train')
 
 
-def test_windows_of_faces_show_them_where_they_are_said_to_be(rendered):
+def test_windows_show_faces_at_their_labels(rendered):
     _, windows = rendered
     faces = torch.nonzero(windows.is_face)[:, 0]
     assert len(faces) >= 6

@@ -89,7 +89,7 @@ def test_order_of_triangles_and_corners_does_not_matter():
     np.testing.assert_allclose(render(mirrored), render(triangles), rtol=1e-5)
 
 
-def test_nearest_surface_wins_and_its_index_is_told():
+def test_the_nearest_surface_wins_and_its_index_is_returned():
     square = np.array([[[-1, -1, 0], [1, -1, 0], [-1, 1, 0]], [[1, -1, 0], [1, 1, 0], [-1, 1, 0]]])
     triangles = np.concatenate([square + [0, 0, 2], 0.2 * square + [0, 0, 1], square + [0, 0, 3]])
     depth, index = render(triangles, return_index=True)

@@ -30,7 +30,7 @@ KINECT = VALIDATION_CAMERAS[0]
 
 
 class Sitter(NamedTuple):
-    """The face that ships on an egg for a skull, with a cap for hair and a ball for a body."""
+    """Return the shipped face on an egg for a skull, with a cap for hair and a ball for a body."""
 
     head_vertices: np.ndarray
     head_triangles: np.ndarray
@@ -62,7 +62,7 @@ def one_head(pose, person=None, background=(), camera=KINECT):
 
 
 def visible_labels(head):
-    """Middles of the label triangles that face the camera within 60 degrees: (N, 3)."""
+    """Return the middles of the label triangles that face the camera within 60 degrees: (N, 3)."""
     triangles = head.vertices_camera[FaceModel.load().triangles]
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     centres = triangles.mean(1)
@@ -140,7 +140,7 @@ def test_window_ends_where_the_sensor_does():
     assert not (window.depth[:, u < -0.5] > 0).any() and (u < -0.5).any()
 
 
-def test_visibility_counts_what_is_covered():
+def test_visibility_excludes_covered_parts():
     pose = facing_pose(np.array([0, 0, 1.0]), 0, 0, 0)
     free = render_window(one_head(pose), [0, 0, 1.0])
     assert free.face_visible[0] > 0.9 and free.head_visible[0] > 0.6
@@ -180,7 +180,7 @@ def test_random_scenes_are_sound():
             first.centre_camera))
         seen.append(render_frame(scene, 4).head_visible[0])
     assert {0, 1, 2, 3} == set(counts)
-    assert np.mean(np.array(yaws) > 0) > 0.8  # most faces look this way
+    assert np.mean(np.array(yaws) > 0) > 0.8  # most faces face the camera
     assert np.mean(np.array(seen) > 0.2) > 0.85  # walls and people rarely hide them
 
 
@@ -224,7 +224,7 @@ def test_rooms_without_people_hold_things_within_reach():
     assert with_things > 15
 
 
-def test_a_low_camera_sees_tops_of_heads_lean_away():
+def test_heads_lean_away_from_a_low_camera():
     for yaw in (0, 80, -80, 170):
         rng = np.random.default_rng(0)
         lean = [sample_pose(rng, KINECT, 1.0, 40, 0, yaw=yaw)[2, 2] for _ in range(50)]
@@ -255,7 +255,7 @@ def test_rotations():
     assert np.linalg.det(turn) == pytest.approx(1)
 
 
-def test_a_perfect_camera_sees_the_same_scene_as_one_with_noise(monkeypatch):
+def test_a_perfect_camera_measures_the_same_scene_as_one_with_noise(monkeypatch):
     monkeypatch.setattr(frames, 'people_factory', lambda *_: Sitters())
     _, view, perfect = frames.SyntheticFrames(perfect_camera=True)[3]
     _, same, noisy = frames.SyntheticFrames()[3]

@@ -44,7 +44,7 @@ def wall(z, size=128):
 
 
 def tilted_wall(angle, size=128):
-    """A plane 1 m ahead, turned by `angle` about the vertical, in an image of focal length 575."""
+    """Return a plane 1 m ahead, turned by `angle` about the vertical, in an image of focal length 575."""
     x = (np.arange(size) - (size - 1) / 2) / FOCAL
     return np.broadcast_to(1 / (1 - x * math.tan(angle)), (size, size)).copy()
 
@@ -76,7 +76,7 @@ def test_correlated_noise_keeps_its_strength_and_is_alike_among_neighbours():
 
 @pytest.mark.parametrize('step', [1 / 8, 1 / 32])
 def test_disparity_is_quantised_at_the_native_focal_length(step):
-    """The step at 1 m is z^2 step / (f b), whatever the resolution of the rendering."""
+    """The step at 1 m is z^2 step / (f b), at any resolution of the rendering."""
     sensor = Sensor(baseline=0.075, disparity_step=step, depth_unit=1e-6)
     ramp = np.linspace(0.98, 1.02, 128)[None].repeat(128, 0)
     for scale in (1.0, 2.0):
@@ -171,7 +171,7 @@ def test_lateral_effects_shrink_when_the_rendering_is_coarser_than_the_sensor():
 
 
 def ball(distance, focal, radius=0.1, background=2.0, shape=(240, 320)):
-    """Depth (H, W) m of a ball as large as a head before a wall."""
+    """Return depth (H, W) m of a ball as large as a head before a wall."""
     v, u = np.indices(shape)
     a = (((u - (shape[1] - 1) / 2) ** 2 + (v - (shape[0] - 1) / 2) ** 2) / focal ** 2 + 1)
     root = distance ** 2 - a * (distance ** 2 - radius ** 2)
@@ -179,7 +179,7 @@ def ball(distance, focal, radius=0.1, background=2.0, shape=(240, 320)):
 
 
 def block_matched(depth, focal, baseline, window):
-    """Depth (H, W) m as OpenCV's block matcher finds it if a random pattern is on the surface."""
+    """Return depth (H, W) m as OpenCV's block matcher finds it if a random pattern is on the surface."""
     rng = np.random.default_rng(0)
     right, unseen = (cv2.GaussianBlur(rng.normal(128, 150, depth.shape).astype(np.float32), (0, 0), 1)
                      for _ in range(2))
@@ -235,7 +235,7 @@ def test_a_batch_mixes_families_and_gives_each_image_its_own():
 
 
 @pytest.mark.parametrize('family', FAMILIES)
-def test_what_is_compiled_is_one_graph_that_measures_the_same(family, monkeypatch):
+def test_the_simulation_is_one_graph_with_equal_results(family, monkeypatch):
     """Traced, not compiled, which takes half a minute; a part that could not be traced would raise."""
     rng = np.random.default_rng(1)
     sensors = [sample_sensor(rng, family) for _ in range(3)]

@@ -154,7 +154,7 @@ def test_ids_that_change_and_ids_that_go_to_another_person():
     assert taken_ids(compare(stream, kept).people) == 0
 
 
-def test_a_track_where_nobody_is_counts_as_false():
+def test_a_track_without_a_person_counts_as_false():
     stream = stream_of(swinging_poses())
     elsewhere = facing_pose(np.array([0.5, 0, 1.0]), 0, 0, 0)
     _, run = one(stream, [[track(stream.poses[i, 0]), track(elsewhere, 'f2')]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rendered streams: the truth is that of the images, and one seed gives one stream."""
+"""Rendered streams: the truth agrees with the images, and one seed gives one stream."""
 import json
 from dataclasses import replace
 from typing import NamedTuple

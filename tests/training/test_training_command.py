@@ -20,7 +20,7 @@ from training.train import all_stages
 @pytest.mark.parametrize('arguments, found', [
     (['pose', '--pools', '/no/pools'], 'no shards in /no/pools/windows-train: run `python -m training render` first'),
     (['evaluate', '--dataset', 'biwi', '--folder', '/no/biwi'], '/no/biwi does not exist')])
-def test_what_a_user_can_mend_is_said_in_one_line(arguments, found):
+def test_errors_that_users_can_mend_are_one_line(arguments, found):
     call = [sys.executable, '-m', 'training', *arguments]
     done = subprocess.run(call, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, f'python -m training: error: {found}\n')
@@ -33,7 +33,7 @@ def test_development_mode_keeps_the_traceback():
 
 
 @pytest.mark.parametrize('preset', all_stages.PRESETS)
-def test_all_stages_take_what_all_gives_them(preset, monkeypatch):
+def test_all_stages_accept_the_options_of_all(preset, monkeypatch):
     options = {}
 
     def parse(arguments):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 AZIMUTH_BIN = math.radians(15)
 ELEVATION_BIN = math.radians(15)
 DISTANCE_BIN = 0.25  # m
-UNIFORM_FRACTION = 0.1  # of source samples drawn from all poses, so that none is forgotten
+UNIFORM_FRACTION = 0.1  # of source samples drawn from all poses, so that all are trained on
 
 
 class _ReverseGradient(torch.autograd.Function):

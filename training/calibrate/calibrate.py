@@ -133,7 +133,7 @@ def fit_logistic(detector_score: np.ndarray, confidence: np.ndarray, rotation_st
 def fit_std(predicted_std: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     """Fit scale and power of sigmas (N,) to errors (N, 3): sigma = scale * predicted ** power.
 
-    The power maximises the likelihood, the scale is that of :func:`fit_scale`.
+    The power maximises the likelihood. The scale is from :func:`fit_scale`.
     """
     log_predicted = np.log(predicted_std)[:, None]
 
@@ -181,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
-    (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # that of earlier networks
+    (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # of earlier networks
     trial = Trial(frames, options.models, ALL_CANDIDATES_UNALIGNED, Calibration(), networks_alone)
     places = [place for place in trial.records(options.frames, options.workers) if place['found']]
     confidence = fit_confidence(places)

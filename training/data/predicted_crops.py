@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Place the crops of the shape network by a trained pose network, so that it learns from real errors.
 
-Random errors of poses are independent of the image. Those of the pose network are not: a face that
-is taken to be pitched up resembles one that is.
+Random errors of poses are independent of the image. Errors of the pose network are not: a face that
+is predicted to pitch up resembles one that does.
 """
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 """People whose faces no generator makes: heads of the generators, smoothly deformed.
 
 Networks and face modes were learnt from the generators. A random smooth field moves skin, hair and
-glasses of a head alike, so its face has a shape that was never learnt, and its truth is known.
+glasses of a head alike, so its face has an unseen shape and a known truth.
 """
 from __future__ import annotations
 

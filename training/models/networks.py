@@ -254,7 +254,7 @@ class HeadDetectorNet(nn.Module):
         self.fuse = nn.Sequential(Residual(w4), convolution(w4, w4))
         self.heatmap = nn.Conv2d(w4, 1, 1)
         self.offset = nn.Conv2d(w4, 3, 1)
-        nn.init.constant_(self.heatmap.bias, -4.)  # heads are rare: focal loss wants a low prior
+        nn.init.constant_(self.heatmap.bias, -4.)  # heads are rare: focal loss requires a low prior
 
     def forward(self, point_map: Tensor) -> tuple[Tensor, Tensor]:
         """Return heat map logits (B, 30, W / 4) and offsets (B, 3, 30, W / 4) m of a map (B, 4, 120, W)."""

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     torch.manual_seed(options.seed)
     people = people_factory(options.split, options)
-    people.sample(rng)  # whatever is built once is built here
+    people.sample(rng)  # caches are built here, once
     start, scenes, views = time.perf_counter(), [], []
     for _ in range(options.count):
         scenes.append(sample_scene(rng, people, sample_camera(rng, options.split)))

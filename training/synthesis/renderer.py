@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A depth renderer: scanline rasterisation without a loop over triangles, on CPU and CUDA alike.
 
-A triangle becomes the pixel rows it crosses, a row becomes the pixels between its two edges, and
-every such pixel competes for the nearest depth by a scatter-maximum of 1/z. Rows and spans are
+A triangle becomes the pixel rows that it crosses. A row becomes the pixels between its two edges.
+Every such pixel competes for the nearest depth by a scatter-maximum of 1/z. Rows and spans are
 half-open intervals whose ends two neighbouring triangles compute from the same numbers, so shared
 edges neither crack nor overlap.
 """

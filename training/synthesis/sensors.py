@@ -20,7 +20,7 @@ from torch.nn import functional
 from training.synthesis.random_images import RandomImages
 
 HAIR_ROUGHNESS = 0.007  # m, the most by which locks stand out; it differs from head to head
-FAR = 8.0  # m; stands for "nothing there" wherever depths are compared or interpolated
+FAR = 8.0  # m; marks pixels without depth where depths are compared or interpolated
 
 
 class Sensor(NamedTuple):
@@ -207,7 +207,7 @@ def incidence_angle(z, slopes, focal, centre=None):
     """Return the angle (B, H, W), radians, between the viewing ray and the surface normal.
 
     With slopes (zu, zv) of z over pixels, the normal is (-f zu, -f zv, z + x f zu + y f zv) for
-    the ray (x, y, 1), and their product is just z.
+    the ray (x, y, 1), and their product is z.
 
     :param z: (B, H, W) metres. focal: (B, 1, 1) pixels. centre: (B, 2) pixels or None.
     """

@@ -108,7 +108,7 @@ def targets(point_map: Tensor, centres: Tensor, visible: Tensor, fx: Tensor) -> 
     to_centre = centres[:, :, :, None, None] - reference[:, None]  # (B, M, 3, rows, columns)
     distance = to_centre.norm(dim=2)
     # Across the viewing ray the distance falls to 0 at the middle of a head, at any range and from
-    # any side, and behind an occluder; along the ray it tells heads from what is behind them.
+    # any side, and behind an occluder; along the ray it separates heads from their background.
     direction = F.normalize(reference, dim=1, eps=1e-6)[:, None]
     along = (to_centre * direction).sum(2)
     across = (distance.square() - along.square()).clamp(min=0).sqrt()

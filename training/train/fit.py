@@ -246,7 +246,7 @@ def learning_rate(run: Run, settings: FitSettings) -> float:
 
 
 def ema_decay(step: int, settings: FitSettings) -> float:
-    """Return the decay of the average, which starts low: early weights are soon forgotten."""
+    """Return the decay of the average, which starts low: early weights soon lose their influence."""
     return min(settings.ema_decay, step / (step + 10))
 
 

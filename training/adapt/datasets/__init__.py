@@ -23,7 +23,7 @@ class Labelled:
     # (4, 4) float64 metres; the head frame is the data set's own
     camera_from_head: np.ndarray | None = None
     landmarks: dict[str, np.ndarray] | None = None  # name -> (2,) pixels, marked by people
-    faces: int | None = None  # in the image, if the data set tells
+    faces: int | None = None  # in the image, if the data set has it
 
 
 class Dataset(Protocol):
@@ -72,7 +72,7 @@ def open_dataset(kind: str, path: Path) -> Dataset:
 def pose_from_parts(rotation: np.ndarray, position_m: np.ndarray, origin: str) -> np.ndarray:
     """Return the pose (4, 4) of a rotation (3, 3) and a position (3,).
 
-    :raises ValueError: that is no rotation, or not finite; `origin` says where it came from.
+    :raises ValueError: that is no rotation, or not finite; `origin` names its source.
     """
     if not np.isfinite(rotation).all() or not np.isfinite(position_m).all():
         raise ValueError(f'{origin}: the pose holds numbers that are not finite')

@@ -38,7 +38,7 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
         weights[INDEX['jawOpen']] = rng.beta(1.2, 2)
         for name in rng.choice(SPEECH, rng.integers(1, 4), replace=False):
             weights[INDEX[name]] = rng.beta(1.5, 2)
-    elif kind == 'yawn':  # or a shout, a bite, a song: wide open, whatever else
+    elif kind == 'yawn':  # or a shout, a bite, a song: the mouth wide open
         active = rng.choice(len(weights), rng.integers(0, 6), replace=False)
         weights[active] = rng.beta(1.3, 2, len(active))
         weights[[INDEX['mouthClose'], INDEX['cheekPuff']]] = 0
