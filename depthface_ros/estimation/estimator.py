@@ -22,7 +22,7 @@ from depthface_ros.estimation.head_detector import (
 )
 from depthface_ros.estimation.poses import Poses
 from depthface_ros.estimation.recrop import recrop, test_time_augmentation
-from depthface_ros.estimation.types import Face, HeadCandidates
+from depthface_ros.estimation.types import Face, HeadCandidates, PredictedFaces
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.geometry.camera import Intrinsics, check_camera
@@ -42,6 +42,8 @@ from depthface_ros.settings import group, setting
 # sample the same pixels. Powers of 2: their multiples are exact.
 CENTRE_STEP = 1 / 256  # m
 ROLL_STEP = 1 / 64  # rad
+# Sigmas per axis of predicted poses of tracked faces, as the pose network's: rad, m.
+FOLLOWED_ROTATION_STD, FOLLOWED_POSITION_STD = 0.04, 0.004
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,29 @@ class FaceEstimator:
         return [face for face, tracked in zip(faces, heads.tracked[accepted])
                 if tracked or face.rotation_std <= max_rotation_std]
 
+    def follow(self, depth: np.ndarray, intrinsics: Intrinsics, predicted: PredictedFaces,
+               mirrored: bool = False, stage_done: Callable[[str], None] = _ignore) -> list[Face]:
+        """Return the predicted faces as a depth image shows them, in their order.
+
+        Neither detector nor pose network runs, and the shape network once. Nothing is rejected:
+        `Face.support` and `Face.rotation_std` show whether a face was where it was predicted.
+
+        :param predicted: at least one face, in front of the camera.
+        :param mirrored: let the shape network see the mirror image. Alternated from image to image,
+            it averages out what the network does differently on both sides.
+        """
+        intrinsics = check_camera(depth, intrinsics)
+        depth = self._upload(depth, stage_done)
+        poses = np.asarray(predicted.camera_from_face, np.float32)
+        fit = self._fitting.fit_once_mirrored if mirrored else self._fitting.fit_once
+        fitted = FittedFaces(*self._compute(
+            depth, intrinsics, stage_done, fit, poses,
+            np.full(len(poses), FOLLOWED_ROTATION_STD, np.float32),
+            np.full(len(poses), FOLLOWED_POSITION_STD, np.float32)))
+        if self._device:
+            stage_done('alignment')  # with the stages around it
+        return self._calibrated_faces(fitted, predicted.confidence, predicted.detector_score)
+
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
         """Return the head candidates in a depth image, best first; arguments as for a call."""
         intrinsics = check_camera(depth, intrinsics)
@@ -201,14 +226,14 @@ class FaceEstimator:
         """Return the poses of candidates with calibrated confidences.
 
         Heads off the centre of their crop are cropped again. Uncertain ones get test-time
-        augmentation.
+        augmentation, but not tracked ones: their images are averaged over time.
         """
         predict, config = partial(self._predict_in_crops, compute), self.config
         poses = predict(heads.centres)
         recrop(predict, poses, heads.centres, config.recentre, config.upright)
         confidence = self._calibrated_confidence(poses, heads)
         uncertain = ((confidence >= self._min_confidence(tracked=True))
-                     & (confidence < config.tta_confidence))
+                     & (confidence < config.tta_confidence) & ~heads.tracked)
         test_time_augmentation(predict, poses, uncertain)
         return poses._replace(confidence=self._calibrated_confidence(poses, heads))
 
@@ -240,7 +265,7 @@ class FaceEstimator:
             rotation_std, position_std)
         return [Face(pose, vertices, expression, float(confidence[i]), float(rotation_std[i]),
                      float(position_std[i]), float(detector_score[i]),
-                     pose_covariance(pose, axis_std[i]))
+                     pose_covariance(pose, axis_std[i]), float(fitted.support[i]))
                 for i, (pose, vertices, expression) in enumerate(zip(*fitted[:3]))]
 
     def _min_confidence(self, tracked: np.ndarray | bool) -> np.ndarray:

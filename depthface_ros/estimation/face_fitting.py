@@ -27,6 +27,10 @@ from depthface_ros.geometry.crop import shape_crop
 from depthface_ros.geometry.rotations import compose, rotation_from_vector
 
 
+def _ignore(stage: str) -> None:
+    pass
+
+
 class FittedFaces(NamedTuple):
     """N faces; numpy or torch, float32."""
 
@@ -35,6 +39,8 @@ class FittedFaces(NamedTuple):
     expression: np.ndarray  # (N, 52) in 0..1
     rotation_std: np.ndarray  # (N,) rad, of the last network that predicts one
     position_std: np.ndarray  # (N,) m
+    # (N,) 0..1, share of the side turned to the camera that lies on the measured surface
+    support: np.ndarray
 
 
 class FaceFitting:
@@ -49,7 +55,10 @@ class FaceFitting:
         :param refine, surface: whether to run the refiner and to fit surface detail; neither
             without an alignment.
         """
-        self._engine, self._passes = engine, passes
+        self._engine = engine
+        # Every other pass is mirrored: errors of a face and of its mirror image are less
+        # correlated, so they average out.
+        self._mirrored = tuple(i % 2 == 1 for i in range(passes))
         self._template = constant(FaceModel.load().template)
         triangles, modes = aligned_triangles(FaceModel.load()), face_modes()
         self.prior = ErrorPrior.load(models_folder, len(modes), len(triangles))
@@ -62,14 +71,32 @@ class FaceFitting:
         self._surface = SurfaceDetail(FaceModel.load(), SurfaceModes.load(), constant)
 
     def fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-            stage_done: Callable[[str], None] = lambda stage: None) -> FittedFaces:
+            stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
         """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m."""
+        return self._fit(depth, intrinsics, camera_from_face, rotation_std, position_std,
+                         self._mirrored, stage_done)
+
+    def fit_once(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
+                 stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
+        """Return the same by one pass of the shape network."""
+        return self._fit(depth, intrinsics, camera_from_face, rotation_std, position_std,
+                         (False,), stage_done)
+
+    def fit_once_mirrored(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
+                          stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
+        """Return the same by one pass that is mirrored."""
+        return self._fit(depth, intrinsics, camera_from_face, rotation_std, position_std,
+                         (True,), stage_done)
+
+    def _fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
+             mirrored: tuple[bool, ...], stage_done) -> FittedFaces:
         camera_from_face, offsets, expression = self._predict_shape(
-            depth, intrinsics, camera_from_face, stage_done)
+            depth, intrinsics, camera_from_face, mirrored, stage_done)
         aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
                               self._template + offsets)
         stage_done('alignment')
-        faces = FittedFaces(*aligned[:2], expression, rotation_std, position_std)
+        faces = FittedFaces(*aligned[:2], expression, rotation_std, position_std,
+                            namespace(rotation_std).ones_like(rotation_std))
         if self.refines:
             faces = self._refine(depth, intrinsics, aligned, faces)
             stage_done('refiner')
@@ -79,24 +106,22 @@ class FaceFitting:
             stage_done('surface')
         return faces._replace(vertices=_transform(faces.camera_from_face, faces.vertices))
 
-    def _predict_shape(self, depth, intrinsics, camera_from_face, stage_done):
+    def _predict_shape(self, depth, intrinsics, camera_from_face, mirrored, stage_done):
         """Return poses, vertex offsets from the template and expressions.
 
-        Each pass crops the face at the pose that the pass before has corrected. Every other pass
-        is mirrored: errors of a face and of its mirror image are less correlated, so they average
-        out.
+        Each pass crops the face at the pose that the pass before has corrected.
         """
         offsets = expression = 0.0
-        for i in range(self._passes):
+        for mirror in mirrored:
             crops = shape_crop(depth, intrinsics, camera_from_face)
             stage_done('shape crop')
-            shape = self._run_shape_network(crops, mirrored=i % 2 == 1)
+            shape = self._run_shape_network(crops, mirror)
             residual = shape['residual']  # rotation vector and translation
             camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
                                        residual[:, 3:])
             offsets, expression = offsets + shape['offsets'], expression + shape['expression']
             stage_done('shape network')
-        return camera_from_face, offsets / self._passes, expression / self._passes
+        return camera_from_face, offsets / len(mirrored), expression / len(mirrored)
 
     def _run_shape_network(self, crops, mirrored: bool) -> dict:
         """Return offsets, expression and residual of the pose for crops (N, 4, S, S)."""
@@ -106,15 +131,18 @@ class FaceFitting:
 
     def _refine(self, depth, intrinsics, aligned: Aligned, faces: FittedFaces) -> FittedFaces:
         """Return the faces after the refiner's corrections, with its expressions and sigmas."""
-        xp = namespace(faces.expression)
-        distances, weights = self._align.triangles.plane_distances(
-            depth, intrinsics, *aligned[:2], REACH)
+        xp, triangles = namespace(faces.expression), self._align.triangles
+        planes = triangles.planes(*aligned[:2])
+        distances, weights = triangles.distances_of(depth, intrinsics, aligned.camera_from_face,
+                                                    planes, REACH)
         predicted = self._engine.run('face_refiner', self._refinement.features(
-            distances, weights, aligned, *faces[2:]))
+            distances, weights, aligned, *faces[2:5]))
         std = xp.exp(0.5 * predicted['log_variance'])
+        area = planes.visible_area[:, 0]
+        support = xp.sum(weights * area, axis=1) / xp.sum(area, axis=1).clip(1e-12)
         return FittedFaces(*self._refinement.refined(aligned, predicted['correction']),
                            self._measured_expressions(predicted['expression'], weights),
-                           std[:, 0], std[:, 1])
+                           std[:, 0], std[:, 1], support)
 
 
 def _transform(camera_from_face, vertices_face):

@@ -35,6 +35,14 @@ class HeadCandidates(NamedTuple):
         return HeadCandidates(centres[inside], score, tracked)
 
 
+class PredictedFaces(NamedTuple):
+    """Faces of a stream where a track expects them; N of them."""
+
+    camera_from_face: np.ndarray  # (N, 4, 4) metres
+    confidence: np.ndarray  # (N,) 0..1, of the last image that the pose network has seen
+    detector_score: np.ndarray  # (N,) 0..1, the same
+
+
 @dataclass(frozen=True, eq=False)
 class Face:
     """One face in one depth image. Arrays are float32; metres, camera frame.
@@ -51,6 +59,8 @@ class Face:
     position_std: float  # m, one sigma per axis, all axes together
     detector_score: float = UNKNOWN_SCORE  # 0..1, of the last detection
     pose_covariance: np.ndarray | None = None  # (6, 6) float64, never None in a face
+    # 0..1, share of the side turned to the camera that lies on the measured surface
+    support: float = 1.0
 
     def __post_init__(self):
         if self.pose_covariance is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from depthface_ros.estimation.estimator import FaceEstimator
-from depthface_ros.estimation.head_detector import DetectorConfig
+from depthface_ros.estimation.head_detector import DetectorConfig, non_maximum_suppression
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.tracking.smoothing import FaceSmoother
@@ -18,6 +18,9 @@ from depthface_ros.tracking.tracks import Track, Tracker, TrackerConfig
 # m; a detection closer than this to a predicted head keeps the predicted position, because the
 # detector's own error is 0.02
 SAME_PLACE = 0.05
+# Support and sigma of a followed face, relative to the image before, from which on the pose network
+# looks at it in the same image.
+KEPT_SUPPORT, GROWN_STD = 0.75, 1.6
 
 
 class FaceTracker:
@@ -54,6 +57,8 @@ class FaceTracker:
         self._smoothers: dict[str, FaceSmoother] = {}
         self._tracks: list[Track] = []
         self._searched_ns: int | None = None
+        self._verified_ns = 0  # when the pose network saw all tracked faces
+        self._mirrored = False  # whether the image before was followed by its mirror image
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics, stamp_ns: int,
                  stage_done: Callable[[str], None] = lambda stage: None) -> list[Track]:
@@ -101,15 +106,36 @@ class FaceTracker:
         """Estimate faces at predicted heads and, when a search is due, in the whole image."""
         known = self._tracker.head_candidates(time.stamp_ns)
         if self._tracker.settled and time.timed and not self._search_is_due(time.stamp_ns):
+            faces = self._followed(depth, intrinsics, time.stamp_ns, stage_done)
+            if faces:
+                return faces
+            self._verified_ns = time.stamp_ns
             faces = self.estimator(depth, intrinsics, heads=known, stage_done=stage_done)
             if len(faces) >= len(known.centres):
                 return faces
             # A face is missing and may have moved, so the whole image is searched as well.
         found = self.estimator.find_heads(depth, intrinsics)
         stage_done('find heads')
-        self._searched_ns = time.stamp_ns
+        self._searched_ns = self._verified_ns = time.stamp_ns
         heads = merge_candidates(known, found, self.estimator.config.detector)
         return self.estimator(depth, intrinsics, heads=heads, stage_done=stage_done)
+
+    def _followed(self, depth, intrinsics, stamp_ns: int, stage_done) -> list[Face]:
+        """Return the faces at their predicted poses; none if the pose network is to look at them.
+
+        That is at times, and when a face is not where it is predicted: covered, or moved away.
+        """
+        if stamp_ns >= self._verified_ns + round(self.config.verify_s * 1e9):
+            return []
+        self._mirrored = not self._mirrored
+        faces = self.estimator.follow(depth, intrinsics, self._tracker.predicted_faces(stamp_ns),
+                                      self._mirrored, stage_done)
+        as_before = all(is_finite(face) and is_as_certain(face, track.face)
+                        for face, track in zip(faces, self._tracker.public))
+        distinct = len(non_maximum_suppression(
+            np.array([face.camera_from_face[:3, 3] for face in faces]),
+            self.estimator.config.separation)) == len(faces)
+        return faces if as_before and distinct else []
 
     def _search_is_due(self, stamp_ns: int) -> bool:
         """Return whether the whole image is to be searched again."""
@@ -129,6 +155,12 @@ class FaceTracker:
             self._smoothers[track.id] = smoother
             smoothed.append(replace(track, face=smoother.face))
         return smoothed
+
+
+def is_as_certain(face: Face, before: Face) -> bool:
+    """Return whether a face lies on the measured surface about as well as an image earlier."""
+    return (face.support >= KEPT_SUPPORT * before.support
+            and face.rotation_std <= GROWN_STD * before.rotation_std)
 
 
 def is_finite(face: Face) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Smoothing of faces: One Euro filters on position, rotation, shape and expression.
+"""Smoothing of faces: One Euro filters on pose and expression, a Kalman filter on the shape.
 
 Casiez, Roussel and Vogel 2012, '1 euro filter: a simple speed-based low-pass filter for noisy
 input in interactive systems': a first-order low-pass whose cutoff frequency rises with speed. It
@@ -16,6 +16,12 @@ import numpy as np
 from depthface_ros.estimation.types import Face
 from depthface_ros.geometry.rotations import in_frame, rotation_from_vector, vector_from_rotation
 from depthface_ros.settings import setting
+from depthface_ros.tracking.personal_shape import PersonalShape, vertex_noise
+
+# Sigmas of a pose for which the gains are meant. Noisier faces seem to move, so their cutoffs rise
+# less with speed, and those of precise faces more: by at most MAX_TRUST.
+USUAL_ROTATION_STD, USUAL_POSITION_STD = 0.010, 0.002  # rad, m
+MAX_TRUST = 4.0
 
 
 @dataclass(frozen=True)
@@ -44,23 +50,28 @@ class OneEuro:
         self._cutoff, self._gain, self._speed_cutoff = cutoff, gain, speed_cutoff
         self._velocity = 0.0
 
-    def step(self, innovation: np.ndarray, seconds: float) -> np.ndarray:
+    def step(self, innovation: np.ndarray, seconds: float, trust: float = 1.0) -> np.ndarray:
         """Return what to add to the filtered value, (..., D).
 
         :param innovation: (..., D) measured less filtered value; each row has its own speed and
             cutoff.
         :param seconds: since the previous measurement; > 0.
+        :param trust: factor on the gain.
         """
         self._velocity = self._velocity + _filter_gain(self._speed_cutoff, seconds) * (
             innovation / seconds - self._velocity)
         speed = np.sqrt(np.einsum('...i,...i->...', self._velocity, self._velocity))[..., None]
-        return _filter_gain(self._cutoff + self._gain * speed, seconds) * innovation
+        return _filter_gain(self._cutoff + trust * self._gain * speed, seconds) * innovation
 
 
 def _filter_gain(cutoff, seconds: float):
     """Return the weight of a new value in an exponential filter with this cutoff, Hz."""
     phase = 2 * pi * cutoff * seconds
     return phase / (phase + 1)
+
+
+def _trust(std: float, usual_std: float) -> float:
+    return min(usual_std / max(std, 1e-9), MAX_TRUST)
 
 
 class FaceSmoother:
@@ -73,6 +84,7 @@ class FaceSmoother:
                 config.position_gain, config.rotation_gain, config.shape_gain,
                 config.expression_gain))
         self._shape_face = in_frame(face.vertices, face.camera_from_face)
+        self.personal_shape = PersonalShape(self._shape_face)
 
     def update(self, face: Face, stamp_ns: int) -> Face:
         """Return the smoothed face of the next image; only stamps measure time."""
@@ -83,16 +95,19 @@ class FaceSmoother:
         before, pose = self.face.camera_from_face, face.camera_from_face.copy()
         # in the tangent space at the filtered rotation: no signs to flip, no angles to wrap
         turn = vector_from_rotation(before[:3, :3].T @ pose[:3, :3])
-        turned = before[:3, :3] @ rotation_from_vector(self._rotation.step(turn, seconds))
+        turned = before[:3, :3] @ rotation_from_vector(self._rotation.step(
+            turn, seconds, _trust(face.rotation_std, USUAL_ROTATION_STD)))
         # A Newton step to the nearest rotation; otherwise rounding errors would accumulate.
         pose[:3, :3] = turned @ (1.5 * np.eye(3, dtype=turned.dtype) - 0.5 * turned.T @ turned)
-        pose[:3, 3] = before[:3, 3] + self._position.step(pose[:3, 3] - before[:3, 3], seconds)
+        pose[:3, 3] = before[:3, 3] + self._position.step(
+            pose[:3, 3] - before[:3, 3], seconds, _trust(face.position_std, USUAL_POSITION_STD))
+        innovation = (face.expression - self.face.expression)[:, None]
+        expression = self.face.expression + self._expression.step(innovation, seconds)[:, 0]
         # The shape is placed in the smoothed pose, so that both are consistent.
         self._shape_face = self._shape_face + self._shape.step(
             in_frame(face.vertices, face.camera_from_face) - self._shape_face, seconds)
-        innovation = (face.expression - self.face.expression)[:, None]
-        expression = self.face.expression + self._expression.step(innovation, seconds)[:, 0]
-        vertices = self._shape_face @ pose[:3, :3].T + pose[:3, 3]
+        shape_face = self.personal_shape.update(self._shape_face, vertex_noise(face), seconds)
+        vertices = (shape_face @ pose[:3, :3].T + pose[:3, 3]).astype(face.vertices.dtype)
         self._stamp_ns = stamp_ns
         self.face = replace(face, camera_from_face=pose, vertices=vertices, expression=expression)
         return self.face

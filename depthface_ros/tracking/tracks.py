@@ -8,13 +8,12 @@ from itertools import count
 
 import numpy as np
 
-from depthface_ros.estimation.types import Face, HeadCandidates
+from depthface_ros.estimation.types import Face, HeadCandidates, PredictedFaces
+from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, points_camera
 from depthface_ros.settings import setting
 from depthface_ros.tracking.assignment import match_pairs
+from depthface_ros.tracking.motion import Motion
 from depthface_ros.tracking.smoothing import SmoothingConfig
-
-VELOCITY_S = 0.15  # s; time constant of the velocity filter: differences of two images are noisy
-MOMENTUM_S = 0.5  # s; time constant with which the predicted velocity of an unseen head decays
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,11 @@ class TrackerConfig:
                               'tracked, so a new face is noticed at most this much later; 0 '
                               'searches every image. Without faces, and while one is lost or '
                               'new, every image is searched.', 0.0, 10.0)
+
+    verify_s: float = setting(0.1, 'Seconds between images in which the pose network looks at '
+                              'tracked faces again; between them they are followed from their '
+                              'predicted poses, which takes half of the time. 0: in every image.',
+                              0.0, 10.0)
 
     # A face is public after two detections in three images. False detections rarely repeat at one
     # place, and at 30 Hz the second image costs 33 ms. Each new or lost id makes its readers
@@ -55,20 +59,33 @@ class Track:
     stamp_ns: int
     sightings: int
     misses: int = 0  # later images without the face
-    velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s, of the head centre
-    # (6,) velocity of the face's origin, m/s, and angular velocity, rad/s; axes of the camera frame
-    twist: np.ndarray | None = None
-    twist_covariance: np.ndarray | None = None  # (6, 6), of `twist`; axes of the camera frame
+    motion: Motion = field(default_factory=Motion)
 
     @property
     def seen(self) -> bool:
         """Return whether the newest image shows the face."""
         return self.misses == 0
 
+    @property
+    def twist(self) -> np.ndarray | None:
+        """Velocity of the face's origin, m/s, and angular velocity, rad/s, camera axes: (6,).
+
+        None of a face that one image has shown.
+        """
+        return self.motion.twist if self.sightings > 1 else None
+
+    @property
+    def twist_covariance(self) -> np.ndarray | None:
+        """Covariance (6, 6) of :attr:`twist`."""
+        return self.motion.covariance if self.sightings > 1 else None
+
+    def predicted_pose(self, stamp_ns: int) -> np.ndarray:
+        """Predict camera_from_face (4, 4) float64 at a time."""
+        return self.motion.predicted(self.face.camera_from_face, (stamp_ns - self.stamp_ns) * 1e-9)
+
     def predicted_centre(self, stamp_ns: int) -> np.ndarray:
         """Predict the head centre (3,) at a time, metres, camera frame."""
-        age_s = (stamp_ns - self.stamp_ns) * 1e-9
-        return self.face.head_centre - self.velocity * MOMENTUM_S * np.expm1(-age_s / MOMENTUM_S)
+        return points_camera(self.predicted_pose(stamp_ns)[None], HEAD_CENTRE_FACE)[0]
 
 
 def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:
@@ -94,9 +111,16 @@ class Tracker:
         """Return whether there are tracks, all of them public and seen."""
         return bool(self.tracks) and all(track.id and track.seen for track in self.tracks)
 
+    def predicted_faces(self, stamp_ns: int) -> PredictedFaces:
+        """Predict the faces of the public tracks at a time."""
+        tracks = self.public
+        return PredictedFaces(np.array([track.predicted_pose(stamp_ns) for track in tracks]),
+                              np.array([track.face.confidence for track in tracks]),
+                              np.array([track.face.detector_score for track in tracks]))
+
     def head_candidates(self, stamp_ns: int) -> HeadCandidates:
         """Predict the heads of the public tracks at a time."""
-        tracks = self._public()
+        tracks = self.public
         centres = np.array([track.predicted_centre(stamp_ns) for track in tracks]).reshape(-1, 3)
         scores = np.array([track.face.detector_score for track in tracks])
         return HeadCandidates(centres, scores, tracked=True)
@@ -119,15 +143,19 @@ class Tracker:
         tracks += [self._sighted(face, stamp_ns) for j, face in enumerate(faces)
                    if j not in matches.values()]
         self.tracks = [track for track in tracks if not self._is_lost(track, stamp_ns, timed)]
-        return self._public()
+        return self.public
 
-    def _public(self) -> list[Track]:
+    @property
+    def public(self) -> list[Track]:
+        """The tracks that have an id, oldest first."""
         return [track for track in self.tracks if track.id]
 
     def _sighted(self, face: Face, stamp_ns: int, before: Track | None = None) -> Track:
-        track = Track(before.id, face, stamp_ns, before.sightings + 1,
-                      velocity=_velocity(before, face, stamp_ns)) if before else Track(
-                          '', face, stamp_ns, 1)
+        track = Track('', face, stamp_ns, 1)
+        if before:
+            motion = before.motion.updated(before.face.camera_from_face, face.camera_from_face,
+                                           (stamp_ns - before.stamp_ns) * 1e-9)
+            track = Track(before.id, face, stamp_ns, before.sightings + 1, motion=motion)
         if track.id or track.sightings < self.config.sightings:
             return track
         return replace(track, id=f'f{next(self._numbers):05d}')
@@ -147,12 +175,3 @@ class Tracker:
         age_s = np.array([(stamp_ns - track.stamp_ns) * 1e-9 for track in self.tracks])
         reach = np.minimum(self.config.reach + self.config.speed * age_s, self.config.max_reach)
         return match_pairs(np.linalg.norm(predicted[:, None] - centres, axis=-1), reach)
-
-
-def _velocity(before: Track, face: Face, stamp_ns: int) -> np.ndarray:
-    """Return the low-pass filtered velocity (3,) of the head centre, m/s."""
-    age_s = (stamp_ns - before.stamp_ns) * 1e-9
-    if age_s <= 0:
-        return before.velocity
-    measured = (face.head_centre - before.face.head_centre) / age_s
-    return before.velocity - np.expm1(-age_s / VELOCITY_S) * (measured - before.velocity)

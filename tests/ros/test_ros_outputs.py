@@ -23,6 +23,7 @@ from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.ros import face_messages, mesh_marker, outputs
 from depthface_ros.ros.parameters import Parameters
 from depthface_ros.tools.overlay import colour_depth
+from depthface_ros.tracking.motion import Motion
 
 SECOND = 10**9
 
@@ -36,7 +37,8 @@ def stage():
 def test_a_pose_has_its_covariance_and_the_frame_of_its_face(stage):
     heard = stage.listen(Odometry, '/depthface/poses')
     stamp = 7 * SECOND + 5
-    faces = [track('f00003', stamp_ns=stamp, rotation_std=0.05, position_std=0.004),
+    faces = [replace(track('f00003', stamp_ns=stamp, rotation_std=0.05, position_std=0.004),
+                     sightings=1),
              track('f00012', x=0.3, stamp_ns=stamp)]
     stage.outputs.publish(frame(stamp), faces)
     pose, other = stage.wait_for(lambda: len(heard) == 2 and heard)
@@ -45,7 +47,7 @@ def test_a_pose_has_its_covariance_and_the_frame_of_its_face(stage):
     assert (pose.header.stamp.sec, pose.header.stamp.nanosec) == (7, 5)
     covariance = pose.pose.covariance.reshape(6, 6)
     np.testing.assert_allclose(covariance, np.diag([0.004**2] * 3 + [0.05**2] * 3), rtol=1e-6)
-    assert pose.twist.covariance[0] == -1  # as in sensor_msgs/Imu: not estimated
+    assert pose.twist.covariance[0] == -1  # as in sensor_msgs/Imu: one image shows no velocity
     position = other.pose.pose.position
     np.testing.assert_allclose([position.x, position.y, position.z],
                                faces[1].face.camera_from_face[:3, 3], atol=1e-6)
@@ -60,7 +62,8 @@ def test_velocities_are_published_in_the_frame_of_the_face(stage):
     in_camera = pose_covariance(camera_from_face, std)
     face = replace(still.face, pose_covariance=in_camera)
     forward, turning = 0.6 * camera_from_face[:3, 0], 1.5 * camera_from_face[:3, 2]
-    walking = replace(still, face=face, twist=np.r_[forward, turning], twist_covariance=in_camera)
+    walking = replace(still, face=face, sightings=2,
+                      motion=Motion(np.r_[forward, turning], in_camera))
     stage.outputs.publish(frame(SECOND), [walking])
     message = stage.wait_for(lambda: heard)[0]
     np.testing.assert_allclose(message.pose.covariance.reshape(6, 6), in_camera, atol=1e-12)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from followed import Followed
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
@@ -54,7 +55,7 @@ def camera_info_message(width: int = 64, height: int = 48, focal: float = 60.0) 
     return info
 
 
-class KnownFaces:
+class KnownFaces(Followed):
     """Stands in for the networks: one face for each depth in whole metres in the image."""
 
     engines_skipped = ()
@@ -63,7 +64,7 @@ class KnownFaces:
     config = EstimatorConfig()
 
     def __init__(self, *_):
-        pass
+        self.nobody = face_at(1.0)
 
     def find_heads(self, depth, intrinsics):
         return HeadCandidates(np.zeros((0, 3), np.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from followed import Followed
 
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face, HeadCandidates
@@ -17,10 +18,12 @@ NOW, STEP = 10 ** 18, 10 ** 8
 STAMPS = [NOW + i * STEP for i in range(40)]
 
 
-class People:
+class People(Followed):
     """Stands in for the networks: pixel (0, 0) holds the number of people."""
 
     config = EstimatorConfig()
+    nobody = Face(np.eye(4, dtype=np.float32), np.zeros((1, 3), np.float32),
+                  np.zeros(52, np.float32), 0.9, 0.1, 0.01)
 
     def find_heads(self, depth, intrinsics):
         return HeadCandidates(np.zeros((0, 3), np.float32))

@@ -2,8 +2,11 @@
 """When the whole image is searched, and how detections become tracks."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from followed import Followed
 
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.head_detector import DetectorConfig
@@ -20,7 +23,7 @@ MS = 10 ** 6
 RAW = SmoothingConfig(enabled=False)
 
 
-class Room:
+class Room(Followed):
     """Stands in for the networks: finds the pose of a head near a candidate."""
 
     config = EstimatorConfig()
@@ -29,6 +32,7 @@ class Room:
         self.people: dict[str, float] = {}  # name -> x of the head, m
         self.searches: list[int] = []  # the images that were searched
         self.image = -1
+        self.nobody = face_at(9.0)
 
     def find_heads(self, depth, intrinsics):
         self.searches.append(self.image)
@@ -241,3 +245,46 @@ def test_an_image_time_with_a_fault_changes_nothing():
     time = tracker.stamps.check(99 * MS, b'other')
     tracker.estimator.people = NOBODY
     assert time.fault == 'repeated' and tracker.track(DEPTH, CAMERA, time) is before
+
+
+class Counted(Room):
+    """Counts what each image costs; a name in `covered` hides that person's face."""
+
+    def __init__(self):
+        super().__init__()
+        self.looks: list[str] = []
+        self.covered: set[str] = set()
+
+    def __call__(self, depth, intrinsics, heads, stage_done):
+        self.looks.append('pose network')
+        return super().__call__(depth, intrinsics, heads, stage_done)
+
+    def follow(self, depth, intrinsics, predicted, mirrored=False, stage_done=None):
+        before = len(self.looks)
+        faces = super().follow(depth, intrinsics, predicted, mirrored, stage_done)
+        self.looks[before:] = ['mirrored' if mirrored else 'followed']
+        return [replace(face, support=0.2) if self.covered else face for face in faces]
+
+
+def test_the_pose_network_looks_at_a_tracked_face_every_tenth_of_a_second():
+    tracker = FaceTracker(Counted(), replace(TrackerConfig(), search_s=1.0))
+    follow(tracker, [{'ann': 0.0}] * 14)
+    assert tracker.estimator.looks[2:] == [
+        'mirrored', 'followed', 'mirrored', 'pose network',
+        'followed', 'mirrored', 'followed', 'pose network',
+        'mirrored', 'followed', 'mirrored', 'pose network']
+
+
+def test_it_does_in_every_image_of_a_slow_camera_or_if_the_user_says_so():
+    slow, never = Counted(), Counted()
+    follow(FaceTracker(slow), [{'ann': 0.0}] * 8, step_ns=100 * MS)
+    follow(FaceTracker(never, replace(TrackerConfig(), verify_s=0.0)), [{'ann': 0.0}] * 8)
+    assert {*slow.looks} == {*never.looks} == {'pose network'}
+
+
+def test_it_does_in_the_image_that_covers_a_face():
+    tracker = FaceTracker(Counted())
+    follow(tracker, [{'ann': 0.0}] * 4)
+    tracker.estimator.covered = {'ann'}
+    follow(tracker, [{'ann': 0.0}], first_ns=4 * 33 * MS)
+    assert tracker.estimator.looks[-1] == 'pose network'

@@ -9,7 +9,12 @@ import pytest
 
 from depthface_ros.estimation.types import Face
 from depthface_ros.geometry.rotations import rotation_from_vector, vector_from_rotation
-from depthface_ros.tracking.smoothing import FaceSmoother, SmoothingConfig
+from depthface_ros.tracking.smoothing import (
+    USUAL_POSITION_STD,
+    USUAL_ROTATION_STD,
+    FaceSmoother,
+    SmoothingConfig,
+)
 
 STEP_NS = 33_333_333  # 30 Hz
 SHAPE = np.random.default_rng(1).normal(scale=0.05, size=(40, 3))
@@ -19,7 +24,8 @@ def face(position=(0, 0, 1), vector=(0, 0, 0), shape=SHAPE, expression=0.5):
     pose = np.eye(4, dtype=np.float32)
     pose[:3, :3], pose[:3, 3] = rotation_from_vector(np.array(vector, float)), position
     vertices = (shape @ pose[:3, :3].T + pose[:3, 3]).astype(np.float32)
-    return Face(pose, vertices, np.full(52, expression, np.float32), 0.9, 0.1, 0.01)
+    return Face(pose, vertices, np.full(52, expression, np.float32), 0.9,
+                USUAL_ROTATION_STD, USUAL_POSITION_STD)
 
 
 def smoothed(faces, config=SmoothingConfig(), step_ns=STEP_NS):

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faces that are followed from predicted poses, by the networks that ship, in rendered images."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sample_frames import sample_frames
+
+from depthface_ros import FaceEstimator
+from depthface_ros.estimation.types import PredictedFaces
+from depthface_ros.geometry.rotations import rotation_from_vector, vector_from_rotation
+
+FRAMES = sample_frames(every=30)
+
+
+@pytest.fixture(scope='module')
+def estimator():
+    return FaceEstimator('cpu_fp32')
+
+
+def predictions(faces, turn=(0, 0, 0), move=(0, 0, 0)):
+    poses = np.array([face.camera_from_face for face in faces])
+    poses[:, :3, :3] = rotation_from_vector(np.float32([turn]))[0] @ poses[:, :3, :3]
+    poses[:, :3, 3] += move
+    return PredictedFaces(poses, np.array([face.confidence for face in faces]),
+                          np.array([face.detector_score for face in faces]))
+
+
+def differences(faces, others):
+    """Rotations in degrees and distances in mm between faces in the same order."""
+    turns = [np.degrees(np.linalg.norm(vector_from_rotation(
+        face.camera_from_face[:3, :3].T @ other.camera_from_face[:3, :3])))
+        for face, other in zip(faces, others)]
+    moves = [1000 * np.linalg.norm(face.camera_from_face[:3, 3] - other.camera_from_face[:3, 3])
+             for face, other in zip(faces, others)]
+    return np.array(turns), np.array(moves)
+
+
+@pytest.mark.parametrize('mirrored', [False, True])
+def test_a_followed_face_is_where_all_networks_see_it(estimator, mirrored):
+    for depth, intrinsics in FRAMES:
+        faces = estimator(depth, intrinsics)
+        followed = estimator.follow(depth, intrinsics, predictions(faces), mirrored)
+        turns, moves = differences(followed, faces)
+        assert len(followed) == len(faces) and (turns < 2.5).all() and (moves < 5).all()
+        for face, other in zip(followed, faces):
+            assert face.confidence == other.confidence and face.support > 0.8 * other.support
+
+
+def test_a_prediction_that_is_off_is_corrected(estimator):
+    for depth, intrinsics in FRAMES:
+        faces = estimator(depth, intrinsics)
+        off = estimator.follow(depth, intrinsics, predictions(faces, (0.0, 0.06, 0.0), (0, 0.004, 0)))
+        turns, moves = differences(off, faces)
+        assert (turns < 3.4 * 0.9).all() and (moves < 5).all()
+
+
+def test_a_face_that_is_covered_or_gone_has_no_support(estimator):
+    depth, intrinsics = FRAMES[0]
+    faces = estimator(depth, intrinsics)
+    for change in (lambda image: np.where(image > 0, image - 150, 0).astype(image.dtype),
+                   lambda image: np.full_like(image, 2500), np.zeros_like):
+        for face, other in zip(estimator.follow(change(depth), intrinsics, predictions(faces)),
+                               faces):
+            assert face.support < 0.3 * other.support
