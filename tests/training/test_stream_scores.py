@@ -12,6 +12,7 @@ from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.geometry.rotations import rotation_from_vector
 from depthface_ros.tracking.tracks import Track
+from training.evaluation import stream_runs
 from training.evaluation.comparison import changes
 from training.evaluation.stream_figures import coverage, explained_variance, stream_figures
 from training.evaluation.stream_runs import compare
@@ -29,6 +30,11 @@ RATE = 30.0
 COUNT = 90
 SECONDS = np.arange(COUNT) / RATE
 JAW = EXPRESSION_NAMES.index('jawOpen')
+
+
+@pytest.fixture(autouse=True)
+def few_surfaces(monkeypatch):
+    monkeypatch.setattr(stream_runs, 'SURFACE_EVERY', 30)
 
 
 def swinging_poses(phase=0.0, x=0.0):

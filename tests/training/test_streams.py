@@ -18,6 +18,7 @@ from training.synthesis.scene.solids import ellipsoid
 from training.synthesis.sensors import Sensor
 from training.synthesis.streams.motion import REST_S, Actor, talking, turning, weights
 from training.synthesis.streams.render import Play, render_stream
+from training.synthesis.streams.scripts import CAMERAS, SCRIPTS, Stage
 from training.synthesis.streams.sensor_stream import SensorStream
 from training.synthesis.streams.stream import load_streams
 
@@ -35,8 +36,17 @@ class Bust(NamedTuple):
     expression: np.ndarray
 
 
+class Arm:
+    """Stands in for Arms: a palm and a forearm along -z."""
+
+    def sample(self, rng):
+        return ellipsoid((0.02, 0.05, 0.3), 12, 8) - np.float32([0, 0, 0.25])
+
+
 class Busts:
     """Stands in for a PeopleFactory: the template in a random size, opening its mouth downwards."""
+
+    arms = Arm()
 
     def sample(self, rng, expression, torso_turn):
         model = FaceModel.load()
@@ -155,3 +165,49 @@ def test_the_command_tracks_the_streams_of_a_folder(tmp_path, capsys):
     assert row['streams'] == 1 and row['missed_percent'][0] == 0
     assert row['rotation_deg'][0] < 5 and row['sellion_mm'][0] < 10
     assert 'talk, 0.8 m' in capsys.readouterr().out
+
+
+def played(script, number=1):
+    """The play of a script, and its actors' faces (times, actors, 3) and coefficients over time."""
+    play, distances = SCRIPTS[script]
+    stage = Stage(np.random.default_rng(number), Busts(), CAMERAS[number], distances[number % len(
+        distances)])
+    acted = play(stage)
+    heads = [[actor.at(seconds) for actor in acted.actors]
+             for seconds in np.arange(0, acted.seconds, 0.1)]
+    faces = np.array([[head.camera_from_face[:3, 3] for head in row] for row in heads])
+    return acted, stage, faces, np.array([[head.person.expression for head in row]
+                                          for row in heads])
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+@pytest.mark.parametrize('number', [0, 3])
+def test_scripts_do_what_their_names_say(script, number):
+    play, stage, faces, expressions = played(script, number)
+    moved = np.linalg.norm(np.diff(faces, axis=0), axis=-1)
+    assert moved.max() < 0.35  # m in 0.1 s
+    assert expressions.min() >= 0 and expressions.max() <= 1
+    if script in ('rest', 'turn', 'talk', 'far', 'smile', 'grimace'):
+        assert moved[:9].max() < 1e-6 and (script == 'rest') == (moved[10:].max() < 1e-6)
+        assert faces[0, 0, 2] == pytest.approx(stage.distance, abs=0.12)
+    if script == 'walk':
+        assert sorted(faces[[0, -1], 0, 2])[1] == pytest.approx(3, abs=0.12)
+        assert sorted(faces[[0, -1], 0, 2])[0] < 0.8
+    if script == 'leave':
+        x, _, z = faces[:, 0].T
+        out = np.abs(x / z) > 0.5 * stage.camera.width / stage.camera.fx
+        assert not out[0] and out[24] and not out[-1]
+    if script == 'cross':
+        sides = np.sign(faces[..., 0] / faces[..., 2] - faces[0].mean(0)[0])
+        assert (sides[0] != sides[-1]).all() and (faces[..., 0].prod(1) < 0.01).all()
+        assert np.ptp(faces[..., 1] / faces[..., 2], axis=1).max() < 0.25  # at one height
+    if script == 'swap':
+        assert np.linalg.norm(faces[-1, 1] - faces[0, 0]) < 0.15
+        assert np.abs(faces[:, 1, 0] - faces[:, 0, 0]).min() > 0.4  # never in one place
+    if script == 'hand':
+        nearest = [np.linalg.norm(play.things(0.1 * i)[0] - face, axis=-1).min()
+                   for i, (face,) in enumerate(faces)]
+        assert min(nearest[14:20]) < 0.25 and nearest[0] > nearest[17]
+        assert play.things(1.7)[0][..., 2].max() < faces[17, 0, 2] + 0.05  # before the face
+    if script in ('talk', 'smile', 'grimace'):
+        assert np.ptp(expressions[:, 0], axis=0).max() > 0.3

@@ -78,8 +78,7 @@ def _row(rows: list[dict[str, float]]) -> dict[str, Figure | int]:
     for name in rows[0]:
         values = np.array([row[name] for row in rows if np.isfinite(row[name])])
         if len(values):
-            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-            figures[name] = [float(values.mean()), float(error)]
+            figures[name] = [float(values.mean()), _standard_error(values)]
     return figures
 
 
@@ -96,8 +95,7 @@ def coverage(people: Sequence[PersonRun]) -> dict[str, dict[str, Figure]]:
             shares = np.array([100 * (sigmas[:, k] < level).mean() for sigmas in tracked])
             counts = np.array([len(sigmas) for sigmas in tracked])
             mean = float(np.average(shares, weights=counts)) if len(shares) else np.nan
-            error = float(shares.std(ddof=1) / len(shares) ** 0.5) if len(shares) > 1 else 0.0
-            rows[name.rsplit('_', 1)[0]][f'within_{level}_sigma'] = [mean, error]
+            rows[name.rsplit('_', 1)[0]][f'within_{level}_sigma'] = [mean, _standard_error(shares)]
     return rows
 
 
@@ -120,6 +118,11 @@ def prior_mean() -> np.ndarray:
     """Return the mean (52,) of the coefficients that the generator of people draws."""
     rng = np.random.default_rng(0)
     return np.mean([random_expression(rng) for _ in range(PRIOR_DRAWS)], axis=0)
+
+
+def _standard_error(values: np.ndarray) -> float:
+    """Return the standard error of a mean; NaN of a single value."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.nan
 
 
 def _mean(values: list[float]) -> float:

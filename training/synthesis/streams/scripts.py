@@ -106,11 +106,13 @@ def walk(stage: Stage) -> Play:
     """One person comes from 3 m to 0.5 m, or goes back, talking."""
     near = max(WALK[0], stage.camera.sensor.min_range + 0.15)
     ends = np.array([near, WALK[1]])[::stage.rng.choice([-1, 1])]
-    place, phase = stage.place(spread=0.25) / stage.distance, stage.rng.uniform(0, 6)
+    place = stage.place(spread=0.25)[:2] - [0, NECK_BEHIND]
+    direction, phase = place / stage.distance, stage.rng.uniform(0, 6)
 
     def neck(seconds: float) -> np.ndarray:
         z = ends[0] + (ends[1] - ends[0]) * ramp(seconds / 4)
-        return place * z + [0, 0.01 * np.sin(11 * seconds + phase), NECK_BEHIND]
+        bob = 0.01 * np.sin(11 * seconds + phase)
+        return np.array([*direction * z, z]) + [0, bob + NECK_BEHIND, NECK_BEHIND]
 
     return Play([stage.actor(neck, expression=talking(stage.rng, start=0.0))], seconds=4.0)
 
