@@ -22,8 +22,8 @@ def plot(result: dict, file: Path) -> None:
         by_pixels = [case for case in cases if case['heads'] == 1]
         axes[1].plot([_megapixels(case['size']) for case in by_pixels],
                      [case['cpu_ms'][0] for case in by_pixels], **style)
-    axes[0].set(xlabel='faces, 640×480', ylabel='CPU ms, median', ylim=(0, None))
-    axes[1].set(xlabel='megapixels, one face', ylabel='CPU ms, median', ylim=(0, None))
+    axes[0].set(xlabel='faces, 640×480', ylabel='CPU ms, mean', ylim=(0, None))
+    axes[1].set(xlabel='megapixels, one face', ylabel='CPU ms, mean', ylim=(0, None))
     axes[0].legend(fontsize=7)
     figure.savefig(file, dpi=110)
 

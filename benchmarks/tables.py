@@ -29,12 +29,12 @@ def end_to_end(result: dict) -> str:
         ratio = f'{case["cpu_ms"][0] / other["cpu_ms"][0]:.2f}' if other else ''
         rows.append([case['who'], case['size'], case['way'], case['faces'], *_two(case['wall_ms']),
                      f'{case["cpu_ms"][0]:.2f}', ratio, f'{case["resident_mb"]:.0f}'])
-    return _table(['who', 'size', 'way', 'faces', 'p50 ms', 'p95 ms', 'CPU ms', 'CPU / MediaPipe',
+    return _table(['who', 'size', 'way', 'faces', 'mean ms', 'p95 ms', 'CPU ms', 'CPU / MediaPipe',
                    'MB'], rows)
 
 
 def stages(result: dict) -> str:
-    """Return the median processor milliseconds of each stage at 640x480."""
+    """Return the mean processor milliseconds of each stage at 640x480."""
     cases = [case for case in result['cases'] if 'engine' in case and case['size'] == '640x480']
     names = ('find heads', 'pose crop', 'pose network', 'shape crop', 'shape network', 'alignment',
              'refiner', 'surface', 'end to end')
@@ -55,13 +55,13 @@ def roofline(result: dict) -> str:
         in_bytes = 'int8' in case['engine']
         speed = limits['gops_int8' if in_bytes else 'gflops_fp32']
         for stage, network in STAGES.items():
-            # the pose network may run twice on detected heads, but once on tracked ones
-            if (stage == 'find heads') != (way == 'searched') or (way == 'searched' and heads > 1):
+            # Of a stream most images run some networks only.
+            if way != 'searched' or heads > 1:
                 continue
-            work, copies = result['networks'][network], 1 if stage == 'find heads' else heads
-            looks = EstimatorConfig().shape_iterations if stage == 'shape network' else 1
-            operations = looks * copies * work['mflop']
-            moved = looks * work['mbytes'] / (4 if in_bytes else 1)
+            work = result['networks'][network]
+            passes = EstimatorConfig().shape_iterations if stage == 'shape network' else 1
+            operations = passes * work['mflop']
+            moved = passes * work['mbytes'] / (4 if in_bytes else 1)
             floor = max(operations / speed, moved / limits['copy_gb_s'])
             took = case['stages_cpu_ms'][stage][0]
             rows.append([who, heads, stage, f'{operations:.0f}', f'{moved:.1f}',

@@ -33,7 +33,7 @@ def performance() -> str:
                      '{:.1f} / {:.1f}'.format(*case['wall_ms']), f'{case["cpu_ms"][0]:.1f}',
                      f'{case["cpu_ms"][0] / other["cpu_ms"][0]:.1f}' if other else '',
                      f'{case["resident_mb"]:.0f}'])
-    return table(['engine', 'image', 'faces', 'ms, median / p95', 'CPU ms', 'of MediaPipe',
+    return table(['engine', 'image', 'faces', 'ms, mean / p95', 'CPU ms', 'of MediaPipe',
                   'MB'], rows) + measured('performance_cpu')
 
 
