@@ -128,7 +128,7 @@ def test_the_sample_goes_through_the_node_and_faces_come_out(tmp_path):
     sent, received = map(int, counts.groups())
     assert sent == received == len(read_sample(SAMPLE).images)
     assert {file.name for file in tmp_path.iterdir()} == {
-        'faces.mcap', 'faces.mp4', 'node.log', 'report.json', 'sheet.png'}
+        'faces.mcap', 'faces.mp4', 'node.log', 'over_time.png', 'report.json', 'sheet.png'}
     heard = read_sample_topics(tmp_path / 'faces.mcap')
     assert heard.keys() == {'/tf', '/depthface/mesh'} and min(heard.values()) > 0.5 * sent
 
