@@ -37,7 +37,9 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def pools(tmp_path_factory):
-    return write_pool(tmp_path_factory.mktemp('pools'), 'train')
+    folder = tmp_path_factory.mktemp('pools')
+    write_pool(folder, 'validation')
+    return write_pool(folder, 'train')
 
 
 def write_camera(folder, camera):
@@ -57,12 +59,16 @@ def test_a_recording_becomes_new_networks_and_a_report(tmp_path, pools, models, 
           '--out', str(out), '--steps', '3', '--batch', '8', '--device', 'cpu', '--preset', 'cpu',
           '--report-frames', '2', '--methods', 'adversarial', 'holes'])
     report = json.loads((out / 'report.json').read_text())
-    assert set(report) == {f'{stage}, {when}' for stage in ('networks alone', 'with alignment')
-                           for when in ('before', 'after')}
-    before, after = (report[f'networks alone, {when}'] for when in ('before', 'after'))
-    assert before['faces'] == after['faces'] > 0
-    assert before['mesh_to_points_mm_median'] != after['mesh_to_points_mm_median'] > 0
-    assert 'mesh to points mm median' in capsys.readouterr().out
+    rows = {(row['where'], row['figure']): row for row in report['rows']}
+    assert {where for where, _ in rows} == {'recording, networks alone', 'recording, whole pipeline', 'synthetic faces'}
+    faces, points = (rows['recording, networks alone', name] for name in ('faces', 'mesh_to_points_mm_median'))
+    assert faces['before'] == faces['after'] > 0
+    assert points['before'] != points['after'] > 0
+    assert rows['synthetic faces', 'shape_mm']['before'] > 0
+    printed, page = capsys.readouterr().out, (out / 'report.md').read_text()
+    assert 'mesh to points mm median' in printed and 'mesh to points mm median' in page
+    assert ('WARNING, worse than before' in page) == bool(report['worse'])
+    assert f'models_folder:={out}' in printed
     for name, same in (('head_pose', True), ('head_finder', True), ('face_shape', False)):
         old, new = ((path / f'{name}.onnx').read_bytes() for path in (models, out))
         assert (old == new) is same

@@ -10,10 +10,11 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('rosbags')
 
-from drawn_faces import face_at, frame_of, write_models, write_pool
+from drawn_faces import MODEL, face_at, frame_of, write_models, write_pool
 
 from depthface_ros import Intrinsics
 from training.__main__ import main
+from training.evaluation.landmarks import LANDMARKS
 from training.experiments.__main__ import COMMANDS
 
 BRIEFLY = ['--preset', 'cpu', '--steps', '2', '--batch', '8', '--device', 'cpu']
@@ -57,16 +58,23 @@ def test_on_real_people(tmp_path, pools, models, capsys):
     depth = np.stack([frame_of(face, camera=camera, shape=(240, 240)).depth for face in faces])
     np.savez(tmp_path / 'frames.npz', depth_mm=np.round(1000 * depth).astype(np.uint16),
              size_hw=np.full((6, 2), 240), session=np.array([1, 1, 1, 2, 2, 2]))
+    points = np.stack([[MODEL.landmarks(face.vertices)[list(indices)].mean(0) for indices in LANDMARKS.values()]
+                       for face in faces])
+    np.savez(tmp_path / 'landmarks.npz', names=np.array(list(LANDMARKS)),
+             landmarks_xy=points[..., :2] / points[..., 2:] * 365 + 119.5)
     out = tmp_path / 'out'
     main(['adapt-people', 'kinect2-crops', str(tmp_path), '--folds', '2', '--rows', 'source only',
-          '--seeds', '0', '1', '--pools', str(pools), '--models', str(models), '--out', str(out), *BRIEFLY], COMMANDS)
+          '--seeds', '0', '1', '--pools', str(pools), '--models', str(models), '--out', str(out),
+          '--json', str(tmp_path / 'study.json'), *BRIEFLY], COMMANDS)
     results = {str(path.relative_to(out)): json.loads(path.read_text()) for path in out.glob('fold-*/*-?.json')}
     assert results.keys() == {f'fold-{fold}/{row}.json' for fold in (0, 1)
                               for row in ('before-0', 'source-only-0', 'source-only-1')}
     for result in results.values():
-        assert result['with alignment']['frames'] == 3 == result['networks alone']['faces']
-    printed = capsys.readouterr().out
-    for stage in ('networks alone', 'with alignment'):
-        means = [np.mean([results[f'fold-{fold}/source-only-{seed}.json'][stage]['mesh_to_points_mm_median']
-                          for fold in (0, 1)]) for seed in (0, 1)]
-        assert f'{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}' in printed
+        assert result['frames'] == 3 == result['faces']
+        assert result['missed_percent'] == 0 and result['landmark_mm_mean'] > 0
+    means = [np.mean([results[f'fold-{fold}/source-only-{seed}.json']['landmark_mm_mean']
+                      for fold in (0, 1)]) for seed in (0, 1)]
+    assert f'{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}' in capsys.readouterr().out
+    summary = json.loads((tmp_path / 'study.json').read_text())
+    assert summary['rows']['source only']['landmark_mm_mean'] == pytest.approx(means, abs=1e-4)
+    assert summary['keep_statistics'] and summary['rows'].keys() == {'before', 'source only'}

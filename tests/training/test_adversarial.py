@@ -176,7 +176,7 @@ def test_borrowed_holes_come_from_the_target_crop_of_the_face_that_is_turned_ali
 
 @pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('adversarial', 'holes')])
 def test_every_method_gives_finite_losses_that_reach_the_encoder(network, methods):
-    labels = {'offsets': torch.zeros(4, len(MODEL.template), 3), 'expression': torch.zeros(4, 52)}
+    labels = {'offsets': torch.zeros(8, len(MODEL.template), 3), 'expression': torch.zeros(8, 52)}
     target = view_batch(take(seen(face_at(yaw=12)), torch.tensor([0, 0])),
                         torch.Generator().manual_seed(0))
     source = view_batch(take(seen(face_at(yaw=-12)), torch.tensor([0, 0])),
@@ -194,6 +194,33 @@ def test_every_method_gives_finite_losses_that_reach_the_encoder(network, method
     gradients = [parameter.grad.abs().max() for parameter in fresh.encoder.parameters()]
     assert all(torch.isfinite(gradient) for gradient in gradients) and max(gradients) > 0
     assert int(adaptation.step) == 6
+
+
+def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
+    """Each crop of a batch stands beside its mirror image, and a loss measures their disagreement."""
+    view = view_batch(take(seen(face_at(yaw=25)), torch.tensor([0, 0])), torch.Generator().manual_seed(0))
+    for crops, poses in zip(view['crop'].chunk(2), view['pose'].chunk(2)):
+        one, other = crops.chunk(2)
+        torch.testing.assert_close(mirrored_crops(one), other)
+        torch.testing.assert_close(viewpoints(poses[:2])[:, 0], -viewpoints(poses[2:])[:, 0])
+    fresh = FaceShapeNet(len(MODEL.template))
+    fresh.load_state_dict(network.state_dict())
+    adaptation = Adaptation(fresh.eval(), (), 10)
+    optimizer = torch.optim.Adam(fresh.parameters(), 1e-4)
+    disagreements = []
+    for _ in range(4):
+        disagreement = adaptation.asymmetry(adaptation.predict(view['crop'][:4]))
+        disagreements.append(disagreement.item())
+        optimizer.zero_grad()
+        disagreement.backward()
+        optimizer.step()
+    assert disagreements[-1] < disagreements[0]
+    symmetric = Prediction(*(torch.cat([part, part]) for part in (
+        torch.zeros(1, 1), torch.zeros(1, len(MODEL.template), 3), torch.zeros(1, 52),
+        torch.tensor([[0., 0.2, 0., 0.01, 0., 0.03]]))))  # a pitch and shifts within the plane of symmetry
+    assert float(adaptation.asymmetry(symmetric)) < 0.1  # mm; the template is symmetric to that
+    turned = symmetric._replace(residual=torch.tensor([[0., 0., 0.2, 0., 0., 0.]]).repeat(2, 1))
+    assert float(adaptation.asymmetry(turned)) > 10
 
 
 def test_unknown_methods_are_refused(network):

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.engines import MODELS_FOLDER
-from depthface_ros.estimation.alignment import AlignmentConfig
-from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.io.frame import Frame, Recording
 from depthface_ros.io.recordings import open_recording
 from depthface_ros.tools.progress import progress
 from training.adapt.adapted_models import first_networks, fit_settings, write_models
 from training.adapt.adversarial import METHODS
-from training.adapt.self_consistency import self_consistency_figures
+from training.adapt.datasets import open_dataset
+from training.adapt.report import (
+    FILES,
+    labelled_rows,
+    print_report,
+    recording_rows,
+    synthetic_rows,
+    write_report,
+)
 from training.adapt.shape_adaptation import adapt_shape
 from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
 from training.data.rendered_dataset import FaceWindows
+from training.models.networks import FaceShapeNet
 from training.models.quantise import quantise_folder
 
 QUANTISATION_FRAMES = 150  # at most, of the recording
@@ -74,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         default=['consistency', 'holes'], help='default: what was best in docs/research/adaptation.md')
     parser.add_argument('--frames', type=int, default=1500,
                         help='of the recording to learn from, at most')
+    parser.add_argument('--judge', nargs=2, metavar=('KIND', 'FOLDER'),
+                        help='data set with marked landmarks, for the report only, as kinect2-crops')
     parser.add_argument('--report-frames', type=int, default=150,
                         help='of the held-out fifth, at most')
 
@@ -91,6 +98,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
                         help='default: that of the preset, as for the next two')
     parser.add_argument('--batch', type=int)
     parser.add_argument('--learning-rate', type=float)
+    parser.add_argument('--keep-statistics', action=argparse.BooleanOptionalAction, default=True,
+                        help='of batch normalisation, those of the networks to start from; small batches '
+                        'have noisy ones')
     parser.add_argument('--loader-workers', type=int, default=0)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
 
@@ -117,15 +127,31 @@ def run(options: argparse.Namespace) -> None:
     faces = find_faces(progress(frames.to_learn(), count, 'finding faces'), before)
     print(f'{len(faces.is_face)} faces found in {count} frames')
     pose_network, start = first_networks(options.models, source)
-    network = adapt_shape(start, tuple(options.methods), source, faces, fit_settings(options, options.seed),
+    network = adapt_shape(copy.deepcopy(start), tuple(options.methods), source, faces, fit_settings(options, options.seed),
                           options.out / 'run', torch.device(options.device), options.batch, pose_network)
     write_models(options.models, options.out, 'face_shape', network, {'adapted': {
         'methods': options.methods, 'steps': options.steps, 'faces': len(faces.is_face)}})
     quantise_folder(options.out, calibration_images(frames))
-    report = compare(options, frames)
-    (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
-    print_report(report)
+    report_on(options, frames, start, network, len(faces.is_face))
     print(next_steps(options.out, options.pools))
+
+
+def report_on(options: argparse.Namespace, frames: RecordingSplit, before: FaceShapeNet, after: FaceShapeNet,
+              faces: int) -> None:
+    """Measure both folders of networks on what was held out, and write and print the report."""
+    def held_out() -> Iterator[Frame]:
+        return iter(progress(frames.held_out(options.report_frames), None, 'measuring held-out frames'))
+
+    rows = recording_rows(options.models, options.out, held_out)
+    if options.judge:
+        samples = list(open_dataset(options.judge[0], Path(options.judge[1])))
+        rows += labelled_rows(options.models, options.out, samples)
+    rows += synthetic_rows(before, after, options.pools)
+    verdict = write_report(options.out, rows, {
+        'methods': ' '.join(options.methods), 'steps': options.steps, 'batch': options.batch,
+        'learning_rate': options.learning_rate, 'faces_learnt_from': faces})
+    print_report(rows, verdict)
+    print(f'written to {options.out / FILES[1]} and {FILES[0]}')
 
 
 def calibration_images(frames: RecordingSplit) -> Iterator[tuple[np.ndarray, Intrinsics]]:
@@ -146,32 +172,3 @@ Fit them to the adapted network (about two hours on two cores):
   python -m training calibrate --models {out} {people}
 Run the node with it:
   ros2 launch depthface_ros depthface.launch.py models_folder:={out.resolve()}"""
-
-
-def compare(options: argparse.Namespace, frames: RecordingSplit) -> dict[str, dict[str, float]]:
-    """Return label-free figures on held-out frames, of the networks alone and of the whole pipeline."""
-    report = {}
-    for stage, config in (('networks alone', EstimatorConfig(alignment=AlignmentConfig(steps=0))),
-                          ('with alignment', EstimatorConfig())):
-        for when, folder in (('before', options.models), ('after', options.out)):
-            estimator = FaceEstimator('cpu', config, models_folder=folder)
-            seen = progress(frames.held_out(options.report_frames), None, f'{stage}, {when}')
-            report[f'{stage}, {when}'] = self_consistency_figures(estimator, seen)
-    return report
-
-
-def print_report(report: dict[str, dict[str, float]]) -> None:
-    table = Table(title='Held-out frames; nothing here is compared with a label')
-    table.add_column('', no_wrap=True)
-    for name in report:
-        table.add_column(name, justify='right')
-    for figure in next(iter(report.values())):
-        table.add_row(figure.replace('_', ' '),
-                      *(f'{values[figure]:.4g}' for values in report.values()))
-    Console(width=120).print(table)
-    worse = [figure for figure in ('mesh_to_points_mm_median', 'mirror_mm_median',
-                                   'roll_mm_median')
-             if report['networks alone, after'][figure] > report['networks alone, before'][figure]]
-    if worse:
-        print(f'worse than before: {", ".join(worse)}. Look at pictures of both before you use '
-              'the new networks.')

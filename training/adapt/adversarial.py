@@ -33,6 +33,9 @@ class Prediction(NamedTuple):
 class Adaptation(nn.Module):
     """The network with the modules of its adaptation; maps a batch to named loss terms.
 
+    The second half of each batch is the mirror image of the first half. Besides the terms of the
+    methods, both halves have to agree, in both domains.
+
     :param methods: names of METHODS, whose terms are added up; none: the source alone.
     :param steps: number of steps after which the reversed gradient has its full scale.
     """
@@ -56,11 +59,13 @@ class Adaptation(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         source = self.predict(batch['crop'])
-        terms = self.supervised(source, batch)
+        terms = self.supervised(source, batch) | {'mirror': self.asymmetry(source)}
         if self.methods:
             target = self.predict(batch['target_crop'])
             for method in self.methods:
                 terms |= METHODS[method](self, source, target, batch)
+            views = [Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target))]
+            terms['target_mirror'] = sum(map(self.asymmetry, views)) / VIEWS
         self.step += 1
         return terms
 
@@ -81,6 +86,13 @@ class Adaptation(nn.Module):
         return Prediction(seen.features, **mirrored_shape(seen._asdict()))
 
 
+    def asymmetry(self, seen: Prediction) -> Tensor:
+        """Return the disagreement of the first half of a batch with its mirror image, the second half."""
+        one, other = (Prediction(*half) for half in zip(*(part.chunk(2) for part in seen)))
+        still = torch.eye(4, device=one.offsets.device).expand(len(one.offsets), 4, 4)
+        return agreement(self, one, still, self.mirrored(other), still)
+
+
 def adversarial(self: Adaptation, source: Prediction, target: Prediction,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Make the features of both domains indistinguishable to a discriminator (Ganin et al. 2016)."""
@@ -90,12 +102,10 @@ def adversarial(self: Adaptation, source: Prediction, target: Prediction,
 
 def consistency(self: Adaptation, source: Prediction, target: Prediction,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make two views of a face under a known motion, one also mirrored, give the same face."""
+    """Make two views of a face under a known motion give the same face."""
     first, second = (Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
-    reflected = self.mirrored(self.predict(mirrored_crops(batch['target_crop'].chunk(VIEWS)[1])))
     poses = batch['target_pose'].chunk(VIEWS)
-    terms = [agreement(self, first, poses[0], other, poses[1]) for other in (second, reflected)]
-    return {'consistency': sum(terms) / 2}
+    return {'consistency': agreement(self, first, poses[0], second, poses[1])}
 
 
 def holes(self: Adaptation, source: Prediction, target: Prediction,

@@ -18,6 +18,7 @@ from training.data.frame_views import mirrored, rolled
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 
 ROLL = math.radians(20)
+COPIES = ('mirror', 'roll')
 SAME_HEAD = 0.1  # m between sellions
 
 
@@ -45,8 +46,8 @@ def disagreement(one: Face, other: Face) -> tuple[float, float]:
             1000 * float(np.linalg.norm(one.vertices - other.vertices, axis=1).mean()))
 
 
-def equivariance(estimator: FaceEstimator, frame: Frame,
-                 faces: list[Face]) -> dict[str, list[tuple[float, float]]]:
+def equivariance(estimator: FaceEstimator, frame: Frame, faces: list[Face],
+                 copies: tuple[str, ...] = COPIES) -> dict[str, list[tuple[float, float]]]:
     """Return disagreements (degrees, mm) of faces with those in a mirrored and in a rolled frame.
 
     A face that is not detected again has no entry.
@@ -56,6 +57,8 @@ def equivariance(estimator: FaceEstimator, frame: Frame,
     for name, copy, expected in (
             ('mirror', mirrored(frame), [mirror_face(face, model) for face in faces]),
             ('roll', rolled(frame, ROLL), [roll_face(face, ROLL) for face in faces])):
+        if name not in copies:
+            continue
         again = estimator(copy.depth, copy.intrinsics)
         pairs = [(one, min(again, key=lambda other: _apart(one, other))) for one in expected
                  if again]
@@ -74,10 +77,11 @@ def mesh_to_points(depth: np.ndarray, intrinsics: Intrinsics, faces: list[Face],
     return median_distances(distances).numpy() * 1000
 
 
-def self_consistency_figures(estimator: FaceEstimator, frames: Iterable[Frame]) -> dict[str, float]:
+def self_consistency_figures(estimator: FaceEstimator, frames: Iterable[Frame],
+                       copies: tuple[str, ...] = COPIES) -> dict[str, float]:
     """Return medians and means over all detected faces; no label is needed."""
     count, shown, distances, confidences = 0, 0, [], []
-    moved: dict[str, list[tuple[float, float]]] = {'mirror': [], 'roll': []}
+    moved: dict[str, list[tuple[float, float]]] = {name: [] for name in copies}
     for frame in frames:
         count += 1
         faces = estimator(frame.depth, frame.intrinsics)
@@ -87,7 +91,7 @@ def self_consistency_figures(estimator: FaceEstimator, frames: Iterable[Frame]) 
         distances += mesh_to_points(frame.depth, frame.intrinsics, faces,
                                     estimator.face_model).tolist()
         confidences += [face.confidence for face in faces]
-        for name, values in equivariance(estimator, frame, faces).items():
+        for name, values in equivariance(estimator, frame, faces, copies).items():
             moved[name] += values
     p90 = float(np.nanpercentile(distances, 90)) if distances else math.nan
     figures = {'frames': count, 'frames_with_faces': shown, 'faces': len(confidences),

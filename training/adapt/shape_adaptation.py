@@ -10,6 +10,7 @@ from torch import Tensor
 from depthface_ros.geometry.crop import shape_crop
 from training.adapt.adversarial import Adaptation, set_batch_statistics
 from training.adapt.domain_losses import resampling_weights
+from training.adapt.mirrored_batches import with_mirror_crops
 from training.adapt.target_domain import VIEWS, take, view_batch, with_mirror_images
 from training.data.augment import Observation, crops_of
 from training.data.predicted_crops import CROPS, shape_makers
@@ -23,7 +24,8 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
                 batch: int, pose_network: HeadPoseNet) -> FaceShapeNet:
     """Train on labelled windows of the source and faces of the target; return the averaged network.
 
-    The schedule alone ends the training: no label and no figure of the target does. Without methods,
+    Both domains are mirrored, in the data, in each batch and in a loss term. So an adaptation to
+    people who look to one side does not make the network asymmetric. The schedule alone ends the training: no label and no figure of the target does. Without methods,
     only the poses of the target are used, to sample the source.
 
     :param network: to start from; it is trained in place.
@@ -36,11 +38,12 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
     probabilities = resampling_weights(source.camera_from_face[faces], target.camera_from_face)
 
     def make_batch(generator: torch.Generator) -> dict[str, Tensor]:
-        index = faces[torch.multinomial(probabilities, batch // CROPS, True, generator=generator)]
-        batch_of_source = crops_of(source, index, makers, generator)
+        windows = max(1, batch // (2 * CROPS))
+        index = faces[torch.multinomial(probabilities, windows, True, generator=generator)]
+        batch_of_source = with_mirror_crops(crops_of(source, index, makers, generator))
         if not methods:
             return batch_of_source
-        index = torch.randint(len(target.is_face), (batch // VIEWS,), generator=generator)
+        index = torch.randint(len(target.is_face), (max(1, batch // (2 * VIEWS)),), generator=generator)
         views = view_batch(take(target, index), generator)
         return batch_of_source | {f'target_{name}': value for name, value in views.items()}
 
@@ -48,7 +51,7 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
     adaptation = Adaptation(network, methods, settings.steps)
     adapted = fit(adaptation, make_batch, lambda model, batch: model(batch), lambda model: {},
                   settings, folder, device).network
-    if methods:
+    if methods and not settings.keep_statistics:
         set_batch_statistics(adapted, crops_as_predicted(target).to(device))
     return adapted.cpu().eval()
 

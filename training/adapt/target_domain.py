@@ -12,7 +12,8 @@ from torch import Tensor
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.face_model.mirror import mirrored_expression, mirrored_offsets
 from depthface_ros.io.frame import Frame
-from training.data.augment import Observation, rigid, rigid_inverse, several, shape_batch
+from training.adapt.mirrored_batches import mirrored_poses, with_mirror_crops
+from training.data.augment import Observation, joined, rigid, rigid_inverse, shape_batch
 from training.data.frame_views import cut_window
 
 VIEWS = 2  # of every face in a batch
@@ -61,13 +62,11 @@ def with_mirror_images(seen: Observation) -> Observation:
     """
     width, labelled = seen.depth_m.shape[2], seen.offsets.shape[1] > 0
     fx, fy, cx, cy = numbers_of(seen.intrinsics).unbind(1)
-    flip_camera = seen.camera_from_face.new_tensor([-1., 1., 1., 1.])[:, None]
-    flip_face = seen.camera_from_face.new_tensor([1., -1., 1., 1.])
     mirrored_numbers = torch.stack([fx, fy, width - 1 - cx, cy], 1)
     return Observation(
         torch.cat([seen.depth_m, seen.depth_m.flip(2)]),
         camera_of(torch.cat([numbers_of(seen.intrinsics), mirrored_numbers])),
-        torch.cat([seen.camera_from_face, flip_camera * seen.camera_from_face * flip_face]),
+        torch.cat([seen.camera_from_face, mirrored_poses(seen.camera_from_face)]),
         torch.cat([seen.offsets, mirrored_offsets(seen.offsets) if labelled else seen.offsets]),
         torch.cat([seen.expression, mirrored_expression(seen.expression) if labelled else seen.expression]),
         seen.is_face.repeat(2))
@@ -86,10 +85,12 @@ def numbers_of(camera: Intrinsics) -> Tensor:
 def view_batch(seen: Observation, generator: torch.Generator) -> dict[str, Tensor]:
     """Return VIEWS crops of every window, at different pose errors, so their relative motion is known.
 
-    :returns: the entries of :func:`shape_batch`; the `pose` (VIEWS B, 4, 4) that each crop was taken
-        with; and once for each window its `depth` and `camera` (B, 4).
+    :returns: the entries of :func:`shape_batch`, and the `pose` that each crop was taken in. Views
+        follow each other, each with its mirror image: (2 VIEWS B, ...).
     """
-    batch = several(shape_batch, seen, generator, VIEWS)
-    poses = seen.camera_from_face.repeat(VIEWS, 1, 1)
-    return batch | {'pose': poses @ rigid_inverse(rigid(batch['residual'])),
-                    'depth': seen.depth_m, 'camera': numbers_of(seen.intrinsics)}
+    views = []
+    for _ in range(VIEWS):
+        view = shape_batch(seen, generator)
+        pose = seen.camera_from_face @ rigid_inverse(rigid(view['residual']))
+        views.append(with_mirror_crops(view | {'pose': pose}))
+    return joined(views)
