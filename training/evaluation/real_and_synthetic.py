@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthface_ros.estimation.estimator import FaceEstimator
+from depthface_ros.tools.provenance import measured as measured_by
 from training.data.render import add_people_arguments
 from training.evaluation.compared_heads import Sighting, recorded_heads, rendered_heads
 from training.evaluation.domain_classifier import CUES, PIXEL, Evidence, measured, separate
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     estimator = FaceEstimator('cpu')
     real = recorded_heads(options, estimator)
     rendered = rendered_heads(options, real, estimator, rng)
-    figures: dict = {'recording': options.real.stem, 'family': options.family,
+    figures: dict = {'measured': measured_by(), 'recording': options.real.stem, 'family': options.family,
                      'faces': [len(real), len(rendered)],
                      'statistics': statistics(real, rendered)}
     Console().print(statistics_table(figures))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthface_ros import FaceEstimator
+from depthface_ros.tools.provenance import measured
 from training.adapt.adapt import add_training_arguments, source_windows
 from training.adapt.adapted_models import first_networks, fit_settings, write_models
 from training.adapt.datasets import Labelled, open_dataset
@@ -103,7 +104,7 @@ def summarise(options: argparse.Namespace) -> dict:
             rows[row] = {name: [round(float(np.average([part[name] for part in of_seed],
                                                        weights=[part['faces'] for part in of_seed])), 4)
                                 for of_seed in parts] for name in FIGURES if name in parts[0][0]}
-    return {'dataset': options.dataset, 'folds': len(folders), 'steps': options.steps, 'batch': options.batch,
+    return {'measured': measured(), 'dataset': options.dataset, 'folds': len(folders), 'steps': options.steps, 'batch': options.batch,
             'learning_rate': options.learning_rate, 'keep_statistics': options.keep_statistics,
             'every': options.step, 'rows': rows}
 
