@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of accuracy and tracking, and tables from the code: see figures.py."""
+"""Tables of accuracy, and tables from the code: see figures.py."""
 from __future__ import annotations
 
 from markdown_tables import ROOT, cell, figure, measured, results, table
@@ -157,24 +157,6 @@ def real_landmarks() -> str:
 
 def _mouth(row: dict, name: str) -> str:
     return ', '.join(cell(row, f'mouth_{name}_{kind}', '.2f') for kind in ('correlation', 'slope'))
-
-
-# Tracking
-
-@figure
-def smoothing() -> str:
-    rows = []
-    for row in results('smoothing')['rows']:
-        lag = [None if row[name] is None else f'{row[name]:.0f}'
-               for name in ('turn_lag_ms', 'move_lag_ms')]
-        rows.append([row['images'], row['faces'],
-                     f'{row["rotation_deg"]:.2f}° / {row["sellion_mm"]:.2f} / {row["mesh_mm"]:.1f}',
-                     f'{row["rotation_jitter_deg"]:.2f}° / {row["sellion_jitter_mm"]:.2f} / '
-                     f'{row["vertex_jitter_mm"]:.2f}',
-                     '' if None in lag else ' / '.join(lag)])
-    return table(['images', 'faces', 'error: rotation / sellion mm / mesh mm',
-                  'jitter: rotation / sellion mm / vertices mm', 'lag ms: turning / moving'],
-                 rows) + measured('smoothing')
 
 
 # From the code

@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'docs')]
 
 import figure_tables  # noqa: F401  registers its tables
 import performance_tables  # noqa: F401
+import stream_tables  # noqa: F401
 from markdown_tables import TABLES
 
 BLOCK = re.compile(r'(<!-- figure: ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)

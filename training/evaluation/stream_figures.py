@@ -67,9 +67,9 @@ GROUPS = {'all': lambda run: ['all'], 'script': _scripts, 'distance': _distances
 
 
 def _in_order(runs: Iterable[StreamRun], names) -> list[str]:
-    found = dict.fromkeys(name for run in sorted(runs, key=lambda run: run.stream.distance)
-                          for name in names(run))
-    return list(found)
+    if names in (_distances, _talking):
+        runs = sorted(runs, key=lambda run: run.stream.distance)
+    return list(dict.fromkeys(name for run in runs for name in names(run)))
 
 
 def _row(rows: list[dict[str, float]]) -> dict[str, Figure | int]:
