@@ -253,6 +253,7 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--log', type=Path, default=Path('.'), help="folder for the node's logs")
     options = parser.parse_args()
+    options.log.mkdir(parents=True, exist_ok=True)
     sample = read_sample(ROOT / 'demo' / 'sample.mcap')
     rng = np.random.default_rng(options.seed)
     rclpy.init()

@@ -61,7 +61,7 @@ def player(context):
     resume = ExecuteProcess(
         cmd=[sys.executable, '-m', 'depthface_ros.ros.replay', '--namespace', given['namespace'],
              '--topic', depth_topic, *(['--relay-tf'] if plan.remaps else [])],
-        output='screen')
+        output='screen', on_exit=after_the_companion)
     return [play, resume]
 
 
@@ -70,6 +70,13 @@ def after_the_bag(event, context):
     if context.is_shutdown or context.launch_configurations['rviz'].lower() == 'true':
         return []
     return [Shutdown(reason='the bag has ended')]
+
+
+def after_the_companion(event, context):
+    """End the launch if the player could not be resumed: it would stay paused for ever."""
+    if context.is_shutdown or not event.returncode:
+        return []
+    return [Shutdown(reason='the player could not be resumed')]
 
 
 def play(context):

@@ -58,7 +58,7 @@ def resume_when_connected(node: Node, topic: str, stop: Stop) -> int:
     if not status or stop:  # Ctrl-C ends both
         return 0
     node.get_logger().error(f'the player could not be resumed: {" ".join(RESUME)} ended '
-                            f'with status {status}; press space in its terminal')
+                            f'with status {status}; try this command in a terminal')
     return 1
 
 

@@ -181,6 +181,17 @@ def test_ctrl_c_during_a_replay_ends_it_well(share, tmp_path, monkeypatch):
     assert 'Traceback' not in re.sub(r'\[ros2-\d+\].*', '', printed)
 
 
+def test_a_replay_whose_player_cannot_be_resumed_ends(share, tmp_path, monkeypatch):
+    pytest.importorskip('rosbags')
+    install_player(tmp_path, monkeypatch)
+    write_program(tmp_path / 'bin' / 'ros2', PLAYER.replace("open(resumed, 'w').close()", "sys.exit(1)"))
+    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={ROOT / "demo" / "sample.mcap"}',
+                  log=tmp_path / 'log') as launched:
+        printed = launched.wait_for('the player could not be resumed', 120)
+        launched.status(60)
+    assert 'rosbag2_interfaces/srv/Resume {} ended with status 1' in printed
+
+
 @pytest.mark.parametrize('file, arguments, found', [
     ('depthface', ['params_file:=/no/file.yaml'], 'params_file:=/no/file.yaml does not exist'),
     ('depthface', ['rviz:=true'], 'rviz:=true needs the package rviz2'),
