@@ -26,7 +26,7 @@ def accuracy() -> str:
 
 def _real_row() -> list[str]:
     row = results('kinect2')['groups']['range']['all']
-    return ['**real** Kinect v2, 6 people, marked landmarks',
+    return ['**real** Kinect v2 crops, 6 people, marked landmarks',
             f'{row["frames"]}, {100 - row["missed_percent"][0]:.1f} %', 'no truth',
             f'landmarks {cell(row, "landmark_mm_mean", ".1f")} mm, mean',
             f'points {row["mesh_to_points_mm_median"]:.1f} mm, median']

@@ -28,14 +28,14 @@ REACH = 0.03  # m; measured points further from a mesh belong to something else
 
 @dataclass
 class FaceOverTime:
-    """One face, and what is known of it image by image; distances (V,) in m, NaN unknown."""
+    """The curves and meshes of one face over time; distances (V,) in m, NaN unknown."""
 
     name: str
     first_s: float
     seconds: list[float] = field(default_factory=list)
     values: list[tuple[float, ...]] = field(default_factory=list)  # one number a curve
-    early: tuple[float, np.ndarray, np.ndarray] | None = None  # s, vertices_face, distances
-    late: tuple[float, np.ndarray, np.ndarray] | None = None
+    early: tuple[float, np.ndarray, np.ndarray | None] | None = None  # s, vertices_face, distances
+    late: tuple[float, np.ndarray, np.ndarray | None] | None = None
 
     def add(self, seconds: float, values: tuple[float, ...], vertices_face: np.ndarray | None,
             distances: np.ndarray | None) -> None:

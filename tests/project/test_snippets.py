@@ -128,7 +128,7 @@ def test_scripts_of_the_examples_have_the_options(words):
     assert all(f"'{word}'" in text for word in words[2:] if word.startswith('--'))
 
 
-LAUNCHES = [words for words in commands() if words[:2] == ['ros2', 'launch']]
+LAUNCHES = [words for words in commands() if words[:3] == ['ros2', 'launch', 'depthface_ros']]
 
 
 @pytest.mark.parametrize('words', LAUNCHES, ids=' '.join)
