@@ -265,8 +265,17 @@ class FaceEstimator:
             rotation_std, position_std)
         return [Face(pose, vertices, expression, float(confidence[i]), float(rotation_std[i]),
                      float(position_std[i]), float(detector_score[i]),
-                     pose_covariance(pose, axis_std[i]), float(fitted.support[i]))
+                     pose_covariance(pose, axis_std[i]), float(fitted.support[i]),
+                     fitted.expression_reliability[i])
                 for i, (pose, vertices, expression) in enumerate(zip(*fitted[:3]))]
+
+    def expression_reliability(self, distance_m: float) -> np.ndarray:
+        """Return the explained variance (52,) in 0..1 of each coefficient at a distance.
+
+        It was measured on whole synthetic faces in single images; 0 for coefficients that stay at
+        rest. `Face.expression_reliability` also considers which parts of a face are measured.
+        """
+        return self._fitting.expression_calibration.reliability_at(distance_m)
 
     def _min_confidence(self, tracked: np.ndarray | bool) -> np.ndarray:
         """Return the least confidence of a face, which is lower for tracked heads (hysteresis)."""

@@ -17,6 +17,10 @@ from depthface_ros.estimation.alignment import (
     face_modes,
 )
 from depthface_ros.estimation.error_prior import ErrorPrior
+from depthface_ros.estimation.expression_calibration import (
+    CalibratedExpressions,
+    ExpressionCalibration,
+)
 from depthface_ros.estimation.refinement import REACH, Refinement
 from depthface_ros.estimation.surface import SurfaceDetail, SurfaceModes
 from depthface_ros.face_model.expression_regions import MeasuredExpressions
@@ -41,6 +45,8 @@ class FittedFaces(NamedTuple):
     position_std: np.ndarray  # (N,) m
     # (N,) 0..1, share of the side turned to the camera that lies on the measured surface
     support: np.ndarray
+    # (N, 52) in 0..1, explained variance of the expression; 0 where its region is not measured
+    expression_reliability: np.ndarray
 
 
 class FaceFitting:
@@ -67,6 +73,8 @@ class FaceFitting:
         self.refines = refine and alignment.steps > 0 and alignment.modes >= len(modes)
         self._refinement = Refinement(self._template, modes, constant)
         self._measured_expressions = MeasuredExpressions(constant)
+        self.expression_calibration = ExpressionCalibration.load(models_folder)
+        self._calibrated_expressions = CalibratedExpressions(self.expression_calibration, constant)
         self._fits_surface = surface and alignment.steps > 0
         self._surface = SurfaceDetail(FaceModel.load(), SurfaceModes.load(), constant)
 
@@ -95,8 +103,9 @@ class FaceFitting:
         aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
                               self._template + offsets)
         stage_done('alignment')
+        # Reliabilities are measured with the refiner. Without it there is none.
         faces = FittedFaces(*aligned[:2], expression, rotation_std, position_std,
-                            namespace(rotation_std).ones_like(rotation_std))
+                            namespace(rotation_std).ones_like(rotation_std), 0 * expression)
         if self.refines:
             faces = self._refine(depth, intrinsics, aligned, faces)
             stage_done('refiner')
@@ -140,9 +149,18 @@ class FaceFitting:
         std = xp.exp(0.5 * predicted['log_variance'])
         area = planes.visible_area[:, 0]
         support = xp.sum(weights * area, axis=1) / xp.sum(area, axis=1).clip(1e-12)
-        return FittedFaces(*self._refinement.refined(aligned, predicted['correction']),
-                           self._measured_expressions(predicted['expression'], weights),
-                           std[:, 0], std[:, 1], support)
+        pose, vertices = self._refinement.refined(aligned, predicted['correction'])
+        expression, reliability = self._expression(predicted['expression'], aligned, weights)
+        return FittedFaces(pose, vertices, expression, std[:, 0], std[:, 1], support, reliability)
+
+    def _expression(self, expression, aligned: Aligned, weights):
+        """Return calibrated expressions (N, 52) and their reliability, 0 where not measured."""
+        xp = namespace(expression)
+        position = aligned.camera_from_face[:, :3, 3]
+        distance = xp.sqrt(xp.sum(position * position, axis=1))
+        calibrated, reliability = self._calibrated_expressions(expression, distance)
+        measured = self._measured_expressions.fraction(weights)
+        return calibrated * measured, reliability * measured
 
 
 def _transform(camera_from_face, vertices_face):

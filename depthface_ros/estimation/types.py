@@ -61,11 +61,15 @@ class Face:
     pose_covariance: np.ndarray | None = None  # (6, 6) float64, never None in a face
     # 0..1, share of the side turned to the camera that lies on the measured surface
     support: float = 1.0
+    # (52,) in 0..1, explained variance of each coefficient; never None in a face, 1 if unknown
+    expression_reliability: np.ndarray | None = None
 
     def __post_init__(self):
         if self.pose_covariance is None:
             object.__setattr__(self, 'pose_covariance', isotropic_covariance(
                 self.rotation_std, self.position_std))
+        if self.expression_reliability is None:
+            object.__setattr__(self, 'expression_reliability', np.ones_like(self.expression))
 
     @property
     def head_centre(self) -> np.ndarray:

@@ -57,8 +57,12 @@ class MeasuredExpressions:
 
     def __call__(self, expression, weights):
         """Return expressions (N, 52) for weights (N, T) in 0..1 of the measured triangles."""
-        xp = namespace(expression)
+        return expression * self.fraction(weights)
+
+    def fraction(self, weights):
+        """Return factors (N, 52) in 0..1 for weights (N, T) in 0..1 of the measured triangles."""
+        xp = namespace(weights)
         left, right = (xp.matmul(weights, xp.matrix_transpose(self._weights[side]))
                        + self._unmoved[side] for side in (0, 1))
         measured = xp.where(self._symmetric, xp.maximum(left, right), xp.minimum(left, right))
-        return expression * ((measured - UNMEASURED) / (MEASURED - UNMEASURED)).clip(0, 1)
+        return ((measured - UNMEASURED) / (MEASURED - UNMEASURED)).clip(0, 1)

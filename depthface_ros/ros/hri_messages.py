@@ -52,12 +52,17 @@ def landmarks(frame: DepthFrame, face: Face, points: np.ndarray) -> FacialLandma
 
 
 def facs(header: Header, face: Face) -> FacialActionUnits:
-    """Return intensities from 0 to 1; action units that are not estimated have confidence 0."""
+    """Return intensities from 0 to 1; action units that are not estimated have confidence 0.
+
+    The confidence is the face's, times the reliability of the coefficients: their explained
+    variance at this distance, 0 where the region is not measured.
+    """
     intensity = action_units(face.expression)
+    confidence = face.confidence * action_units(face.expression_reliability)
     estimated = np.isfinite(intensity)
     return FacialActionUnits(
         header=header, intensity=np.where(estimated, intensity, np.float32(0)),
-        confidence=np.where(estimated, np.float32(face.confidence), np.float32(0)))
+        confidence=np.where(estimated, confidence, 0).astype(np.float32))
 
 
 def cropped(frame: DepthFrame, face: Face) -> np.ndarray:

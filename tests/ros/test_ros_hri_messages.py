@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedRegionOfI
 from ros_faces import CAMERA, Stage, frame, track
 from sensor_msgs.msg import Image
 
-from depthface_ros.face_model.mesh import LANDMARK_MIRROR, FaceModel
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, LANDMARK_MIRROR, FaceModel
 from depthface_ros.ros import hri_messages
 
 SECOND = 10**9
@@ -102,6 +104,18 @@ def test_action_units_come_from_the_expression(stage):
     assert message.intensity.sum() == 0.75
     assert message.confidence[FacialActionUnits.BROW_LOWERER] == pytest.approx(0.9)
     assert message.confidence[61] == 0  # depth does not show the direction of the eyes
+
+
+def test_action_units_are_as_reliable_as_their_coefficients(stage):
+    reliability = np.zeros(len(EXPRESSION_NAMES), np.float32)
+    reliability[EXPRESSION_NAMES.index('mouthSmileLeft')] = 0.5
+    smiling = track('f00001', mouthSmileLeft=0.5)
+    face = replace(smiling.face, expression_reliability=reliability)
+    heard = stage.listen(FacialActionUnits, '/humans/faces/f00001/facs')
+    stage.outputs.publish(frame(SECOND), [replace(smiling, face=face)])
+    message = stage.wait_for(lambda: heard)[0]
+    assert message.confidence[FacialActionUnits.LIP_CORNER_PULLER] == pytest.approx(0.45)
+    assert message.confidence[FacialActionUnits.JAW_DROP] == 0
 
 
 @pytest.mark.parametrize('dtype, encoding', [(np.uint16, '16UC1'), (np.float32, '32FC1')])

@@ -27,7 +27,7 @@ from training.evaluation.errors import (
     reported_uncertainty,
 )
 from training.evaluation.evaluate import read_figures, write_records
-from training.evaluation.figures import all_figures, expression, within_sigma
+from training.evaluation.figures import all_figures, better_than_mean, expression, within_sigma
 from training.evaluation.frames import match, measured_fraction
 from training.evaluation.groups import between, in_core, summary
 from training.evaluation.tables import write_markdown
@@ -214,6 +214,23 @@ def test_correlation_separates_coefficients_that_follow_the_truth():
     assert rows['jawOpen']['correlation'][0] > 0.99
     assert rows['jawOpen']['error'][0] < rows['jawOpen']['guess_error'][0] / 2
     assert abs(rows['tongueOut']['correlation'][0]) < 0.25
+
+
+def test_explained_variance_names_coefficients_that_err_less_than_the_mean_of_the_truth():
+    rng = np.random.default_rng(5)
+    records = []
+    for distance in rng.uniform(0.4, 3, 600):
+        true = rng.uniform(0, 1, 52)
+        guess = np.where(MODEL.expression_names.index('jawOpen') == np.arange(52),
+                         true + 0.1 * distance * rng.normal(), 0.5 + 0.01 * rng.normal(size=52))
+        records.append({'distance_m': distance} | {
+            name: guess[i] for i, name in enumerate(MODEL.expression_names)} | {
+            f'true_{name}': true[i] for i, name in enumerate(MODEL.expression_names)})
+    rows = expression(records)
+    assert better_than_mean(rows) == ['jawOpen']
+    near, overall = (rows['jawOpen'][f'explained_percent{part}'] for part in ('_near', ''))
+    assert overall[0] + 2 * overall[1] < near[0] < 100
+    assert near[0] == pytest.approx(100 * (1 - 12 * 0.01 * 0.53), abs=4 * near[1])
 
 
 @pytest.mark.parametrize('value, label', [(0, '0-20 deg'), (20, '20-50 deg'), (50, '20-50 deg')])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrate the confidence of faces, the error prior of the alignment, and the sigmas of poses.
+"""Calibrate confidences, the error prior of the alignment, sigmas of poses, and expressions.
 
 The frames are new ones of the people and cameras of training, so that those of an evaluation stay
 unseen. The first pass fits the confidence and the error prior to the networks alone. The second
-pass, with both, fits the sigmas to the errors of the whole pipeline.
+pass, with both, fits the sigmas and the expressions to the errors of the whole pipeline.
 """
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration, log_odds
 from depthface_ros.estimation.error_prior import ERROR_PRIOR_FILE
 from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.estimation.expression_calibration import EXPRESSION_CALIBRATION_FILE
 from depthface_ros.estimation.types import Face
+from training.calibrate.expressions import expression_record, fit_expressions
 from training.calibrate.measure_errors import fit_error_prior, networks_alone
 from training.data.render import VISIBLE_FACE, add_people_arguments
 from training.evaluation.errors import (
@@ -165,36 +167,64 @@ def calibrated(record: Record, calibration: Calibration) -> Record:
                      **{f'{name}_std': float(value) for name, value in zip(AXIS_ERRORS, std)}}
 
 
-def pose_only(face: Face, head: Head, *image) -> Record:
-    return pose_errors(face.camera_from_face, head.camera_from_face) | reported_uncertainty(face)
+def pose_and_expression(face: Face, head: Head, *image) -> Record:
+    return (pose_errors(face.camera_from_face, head.camera_from_face) | reported_uncertainty(face)
+            | expression_record(face, head))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_people_arguments(parser)
     parser.add_argument('--frames', type=int, default=1000)
     parser.add_argument('--models', type=Path, default=MODELS_FOLDER,
-                        help='folder of networks; calibration.json and error_prior.npz are '
-                        'written there')
+                        help='folder of networks; calibration.json, error_prior.npz and '
+                        f'{EXPRESSION_CALIBRATION_FILE} are written there')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--expressions-only', action='store_true', help='measure only '
+                        f'{EXPRESSION_CALIBRATION_FILE}, with the calibration that is there')
 
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
-    (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # of earlier networks
+    # Expressions are measured without their earlier calibration.
+    (options.models / EXPRESSION_CALIBRATION_FILE).unlink(missing_ok=True)
+    if options.expressions_only:
+        save_expressions(options, whole_pipeline(options, frames, None))
+        return
+    (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # that of earlier networks
     trial = Trial(frames, options.models, ALL_CANDIDATES_UNALIGNED, Calibration(), networks_alone)
     places = [place for place in trial.records(options.frames, options.workers) if place['found']]
     confidence = fit_confidence(places)
     fit_error_prior(accepted(list(filter(is_face, places)), confidence)).save(options.models)
 
-    trial = Trial(frames, options.models, NO_SIGMA_LIMIT, confidence, pose_only)
-    faces = [record for record in trial.records(options.frames, options.workers)
-             if record['found'] and is_face(record)]
+    faces = whole_pipeline(options, frames, confidence)
     calibration = fit_stds(faces, confidence)
-    networks = {name: hashlib.sha256((options.models / f'{name}.onnx').read_bytes()).hexdigest()
-                for name in NETWORKS}
-    calibration.save(options.models, frames=options.frames, networks=networks)
+    calibration.save(options.models, frames=options.frames, networks=networks(options.models))
+    save_expressions(options, faces)
     print_gain(places, faces, calibration)
+
+
+def whole_pipeline(options: argparse.Namespace, frames: SyntheticFrames,
+                   calibration: Calibration | None) -> list[Record]:
+    """Return the records of faces that the whole pipeline finds; None: the saved calibration."""
+    trial = Trial(frames, options.models, NO_SIGMA_LIMIT, calibration, pose_and_expression)
+    return [record for record in trial.records(options.frames, options.workers)
+            if record['found'] and is_face(record)]
+
+
+def save_expressions(options: argparse.Namespace, faces: list[Record]) -> None:
+    """Fit and write the calibration of expressions; print what depth never shows."""
+    expressions = fit_expressions(faces)
+    expressions.save(options.models, frames=options.frames, faces=len(faces),
+                     networks=networks(options.models))
+    print(f'{len(faces)} faces; expressions that stay at rest: '
+          f'{", ".join(expressions.never_shown()) or "none"}')
+
+
+def networks(folder: Path) -> dict[str, str]:
+    """Return the hash of each network of a folder."""
+    return {name: hashlib.sha256((folder / f'{name}.onnx').read_bytes()).hexdigest()
+            for name in NETWORKS}
 
 
 def print_gain(places: list[Record], faces: list[Record], calibration: Calibration) -> None:

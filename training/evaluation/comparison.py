@@ -59,7 +59,7 @@ def badness(name: str, value: float) -> float:
 
     Slopes are compared with 1, and coverages with the percentages of a normal distribution.
     """
-    if name.endswith('correlation'):
+    if name.endswith('correlation') or 'explained_percent' in name:
         return -value
     if name.endswith('slope'):
         return abs(value - 1)

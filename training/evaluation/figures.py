@@ -19,6 +19,7 @@ from training.evaluation.groups import (
 )
 
 WITHIN = {1: 68.27, 2: 95.45}  # percent of normally distributed errors within so many sigma
+NEAR = 1.0  # m, within which expressions are reported apart
 SEEN, HARDLY_SEEN = 0.5, 0.25  # least correlations for these two verdicts
 
 
@@ -68,21 +69,45 @@ def within_sigma(found: list[Record]) -> dict[str, dict[str, Figure]]:
 
 
 def expression(found: list[Record]) -> dict[str, dict[str, Figure]]:
-    """Return correlation, slope and errors of each expression coefficient.
+    """Return correlation, errors and explained variance of each expression coefficient.
 
     guess_error is the mean absolute error of a constant prediction, the median of the truth.
+    explained_percent is 100 (1 - squared error / variance of the truth), for all faces and for
+    those within NEAR: more than 0 means better than the prior's mean.
     """
     rows = {}
     if len(found) < 3:
         return rows
+    near = column(found, 'distance_m') < NEAR
     for name in EXPRESSION_NAMES:
         estimate, truth = column(found, name), column(found, f'true_{name}')
         moves = min(estimate.std(), truth.std()) > 1e-6
         r = float(np.corrcoef(estimate, truth)[0, 1]) if moves else 0.
         errors, guess = np.abs(estimate - truth), np.abs(truth - np.median(truth))
         rows[name] = {'correlation': [r, float((1 - r * r) / np.sqrt(len(found) - 1))],
-                      'error': _mean(errors), 'guess_error': _mean(guess)}
+                      'error': _mean(errors), 'guess_error': _mean(guess),
+                      'explained_percent': explained(estimate, truth),
+                      'explained_percent_near': explained(estimate[near], truth[near])}
     return rows
+
+
+def explained(estimate: np.ndarray, truth: np.ndarray) -> Figure:
+    """Return the explained variance of estimates (N,) in percent, and its standard error.
+
+    The error is of the ratio of two means, to first order.
+    """
+    if len(truth) < 3 or truth.std() < 1e-6:
+        return [float('nan'), float('nan')]
+    squared, spread = np.square(estimate - truth), np.square(truth - truth.mean())
+    ratio = squared.mean() / spread.mean()
+    error = (squared - ratio * spread).std() / spread.mean() / np.sqrt(len(truth))
+    return [100 * float(1 - ratio), 100 * float(error)]
+
+
+def better_than_mean(rows: dict[str, dict[str, Figure]]) -> list[str]:
+    """Return the coefficients whose explained variance near the camera exceeds two of its errors."""
+    return [name for name, row in rows.items()
+            if row['explained_percent_near'][0] > 2 * row['explained_percent_near'][1]]
 
 
 def verdict(correlation: float) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.evaluation.comparison import BEYOND_NOISE, Change
-from training.evaluation.figures import WITHIN, verdict
+from training.evaluation.figures import NEAR, WITHIN, better_than_mean, verdict
 
 COLUMNS = {  # heading -> figures of a group, and their form
     'missed %': (('missed_percent',), '.1f'),
@@ -96,12 +96,17 @@ def _within_sigma(tree: dict) -> Table:
 
 
 def _expression(tree: dict) -> Table:
-    table = Table('coefficient', 'correlation', 'error', 'error of a guess', 'seen',
-                  title='Expression: which coefficients depth shows, best first')
+    better = len(better_than_mean(tree['expression']))
+    table = Table('coefficient', 'correlation', 'error', 'error of a guess', 'explained %',
+                  f'within {NEAR:g} m %', 'seen',
+                  title=f'Expression, best first; within {NEAR:g} m {better} coefficients err less '
+                        "than the prior's mean")
     rows = sorted(tree['expression'].items(), key=lambda item: -item[1]['correlation'][0])
     for name, row in rows:
         table.add_row(name, *(_text(row[part], '.3f') for part in
                               ('correlation', 'error', 'guess_error')),
+                      *(_text(row[part], '.0f') for part in (
+                          'explained_percent', 'explained_percent_near')),
                       verdict(row['correlation'][0]))
     return table
 
