@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'docs')]
 
-import figure_tables  # noqa: F401  registers its tables
+import comparison_tables  # noqa: F401  registers its tables
+import figure_tables  # noqa: F401
 import performance_tables  # noqa: F401
 import stream_tables  # noqa: F401
 from markdown_tables import TABLES

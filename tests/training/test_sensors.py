@@ -279,3 +279,15 @@ def test_edges_lose_pixels_and_steep_walls_do_not():
     step[:, 60:] = 1.0
     lost = measure(step, sensor)[0] == 0
     assert lost[:, 59:61].all() and not lost[:, :58].any() and not lost[:, 62:].any()
+
+
+def test_some_structured_light_returns_almost_nothing_from_hair():
+    rng = np.random.default_rng(0)
+    fractions = [sample_sensor(rng, 'structured_light').hair_hole for _ in range(200)]
+    assert 0.1 < np.mean(np.array(fractions) >= 0.8) < 0.3 and min(fractions) == 0
+    sensor = sample_sensor(rng, 'structured_light')._replace(hair_hole=0.95, hole=0, speckle=0)
+    hair = np.zeros((64, 64), bool)
+    hair[:32] = True
+    out = simulate(torch.full((1, 64, 64), 0.8), SensorBatch.stack([sensor]), torch.tensor([500.]),
+                   torch.ones(1), torch.Generator().manual_seed(0), hair=torch.from_numpy(hair)[None])[0]
+    assert (out[:30] > 0).float().mean() < 0.2 and (out[34:] > 0).float().mean() > 0.8

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--folds', type=int, default=3,
                         help='so many groups of people, each left out once')
     parser.add_argument('--rows', nargs='+', choices=ROWS, default=list(ROWS))
-    parser.add_argument('--step', type=int, default=1, help='judge on every so many images')
+    parser.add_argument('--step', type=int, default=1, help='use every so many images')
     add_training_arguments(parser)
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--out', type=Path, default=Path('training_runs/adapt_people'))
@@ -53,14 +53,13 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     source = source_windows(options)
     dataset = open_dataset(options.dataset, options.folder)
-    samples = list(dataset)
+    samples = list(dataset)[::options.step]
     before = FaceEstimator('cpu', models_folder=options.models)
     pose_network, start = first_networks(options.models, source)
     for seed, fold in itertools.product(options.seeds, range(options.folds)):
         left_out = dataset.people[fold::options.folds]
         judged, learnt = ([sample for sample in samples if (sample.person in left_out) == out]
                           for out in (True, False))
-        judged = judged[::options.step]
         folder = options.out / f'fold-{fold}'
         folder.mkdir(parents=True, exist_ok=True)
         compute_once(folder / f'{result_name(BEFORE, 0)}.json', lambda judged=judged: figures(options.models, judged))

@@ -9,6 +9,7 @@ import numpy as np
 
 from training.synthesis.sensors import Sensor
 
+DARK_HAIR = 0.2  # fraction of structured-light cameras that return almost nothing from hair
 FAMILIES = ('structured_light', 'active_stereo', 'time_of_flight')
 
 
@@ -82,6 +83,8 @@ def sample_sensor(rng: np.random.Generator, family: str) -> Sensor:
         'max_range': rng.uniform(3.5, 6.5),
     }
     if family == 'structured_light':
+        if rng.random() < DARK_HAIR:
+            common['hair_hole'] = rng.uniform(0.8, 1)
         return Sensor(
             **common, lateral=rng.uniform(0.05, 0.5),
             noise_base=0.0012 * noise, noise_quadratic=0.0019 * noise, noise_knee=0.4,
