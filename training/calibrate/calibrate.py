@@ -49,6 +49,7 @@ MIN_FACES, MIN_OTHERS = 40, 5  # samples of a fit; good networks have few false 
 # Errors of one predicted sigma have heavy tails, as Student's t of so many degrees of freedom.
 DEGREES_OF_FREEDOM = 4
 NORMAL = {1: 0.6827, 2: 0.9545}  # fraction of normal errors within so many sigma
+OTHER_FRAMES = 1000  # added to the seed of frames that expressions are calibrated on
 POWERS = (0.5, 2.0)  # bounds of the power of a predicted sigma
 
 
@@ -188,8 +189,11 @@ def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
     # Expressions are measured without their earlier calibration.
     (options.models / EXPRESSION_CALIBRATION_FILE).unlink(missing_ok=True)
+    # Networks remember expressions of people they were trained on, so these people are others.
+    # The frames are not those of an evaluation, which has another seed.
+    others = SyntheticFrames('validation', options.seed + OTHER_FRAMES, options.ict, options.hair)
     if options.expressions_only:
-        save_expressions(options, whole_pipeline(options, frames, None))
+        save_expressions(options, whole_pipeline(options, others, None))
         return
     (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # that of earlier networks
     trial = Trial(frames, options.models, ALL_CANDIDATES_UNALIGNED, Calibration(), networks_alone)
@@ -200,7 +204,7 @@ def run(options: argparse.Namespace) -> None:
     faces = whole_pipeline(options, frames, confidence)
     calibration = fit_stds(faces, confidence)
     calibration.save(options.models, frames=options.frames, networks=networks(options.models))
-    save_expressions(options, faces)
+    save_expressions(options, whole_pipeline(options, others, calibration))
     print_gain(places, faces, calibration)
 
 

@@ -11,11 +11,11 @@ from training.evaluation.errors import Record
 from training.evaluation.groups import column
 from training.synthesis.scene.random_scene import Head
 
-EDGES = (0.0, 0.8, 1.2, 1.8, 2.6, np.inf)  # m; bins of distance
+EDGES = (0.0, 0.8, 1.4, 2.2, np.inf)  # m; bins of distance
 MIN_FACES = 40  # of a bin, without mirror images
 # Explained variance below which a coefficient stays at rest, as chance alone explains so much.
 MIN_RELIABILITY = 0.02
-PRIOR_FACES = 50  # weight of the slope over all distances in the slope of a bin
+PRIOR_FACES = 200  # weight of the slope over all distances in the slope of a bin
 FOLDS = 4
 
 
