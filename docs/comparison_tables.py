@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of recorded beside rendered faces; see figures.py."""
+"""Tables of recorded beside rendered faces, and of adaptation to people; see figures.py."""
 from __future__ import annotations
 
 from markdown_tables import figure, measured, results, table
 
 CAMERAS = {'compare_kinect2': 'Kinect v2', 'compare_sr305': 'SR305'}
+FIGURES = {'landmark_mm_mean': 'landmarks, mm', 'mouth_opening_slope': 'mouth opening, slope',
+           'mouth_width_slope': 'mouth width, slope',
+           'mesh_to_points_mm_median': 'points to mesh, mm',
+           'mirror_deg_median': 'mirrored copy, deg', 'mirror_mm_median': 'mirrored copy, mm'}
 
 
 @figure
@@ -44,3 +48,22 @@ def domain_evidence() -> str:
 
 def _spread(middle: float, low: float, high: float) -> str:
     return f'{middle:.2f} ({low:.2f}-{high:.2f})' if middle == middle else '-'
+
+
+@figure
+def adapt_people() -> str:
+    """Return means over groups of people left out, with deviations over seeds."""
+    study = results('adapt_people')
+    rows = [[row, *(_mean(values[name]) for name in FIGURES)]
+            for row, values in study['rows'].items()]
+    seeds = max(len(values['landmark_mm_mean']) for values in study['rows'].values())
+    return (f'{study["folds"]} groups of people, each left out once; seeds: {seeds}; '
+            f'{study["steps"]} steps of {study["batch"]} crops of each domain, learning rate '
+            f'{study["learning_rate"]:g}; one image in {study["every"]}.\n\n'
+            + table(['', *FIGURES.values()], rows) + measured('adapt_people'))
+
+
+def _mean(values: list[float]) -> str:
+    mean = sum(values) / len(values)
+    spread = (sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)) ** 0.5
+    return f'{mean:.2f}' + (f' ± {spread:.2f}' if len(values) > 1 else '')
