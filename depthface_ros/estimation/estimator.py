@@ -155,22 +155,19 @@ class FaceEstimator:
                 if tracked or face.rotation_std <= max_rotation_std]
 
     def follow(self, depth: np.ndarray, intrinsics: Intrinsics, predicted: PredictedFaces,
-               mirrored: bool = False, stage_done: Callable[[str], None] = _ignore) -> list[Face]:
+               stage_done: Callable[[str], None] = _ignore) -> list[Face]:
         """Return the predicted faces as a depth image shows them, in their order.
 
         Neither detector nor pose network runs, and the shape network once. Nothing is rejected:
         `Face.support` and `Face.rotation_std` show whether a face was where it was predicted.
 
         :param predicted: at least one face, in front of the camera.
-        :param mirrored: let the shape network see the mirror image. Alternated from image to image,
-            it averages out what the network does differently on both sides.
         """
         intrinsics = check_camera(depth, intrinsics)
         depth = self._upload(depth, stage_done)
         poses = np.asarray(predicted.camera_from_face, np.float32)
-        fit = self._fitting.fit_once_mirrored if mirrored else self._fitting.fit_once
         fitted = FittedFaces(*self._compute(
-            depth, intrinsics, stage_done, fit, poses,
+            depth, intrinsics, stage_done, self._fitting.fit_once, poses,
             np.full(len(poses), FOLLOWED_ROTATION_STD, np.float32),
             np.full(len(poses), FOLLOWED_POSITION_STD, np.float32)))
         if self._device:

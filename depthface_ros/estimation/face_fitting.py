@@ -90,12 +90,6 @@ class FaceFitting:
         return self._fit(depth, intrinsics, camera_from_face, rotation_std, position_std,
                          (False,), stage_done)
 
-    def fit_once_mirrored(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-                          stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
-        """Return the same by one pass that is mirrored."""
-        return self._fit(depth, intrinsics, camera_from_face, rotation_std, position_std,
-                         (True,), stage_done)
-
     def _fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
              mirrored: tuple[bool, ...], stage_done) -> FittedFaces:
         camera_from_face, offsets, expression = self._predict_shape(

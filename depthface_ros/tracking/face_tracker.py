@@ -58,7 +58,6 @@ class FaceTracker:
         self._tracks: list[Track] = []
         self._searched_ns: int | None = None
         self._verified_ns = 0  # when the pose network saw all tracked faces
-        self._mirrored = False  # whether the image before was followed by its mirror image
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics, stamp_ns: int,
                  stage_done: Callable[[str], None] = lambda stage: None) -> list[Track]:
@@ -127,9 +126,8 @@ class FaceTracker:
         """
         if stamp_ns >= self._verified_ns + round(self.config.verify_s * 1e9):
             return []
-        self._mirrored = not self._mirrored
         faces = self.estimator.follow(depth, intrinsics, self._tracker.predicted_faces(stamp_ns),
-                                      self._mirrored, stage_done)
+                                      stage_done)
         as_before = all(is_finite(face) and is_as_certain(face, track.face)
                         for face, track in zip(faces, self._tracker.public))
         distinct = len(non_maximum_suppression(

@@ -18,10 +18,9 @@ from depthface_ros.geometry.rotations import in_frame, rotation_from_vector, vec
 from depthface_ros.settings import setting
 from depthface_ros.tracking.personal_shape import PersonalShape, vertex_noise
 
-# Sigmas of a pose for which the gains are meant. Noisier faces seem to move, so their cutoffs rise
-# less with speed, and those of precise faces more: by at most MAX_TRUST.
+# Sigmas of a pose up to which the gains are meant. Noisier faces seem to move, so their cutoffs
+# rise less with speed.
 USUAL_ROTATION_STD, USUAL_POSITION_STD = 0.010, 0.002  # rad, m
-MAX_TRUST = 4.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def _filter_gain(cutoff, seconds: float):
 
 
 def _trust(std: float, usual_std: float) -> float:
-    return min(usual_std / max(std, 1e-9), MAX_TRUST)
+    return usual_std / max(std, usual_std)
 
 
 class FaceSmoother:

@@ -36,11 +36,10 @@ def differences(faces, others):
     return np.array(turns), np.array(moves)
 
 
-@pytest.mark.parametrize('mirrored', [False, True])
-def test_a_followed_face_is_where_all_networks_see_it(estimator, mirrored):
+def test_a_followed_face_is_where_all_networks_see_it(estimator):
     for depth, intrinsics in FRAMES:
         faces = estimator(depth, intrinsics)
-        followed = estimator.follow(depth, intrinsics, predictions(faces), mirrored)
+        followed = estimator.follow(depth, intrinsics, predictions(faces))
         turns, moves = differences(followed, faces)
         assert len(followed) == len(faces) and (turns < 2.5).all() and (moves < 5).all()
         for face, other in zip(followed, faces):

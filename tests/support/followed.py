@@ -15,7 +15,7 @@ REACH = 0.06  # m
 class Followed:
     """Adds FaceEstimator.follow to a stand-in that can be called and has the attribute `nobody`."""
 
-    def follow(self, depth, intrinsics, predicted, mirrored=False, stage_done=None):
+    def follow(self, depth, intrinsics, predicted, stage_done=None):
         centres = points_camera(np.float32(predicted.camera_from_face), HEAD_CENTRE_FACE)
         return [self._nearest(depth, intrinsics, centre, stage_done) for centre in centres]
 

@@ -259,20 +259,17 @@ class Counted(Room):
         self.looks.append('pose network')
         return super().__call__(depth, intrinsics, heads, stage_done)
 
-    def follow(self, depth, intrinsics, predicted, mirrored=False, stage_done=None):
+    def follow(self, depth, intrinsics, predicted, stage_done=None):
         before = len(self.looks)
-        faces = super().follow(depth, intrinsics, predicted, mirrored, stage_done)
-        self.looks[before:] = ['mirrored' if mirrored else 'followed']
+        faces = super().follow(depth, intrinsics, predicted, stage_done)
+        self.looks[before:] = ['followed']
         return [replace(face, support=0.2) if self.covered else face for face in faces]
 
 
 def test_the_pose_network_looks_at_a_tracked_face_every_tenth_of_a_second():
     tracker = FaceTracker(Counted(), replace(TrackerConfig(), search_s=1.0))
     follow(tracker, [{'ann': 0.0}] * 14)
-    assert tracker.estimator.looks[2:] == [
-        'mirrored', 'followed', 'mirrored', 'pose network',
-        'followed', 'mirrored', 'followed', 'pose network',
-        'mirrored', 'followed', 'mirrored', 'pose network']
+    assert tracker.estimator.looks[2:] == 3 * [*3 * ['followed'], 'pose network']
 
 
 def test_it_does_in_every_image_of_a_slow_camera_or_if_the_user_says_so():
