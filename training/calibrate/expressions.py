@@ -14,7 +14,7 @@ from training.synthesis.scene.random_scene import Head
 EDGES = (0.0, 0.8, 1.4, 2.2, np.inf)  # m; bins of distance
 MIN_FACES = 40  # of a bin, without mirror images
 # Explained variance below which a coefficient stays at rest, as chance alone explains so much.
-MIN_RELIABILITY = 0.02
+MIN_RELIABILITY = 0.01
 PRIOR_FACES = 200  # weight of the slope over all distances in the slope of a bin
 FOLDS = 4
 
@@ -58,8 +58,8 @@ def fit_expressions(records: list[Record]) -> ExpressionCalibration:
 
     everyone = np.arange(len(records))
     slopes, offsets, reliabilities = [], [], []
+    predicted = np.zeros((2 * len(records), estimate.shape[1]))
     for faces in bins:
-        predicted = np.empty((2 * len(records), estimate.shape[1]))
         for k in range(FOLDS):
             slope, offset = fitted(faces[fold[faces] != k], everyone[fold != k])
             held_out = faces[fold[faces] == k]
@@ -69,8 +69,14 @@ def fit_expressions(records: list[Record]) -> ExpressionCalibration:
         reliabilities.append(_explained(predicted[both], truth[both], weights[both]))
         for rows, row in zip((slopes, offsets), fitted(faces, everyone)):
             rows.append(row)
-    reliability = np.minimum.accumulate(reliabilities)
-    shown = reliability >= MIN_RELIABILITY
+    # Few faces of a bin explain more or less by chance. Those of all bins together decide what
+    # depth shows, and count as PRIOR_FACES faces of each bin.
+    used = np.concatenate([*bins, *(faces + len(records) for faces in bins)])
+    overall = _explained(predicted[used], truth[used], weights[used])
+    counts = np.array([[len(faces)] for faces in bins])
+    reliability = np.minimum.accumulate(
+        (counts * reliabilities + PRIOR_FACES * overall) / (counts + PRIOR_FACES))
+    shown = np.broadcast_to(overall >= MIN_RELIABILITY, reliability.shape)
     middles = [float(np.median(distance[faces])) for faces in bins]
     return ExpressionCalibration(np.array(middles, np.float32), *(
         np.where(shown, table, 0).astype(np.float32) for table in (slopes, offsets, reliability)))
