@@ -7,7 +7,7 @@ all alike. Ratios within a run are more reliable than milliseconds across runs.
 """
 from __future__ import annotations
 
-from depthface_ros.tools import one_thread  # noqa: F401  before numpy
+from depthface_ros.tools import thread_limits  # noqa: F401  before numpy
 
 # isort: split
 import argparse
