@@ -9,7 +9,9 @@ from markdown_tables import figure, measured, results, table
 def speed() -> str:
     figures = results('performance_cpu')
     rows = []
-    for who, name in (('cpu', 'depthface, networks in 8 bits'),
+    in_bytes = any('int8' in case.get('engine', '') for case in figures['cases']
+                   if case['who'] == 'cpu')
+    for who, name in (('cpu', f'depthface, networks in {"8 bits" if in_bytes else "floats"}'),
                       ('mediapipe', 'MediaPipe face mesh, on colour')):
         cells = [_case(figures, who, heads, way) for heads, way in (
             (1, 'tracked'), (3, 'tracked'), (1, 'searched'))]
