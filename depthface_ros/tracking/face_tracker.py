@@ -8,7 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from depthface_ros.estimation.estimator import FaceEstimator
-from depthface_ros.estimation.head_detector import DetectorConfig, non_maximum_suppression
+from depthface_ros.estimation.head_detector import (
+    MIN_DEPTH,
+    DetectorConfig,
+    non_maximum_suppression,
+)
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.tracking.smoothing import FaceSmoother
@@ -126,8 +130,10 @@ class FaceTracker:
         """
         if stamp_ns >= self._verified_ns + round(self.config.verify_s * 1e9):
             return []
-        faces = self.estimator.follow(depth, intrinsics, self._tracker.predicted_faces(stamp_ns),
-                                      stage_done)
+        predicted = self._tracker.predicted_faces(stamp_ns)
+        if (predicted.camera_from_face[:, 2, 3] <= MIN_DEPTH).any():
+            return []  # a fast head would be behind the camera
+        faces = self.estimator.follow(depth, intrinsics, predicted, stage_done)
         as_before = all(is_finite(face) and is_as_certain(face, track.face)
                         for face, track in zip(faces, self._tracker.public))
         distinct = len(non_maximum_suppression(

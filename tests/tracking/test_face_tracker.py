@@ -14,6 +14,7 @@ from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
 from depthface_ros.tracking.face_tracker import FaceTracker, merge_candidates
+from depthface_ros.tracking.motion import Motion
 from depthface_ros.tracking.smoothing import SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
 
@@ -284,4 +285,14 @@ def test_it_does_in_the_image_that_covers_a_face():
     follow(tracker, [{'ann': 0.0}] * 4)
     tracker.estimator.covered = {'ann'}
     follow(tracker, [{'ann': 0.0}], first_ns=4 * 33 * MS)
+    assert tracker.estimator.looks[-1] == 'pose network'
+
+
+def test_a_face_that_is_predicted_behind_the_camera_is_not_followed():
+    tracker = FaceTracker(Counted())
+    follow(tracker, [{'ann': 0.0}] * 3)
+    track, = tracker._tracker.tracks
+    towards = Motion(np.array([0, 0, -100.0, 0, 0, 0]))
+    tracker._tracker.tracks = [replace(track, motion=towards)]
+    follow(tracker, [{'ann': 0.0}], first_ns=3 * 33 * MS)
     assert tracker.estimator.looks[-1] == 'pose network'
