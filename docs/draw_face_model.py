@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import PolyCollection
 
 from depthface_ros import FaceModel
-from depthface_ros.tools.overlay import vertex_normals
+from depthface_ros.geometry.normals import vertex_normals
 
 IMAGES = Path(__file__).resolve().parent / 'images'
 SKIN = np.array((0.93, 0.84, 0.76))

@@ -17,6 +17,7 @@ import numpy as np
 
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.geometry.normals import vertex_normals
 from depthface_ros.geometry.rotations import quaternion_from_rotation, yaw_pitch_roll
 from depthface_ros.io.frame import Frame
 from depthface_ros.tools.over_time import FaceOverTime, draw_over_time, measured_distances
@@ -25,7 +26,6 @@ from depthface_ros.tools.overlay import (
     contact_sheet,
     draw_faces,
     sheet_tile,
-    vertex_normals,
 )
 from depthface_ros.tracking.tracks import Track, in_image
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics, depth_in_metres
-from depthface_ros.tools.overlay import draw_mesh, vertex_normals
+from depthface_ros.geometry.normals import vertex_normals
+from depthface_ros.tools.overlay import draw_mesh
 
 EARLY_S, LATE_S = 0.1, 3.0  # s since a face came into view
 HEIGHT, MESH_WIDTH, CURVE_WIDTH = 330, 270, 560  # px, of a row and its panels

@@ -12,6 +12,7 @@ import numpy as np
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import Intrinsics, depth_in_metres
+from depthface_ros.geometry.normals import vertex_normals
 from depthface_ros.geometry.rotations import yaw_pitch_roll
 
 NEAREST, FARTHEST = 0.3, 5.0  # m; ends of the colour scale, which is logarithmic
@@ -92,17 +93,6 @@ def draw_mesh(picture: np.ndarray, intrinsics: Intrinsics, vertices: np.ndarray,
     for polygon, colour in zip(polygons, painted):
         cv2.fillConvexPoly(layer, polygon, colour, cv2.LINE_8, SUBPIXEL)
     cv2.addWeighted(layer, MESH_OPACITY, region, 1 - MESH_OPACITY, 0, dst=region)
-
-
-def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Return unit normals (V, 3): the area-weighted mean of those of adjacent triangles."""
-    corners = vertices[triangles]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros_like(vertices)
-    for axis in range(3):  # bincount adds up ten times faster than np.add.at
-        weights = np.repeat(normal[:, axis], 3)
-        total[:, axis] = np.bincount(triangles.ravel(), weights, len(vertices))
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 6,

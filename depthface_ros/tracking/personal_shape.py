@@ -18,6 +18,7 @@ import numpy as np
 
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.geometry.normals import vertex_normals
 
 NEUTRAL_STD = 0.0018  # m, of the first mesh
 NEUTRAL_STEP = 2e-5  # m by which the neutral surface may change from image to image
@@ -113,12 +114,7 @@ def _topology(count: int) -> _Topology:
     """Return the topology of the face model; of other meshes, no vertex is known to be stable."""
     model = FaceModel.load()
     variance = np.full(count, np.float32(DEVIATION_STD ** 2))
-    normals = np.zeros((count, 3), np.float32)
     if count != len(model.template):
-        return _Topology(variance, np.zeros(0, np.int32), normals)
+        return _Topology(variance, np.zeros(0, np.int32), np.zeros((count, 3), np.float32))
     variance[model.stable] = STABLE_DEVIATION_STD ** 2
-    a, b, c = (model.template[model.triangles[:, i]] for i in range(3))
-    for i in range(3):
-        np.add.at(normals, model.triangles[:, i], np.cross(b - a, c - a))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
-    return _Topology(variance, model.stable, normals)
+    return _Topology(variance, model.stable, vertex_normals(model.template, model.triangles))
