@@ -2,15 +2,13 @@
 """Synthetic frames through the whole pipeline, and a record for each face."""
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 from scipy.optimize import linear_sum_assignment
 
 from depthface_ros import FaceEstimator, Intrinsics
@@ -20,6 +18,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
 from training.data.render import SPLITS, people_factory
 from training.evaluation.errors import Record, describe, errors, inner_face, reported_uncertainty
+from training.evaluation.processes import spread
 from training.synthesis.scene.cameras import sample_camera
 from training.synthesis.scene.random_scene import Head, Scene, sample_scene
 from training.synthesis.scene.views import View, measure, render_frame
@@ -70,7 +69,7 @@ class Trial:
         """Return records of all faces and of all false faces in the first `count` frames."""
         people_factory(self.frames.split, self.frames)  # bakes its cache before workers need it
         tasks = [(self, numbers) for numbers in _chunks(range(count), FRAMES_PER_TASK)]
-        return [record for part in _spread(tasks, workers) for record in part]
+        return [record for part in spread(_run_task, tasks, workers, 'evaluating') for record in part]
 
     def run(self, number: int) -> tuple[Scene, View, np.ndarray, list[Face]]:
         """Render one frame; return it with the faces that are found in it."""
@@ -131,15 +130,6 @@ def _run_task(task: tuple[Trial, range]) -> list[Record]:
     for number in numbers:
         records += frame_records(number, *trial.run(number), trial.errors)
     return records
-
-
-def _spread(tasks: list, workers: int) -> Iterator[list[Record]]:
-    """Yield the results in the order of the tasks, computed by several processes."""
-    if workers <= 1:
-        yield from track(map(_run_task, tasks), 'evaluating', total=len(tasks))
-        return
-    with multiprocessing.get_context('spawn').Pool(workers) as pool:
-        yield from track(pool.imap(_run_task, tasks), 'evaluating', total=len(tasks))
 
 
 @cache

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,12 +10,12 @@ from pathlib import Path
 import torch
 from rich import box
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from depthface_ros import FaceEstimator, FaceTracker
 from training.data.render import people_factory
 from training.evaluation.groups import Figure
+from training.evaluation.processes import spread
 from training.evaluation.stream_figures import stream_figures
 from training.evaluation.stream_runs import StreamRun, run_stream
 from training.evaluation.tables import WIDTH
@@ -54,7 +52,7 @@ def evaluate_streams(options: argparse.Namespace) -> dict:
              for number in range(options.streams_per_script)]
     if not all(_file(*task).exists() for task in tasks):
         people_factory('validation', options)  # bakes its cache before workers need it
-    runs = list(_spread(tasks, options.workers))
+    runs = list(spread(_run_task, tasks, options.workers, 'tracking'))
     figures = {'streams': len(runs)} | stream_figures(runs)
     print_streams(figures)
     return figures
@@ -79,15 +77,6 @@ def _run_task(task: tuple[argparse.Namespace, str, int]) -> StreamRun:
     run = run_stream(_tracker(options.models), open_stream(options, script, number))
     return replace(run, people=[person.without_images() for person in run.people],
                    stream=run.stream.without_images())
-
-
-def _spread(tasks: list, workers: int) -> Iterator[StreamRun]:
-    """Yield the runs in the order of the tasks, computed by several processes."""
-    if workers <= 1:
-        yield from track(map(_run_task, tasks), 'tracking', total=len(tasks))
-        return
-    with multiprocessing.get_context('spawn').Pool(workers) as pool:
-        yield from track(pool.imap(_run_task, tasks), 'tracking', total=len(tasks))
 
 
 @cache
