@@ -2,7 +2,6 @@
 """Rendered streams: the truth agrees with the images, and one seed gives one stream."""
 import json
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ pytest.importorskip('torch')
 from depthface_ros.face_model.mesh import FaceModel
 from training.__main__ import main
 from training.synthesis.people import person as people_module
-from training.synthesis.people.person import PeopleFactory
+from training.synthesis.people.person import PeopleFactory, Person
 from training.synthesis.scene.cameras import VALIDATION_CAMERAS
 from training.synthesis.scene.solids import ellipsoid
 from training.synthesis.sensors import Sensor
@@ -24,16 +23,6 @@ from training.synthesis.streams.stream import load_streams
 
 CAMERA = VALIDATION_CAMERAS[0]._replace(width=320, height=240, fx=290., fy=290., cx=159.1, cy=121.)
 PERFECT = CAMERA._replace(sensor=Sensor(depth_unit=0.0001, max_range=6.))
-
-
-class Bust(NamedTuple):
-    head_vertices: np.ndarray
-    head_triangles: np.ndarray
-    hair_start: int
-    body_vertices: np.ndarray
-    body_triangles: np.ndarray
-    face_vertices: np.ndarray
-    expression: np.ndarray
 
 
 class Arm:
@@ -52,8 +41,8 @@ class Busts:
         model = FaceModel.load()
         face = model.template * rng.uniform(0.95, 1.05, 3).astype(np.float32)
         body = ellipsoid((0.1, 0.2, 0.2), 16, 8) + np.float32([-0.1, 0, -0.4])
-        return Bust(face, model.triangles, len(model.triangles), body.reshape(-1, 3),
-                    np.arange(3 * len(body)).reshape(-1, 3), face, expression)
+        return Person(face, model.triangles, len(model.triangles), body.reshape(-1, 3),
+                    np.arange(3 * len(body)).reshape(-1, 3), face, expression, 'bust', 0)
 
 
 @pytest.fixture(scope='module')
