@@ -144,10 +144,8 @@ class FaceEstimator:
 
         # Predict shape and expression, align the meshes to the depth image, refine
         camera_from_face, confidence, rotation_std, position_std = poses.of(accepted)
-        fitted = FittedFaces(*compute(
-            self._fitting.fit, camera_from_face, rotation_std, position_std))
-        if self._device:
-            stage_done('alignment')  # with the stages around it
+        fitted = self._fitted(depth, intrinsics, stage_done, self._fitting.fit, camera_from_face,
+                              rotation_std, position_std)
 
         # Calibrate the sigmas and reject faces with too large ones
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted])
@@ -166,12 +164,9 @@ class FaceEstimator:
         intrinsics = check_camera(depth, intrinsics)
         depth = self._upload(depth, stage_done)
         poses = np.asarray(predicted.camera_from_face, np.float32)
-        fitted = FittedFaces(*self._compute(
-            depth, intrinsics, stage_done, self._fitting.fit_once, poses,
-            np.full(len(poses), FOLLOWED_ROTATION_STD, np.float32),
-            np.full(len(poses), FOLLOWED_POSITION_STD, np.float32)))
-        if self._device:
-            stage_done('alignment')  # with the stages around it
+        fitted = self._fitted(depth, intrinsics, stage_done, self._fitting.fit_once, poses,
+                              np.full(len(poses), FOLLOWED_ROTATION_STD, np.float32),
+                              np.full(len(poses), FOLLOWED_POSITION_STD, np.float32))
         return self._calibrated_faces(fitted, predicted.confidence, predicted.detector_score)
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
@@ -196,6 +191,13 @@ class FaceEstimator:
         if self._device:
             return self._device.compute(stage, (depth, intrinsics), arrays)
         return stage(depth, intrinsics, *arrays, stage_done=stage_done)
+
+    def _fitted(self, depth, intrinsics, stage_done, fit: Callable,
+                *poses_and_std: np.ndarray) -> FittedFaces:
+        fitted = FittedFaces(*self._compute(depth, intrinsics, stage_done, fit, *poses_and_std))
+        if self._device:
+            stage_done('alignment')  # with the stages around it
+        return fitted
 
     def _detector_stage(self, depth, intrinsics, stage_done=_ignore):
         """Return heat map (30, W / 4), offsets (3, 30, W / 4) m and points (4, 120, W) m."""

@@ -107,11 +107,12 @@ class FaceTracker:
 
     def _faces(self, depth, intrinsics, time: ImageTime, stage_done) -> list[Face]:
         """Estimate faces at predicted heads and, when a search is due, in the whole image."""
+        unsearched = (self._tracker.settled and time.timed
+                      and not self._search_is_due(time.stamp_ns))
+        if unsearched and (faces := self._followed(depth, intrinsics, time.stamp_ns, stage_done)):
+            return faces
         known = self._tracker.head_candidates(time.stamp_ns)
-        if self._tracker.settled and time.timed and not self._search_is_due(time.stamp_ns):
-            faces = self._followed(depth, intrinsics, time.stamp_ns, stage_done)
-            if faces:
-                return faces
+        if unsearched:
             self._verified_ns = time.stamp_ns
             faces = self.estimator(depth, intrinsics, heads=known, stage_done=stage_done)
             if len(faces) >= len(known.centres):
