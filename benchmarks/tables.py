@@ -2,7 +2,6 @@
 """Markdown tables of a benchmark run."""
 from __future__ import annotations
 
-from depthface_ros.estimation.estimator import EstimatorConfig
 
 # stage -> network
 STAGES = {'find heads': 'head_finder', 'pose network': 'head_pose', 'shape network': 'face_shape'}
@@ -59,9 +58,7 @@ def roofline(result: dict) -> str:
             if way != 'searched' or heads > 1:
                 continue
             work = result['networks'][network]
-            passes = EstimatorConfig().shape_iterations if stage == 'shape network' else 1
-            operations = passes * work['mflop']
-            moved = passes * work['mbytes'] / (4 if in_bytes else 1)
+            operations, moved = work['mflop'], work['mbytes'] / (4 if in_bytes else 1)
             floor = max(operations / speed, moved / limits['copy_gb_s'])
             took = case['stages_cpu_ms'][stage][0]
             rows.append([who, heads, stage, f'{operations:.0f}', f'{moved:.1f}',

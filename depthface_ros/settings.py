@@ -57,6 +57,16 @@ def old_names(defaults, prefix: str = '') -> dict[str, str]:
             for name, _, metadata in leaves(defaults, prefix) if metadata['old_name']}
 
 
+def removed_names(defaults, prefix: str = '') -> set[str]:
+    """Return the dotted names of settings of earlier releases that have no effect any more.
+
+    A configuration lists them in a class variable `REMOVED`.
+    """
+    nested = ((getattr(defaults, item.name), f'{prefix}{item.name}.') for item in fields(defaults))
+    return {prefix + name for name in getattr(defaults, 'REMOVED', ())}.union(*(
+        removed_names(inner, outer) for inner, outer in nested if is_dataclass(inner)))
+
+
 def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
     """Copy a dataclass, and those nested in it, with values by dotted name."""
     return replace(defaults, **{
@@ -87,8 +97,12 @@ def read_parameter_file(file: str | Path, **groups) -> dict[str, Any]:
         renamed = old_names(defaults, f'{group}.')
         for old in given.keys() & renamed.keys():
             log.warning('%s: %s is called %s now', file, old, renamed[old])
+        removed = removed_names(defaults, f'{group}.')
+        for name in given.keys() & removed:
+            log.warning('%s: %s has no effect any more: remove it', file, name)
         values = {renamed.get(name, name): value for name, value in given.items()
-                  if name.startswith(f'{group}.') and renamed.get(name) not in given}
+                  if name.startswith(f'{group}.') and renamed.get(name) not in given
+                  and name not in removed}
         for name, value in values.items():
             if name not in known:
                 raise ValueError(f'{file}: there is no parameter {clipped(name, 60)}')

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,7 +49,10 @@ FOLLOWED_ROTATION_STD, FOLLOWED_POSITION_STD = 0.04, 0.004
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """Thresholds and number of passes."""
+    """Thresholds of faces, and which stages run."""
+
+    # Settings of earlier releases: accepted, with a warning, and without effect.
+    REMOVED: ClassVar = ('shape_iterations', 'shape_looks')
 
     detector: DetectorConfig = group(DetectorConfig, old_name='finder')
     min_confidence: float = setting(0.6, 'Minimum confidence of a face.', 0.0, 1.0)
@@ -70,9 +74,6 @@ class EstimatorConfig:
                               'above which it is cropped again.', 0.0, 1.0)
     upright: float = setting(0.15, 'Roll of a head in its crop, in radians, above which it is '
                              'cropped again.', 0.0, 3.2)
-    shape_iterations: int = setting(
-        2, 'Passes of the shape network, each from the pose that the one before corrected; every '
-        'other one is mirrored.', 1, 4, read_at='configure', old_name='shape_looks')
     alignment: AlignmentConfig = group(AlignmentConfig, read_at='configure')
     refine: bool = setting(True, 'Refine expression, shape and pose from the residual between mesh '
                            'and measured surface.', read_at='configure')
@@ -104,8 +105,8 @@ class FaceEstimator:
         self.engine = engine
         self._device = engine if isinstance(engine, DeviceEngine) else None
         self._constant = self._device.constant if self._device else np.asarray
-        self._fitting = FaceFitting(engine, self._constant, models_folder, config.shape_iterations,
-                                    config.alignment, config.refine, config.surface)
+        self._fitting = FaceFitting(engine, self._constant, models_folder, config.alignment,
+                                    config.refine, config.surface)
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
                  heads: HeadCandidates | None = None,
@@ -144,8 +145,8 @@ class FaceEstimator:
 
         # Predict shape and expression, align the meshes to the depth image, refine
         camera_from_face, confidence, rotation_std, position_std = poses.of(accepted)
-        fitted = self._fitted(depth, intrinsics, stage_done, self._fitting.fit, camera_from_face,
-                              rotation_std, position_std)
+        fitted = self._fitted(depth, intrinsics, stage_done, camera_from_face, rotation_std,
+                              position_std)
 
         # Calibrate the sigmas and reject faces with too large ones
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted])
@@ -156,7 +157,7 @@ class FaceEstimator:
                stage_done: Callable[[str], None] = _ignore) -> list[Face]:
         """Return the predicted faces as a depth image shows them, in their order.
 
-        Neither detector nor pose network runs, and the shape network once. Nothing is rejected:
+        Neither detector nor pose network runs. Nothing is rejected:
         `Face.support` and `Face.rotation_std` show whether a face was where it was predicted.
 
         :param predicted: at least one face, in front of the camera.
@@ -164,7 +165,7 @@ class FaceEstimator:
         intrinsics = check_camera(depth, intrinsics)
         depth = self._upload(depth, stage_done)
         poses = np.asarray(predicted.camera_from_face, np.float32)
-        fitted = self._fitted(depth, intrinsics, stage_done, self._fitting.fit_once, poses,
+        fitted = self._fitted(depth, intrinsics, stage_done, poses,
                               np.full(len(poses), FOLLOWED_ROTATION_STD, np.float32),
                               np.full(len(poses), FOLLOWED_POSITION_STD, np.float32))
         return self._calibrated_faces(fitted, predicted.confidence, predicted.detector_score)
@@ -192,9 +193,9 @@ class FaceEstimator:
             return self._device.compute(stage, (depth, intrinsics), arrays)
         return stage(depth, intrinsics, *arrays, stage_done=stage_done)
 
-    def _fitted(self, depth, intrinsics, stage_done, fit: Callable,
-                *poses_and_std: np.ndarray) -> FittedFaces:
-        fitted = FittedFaces(*self._compute(depth, intrinsics, stage_done, fit, *poses_and_std))
+    def _fitted(self, depth, intrinsics, stage_done, *poses_and_std: np.ndarray) -> FittedFaces:
+        fitted = FittedFaces(*self._compute(depth, intrinsics, stage_done, self._fitting.fit,
+                                            *poses_and_std))
         if self._device:
             stage_done('alignment')  # with the stages around it
         return fitted

@@ -25,7 +25,6 @@ from depthface_ros.estimation.refinement import REACH, Refinement
 from depthface_ros.estimation.surface import SurfaceDetail, SurfaceModes
 from depthface_ros.face_model.expression_regions import MeasuredExpressions
 from depthface_ros.face_model.mesh import FaceModel
-from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.geometry.crop import shape_crop
 from depthface_ros.geometry.rotations import compose, rotation_from_vector
@@ -52,19 +51,15 @@ class FittedFaces(NamedTuple):
 class FaceFitting:
     """Fit face meshes to a depth image; numpy or torch, as the engine computes."""
 
-    def __init__(self, engine: Engine, constant: Callable, models_folder: Path, passes: int,
+    def __init__(self, engine: Engine, constant: Callable, models_folder: Path,
                  alignment: AlignmentConfig, refine: bool, surface: bool):
         """Prepare the face model for an engine.
 
         :param constant: converts a numpy array to the kind and device of the computation.
-        :param passes: of the shape network.
         :param refine, surface: whether to run the refiner and to fit surface detail; neither
             without an alignment.
         """
         self._engine = engine
-        # Every other pass is mirrored: errors of a face and of its mirror image are less
-        # correlated, so they average out.
-        self._mirrored = tuple(i % 2 == 1 for i in range(passes))
         self._template = constant(FaceModel.load().template)
         triangles, modes = aligned_triangles(FaceModel.load()), face_modes()
         self.prior = ErrorPrior.load(models_folder, len(modes), len(triangles))
@@ -81,19 +76,8 @@ class FaceFitting:
     def fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
             stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
         """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m."""
-        return self._fit(depth, intrinsics, camera_from_face, rotation_std, position_std,
-                         self._mirrored, stage_done)
-
-    def fit_once(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-                 stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
-        """Return the same by one pass of the shape network."""
-        return self._fit(depth, intrinsics, camera_from_face, rotation_std, position_std,
-                         (False,), stage_done)
-
-    def _fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-             mirrored: tuple[bool, ...], stage_done) -> FittedFaces:
         camera_from_face, offsets, expression = self._predict_shape(
-            depth, intrinsics, camera_from_face, mirrored, stage_done)
+            depth, intrinsics, camera_from_face, stage_done)
         aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
                               self._template + offsets)
         stage_done('alignment')
@@ -109,28 +93,16 @@ class FaceFitting:
             stage_done('surface')
         return faces._replace(vertices=_transform(faces.camera_from_face, faces.vertices))
 
-    def _predict_shape(self, depth, intrinsics, camera_from_face, mirrored, stage_done):
-        """Return poses, vertex offsets from the template and expressions.
-
-        Each pass crops the face at the pose that the pass before has corrected.
-        """
-        offsets = expression = 0.0
-        for mirror in mirrored:
-            crops = shape_crop(depth, intrinsics, camera_from_face)
-            stage_done('shape crop')
-            shape = self._run_shape_network(crops, mirror)
-            residual = shape['residual']  # rotation vector and translation
-            camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
-                                       residual[:, 3:])
-            offsets, expression = offsets + shape['offsets'], expression + shape['expression']
-            stage_done('shape network')
-        return camera_from_face, offsets / len(mirrored), expression / len(mirrored)
-
-    def _run_shape_network(self, crops, mirrored: bool) -> dict:
-        """Return offsets, expression and residual of the pose for crops (N, 4, S, S)."""
-        if not mirrored:
-            return self._engine.run('face_shape', crops)
-        return mirrored_shape(self._engine.run('face_shape', mirrored_crops(crops)))
+    def _predict_shape(self, depth, intrinsics, camera_from_face, stage_done):
+        """Return corrected poses, vertex offsets from the template, and expressions."""
+        crops = shape_crop(depth, intrinsics, camera_from_face)
+        stage_done('shape crop')
+        shape = self._engine.run('face_shape', crops)
+        residual = shape['residual']  # rotation vector and translation
+        camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
+                                   residual[:, 3:])
+        stage_done('shape network')
+        return camera_from_face, shape['offsets'], shape['expression']
 
     def _refine(self, depth, intrinsics, aligned: Aligned, faces: FittedFaces) -> FittedFaces:
         """Return the faces after the refiner's corrections, with its expressions and sigmas."""

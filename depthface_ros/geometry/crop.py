@@ -165,9 +165,10 @@ def _ticks(xp, device):
 def _look_at(target, up):
     """Return rotations (N, 3, 3), columns right, down and forward, that point at a target."""
     xp = namespace(target)
-    forward = unit(target)
-    right = unit(cross(forward, up))
-    return xp.stack([right, cross(forward, right), forward], axis=-1)
+    # In doubles: square roots of engines differ in the last digit of floats.
+    forward = unit(xp.astype(target, xp.float64))
+    right = unit(cross(forward, xp.astype(up, xp.float64)))
+    return xp.astype(xp.stack([right, cross(forward, right), forward], axis=-1), xp.float32)
 
 
 def _rotation_about_z(angle):

@@ -14,6 +14,7 @@ from depthface_ros.ros.parameters import (
     old_names,
     read_at,
     read_parameters,
+    removed_names,
 )
 
 
@@ -28,17 +29,22 @@ class ParameterisedNode(LifecycleNode):
         super().__init__(name, **options)
         self.configured = False
         for old in declare_parameters(self):
-            self._warn_of_old_name(old)
+            self._warn_of_old(old)
         self.settings = Parameters()
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Set parameters, under their current or old names; numbers may be whole ones.
 
+        Removed parameters are accepted without effect.
+
         Read-only parameters accept their current values, so that `ros2 param load` accepts the
         output of `ros2 param dump`.
         """
-        named = [self._by_current_name(parameter) for parameter in parameter_list]
+        for removed in [each.name for each in parameter_list if each.name in removed_names()]:
+            self._warn_of_old(removed)
+        named = [self._by_current_name(parameter) for parameter in parameter_list
+                 if parameter.name not in removed_names()]
         typed = [self._by_declared_type(parameter) for parameter in named]
         changed = [parameter for parameter in typed if not self._keeps_read_only(parameter)]
         if not changed:
@@ -49,7 +55,7 @@ class ParameterisedNode(LifecycleNode):
         current = old_names().get(parameter.name)
         if current is None:
             return parameter
-        self._warn_of_old_name(parameter.name)
+        self._warn_of_old(parameter.name)
         return Parameter(current, parameter.type_, parameter.value)
 
     def _by_declared_type(self, parameter: Parameter) -> Parameter:
@@ -59,9 +65,11 @@ class ParameterisedNode(LifecycleNode):
         value = as_declared(parameter.value, self.get_parameter(parameter.name).value)
         return Parameter(parameter.name, value=value) if value is not parameter.value else parameter
 
-    def _warn_of_old_name(self, old: str) -> None:
-        self.get_logger().warning(f'parameter {old} is called {old_names()[old]} now; the old name '
-                                  'is accepted for one release')
+    def _warn_of_old(self, name: str) -> None:
+        current = old_names().get(name)
+        state = (f'is called {current} now; the old name' if current
+                 else 'has no effect any more; it')
+        self.get_logger().warning(f'parameter {name} {state} is accepted for one release')
 
     def _keeps_read_only(self, parameter: Parameter) -> bool:
         return (self.has_parameter(parameter.name)

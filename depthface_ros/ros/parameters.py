@@ -71,8 +71,15 @@ def old_names() -> dict[str, str]:
     return settings.old_names(Parameters())
 
 
+def removed_names() -> set[str]:
+    """Return the names of parameters of earlier releases that have no effect any more."""
+    return settings.removed_names(Parameters())
+
+
 def declare_parameters(node: Node) -> list[str]:
     """Declare one ROS parameter per setting; return the old names that were given values.
+
+    Removed names that were given values are among them.
 
     :raises ValueError: a value of another type than its setting's.
     """
@@ -89,7 +96,7 @@ def declare_parameters(node: Node) -> list[str]:
         _check_type(name, value, default)
         node.declare_parameter(name, value, _descriptor(name, default, metadata),
                                ignore_override=True)
-    return used
+    return used + [name for name in sorted(removed_names()) if _given(node, name) is not None]
 
 
 def as_declared(value: Any, default: Any) -> Any:

@@ -62,6 +62,14 @@ def test_old_names_of_groups_are_accepted_with_a_warning(tmp_path, caplog, text)
     assert 'estimator.finder.max_heads is called estimator.detector.max_heads' in caplog.text
 
 
+@pytest.mark.parametrize('name', ['shape_iterations', 'shape_looks'])
+def test_removed_settings_are_accepted_with_a_warning(tmp_path, caplog, name):
+    file = tmp_path / 'old.yaml'
+    file.write_text(f'/**:\n  ros__parameters:\n    estimator: {{{name}: 2, min_confidence: 0.7}}\n')
+    assert read(file)['estimator'] == replace(EstimatorConfig(), min_confidence=0.7)
+    assert f'estimator.{name} has no effect any more' in caplog.text
+
+
 @pytest.mark.parametrize('text, message', [
     ('tracker: {sihgtings: 5}', 'there is no parameter tracker.sihgtings'),
     ('tracker: {sightings: 0.5}', 'tracker.sightings is 0.5: expected int'),

@@ -192,6 +192,18 @@ def test_old_names_of_parameters_set_the_current_ones(monkeypatch):
     rclpy.shutdown()
 
 
+def test_removed_parameters_are_accepted_with_a_warning(monkeypatch, capfd):
+    rclpy.init()
+    peer = Peer()
+    node = known_node(monkeypatch, **{'estimator.shape_iterations': 1})
+    assert 'estimator.shape_iterations has no effect any more' in capfd.readouterr().err
+    with spinning(node, peer.node):
+        assert set_parameter(peer, 'estimator.shape_looks', 2).successful
+        assert not node.has_parameter('estimator.shape_looks')
+    assert 'estimator.shape_looks has no effect any more' in capfd.readouterr().err
+    rclpy.shutdown()
+
+
 @pytest.mark.parametrize('name', ['tracker.keep_s', 'estimator.detector.separation',
                                   'estimator.finder.separation'])
 def test_a_whole_number_is_a_value_of_a_real_parameter(monkeypatch, name):

@@ -102,12 +102,12 @@ class Oracle:
         return np.linalg.inv(own[best][1][0].astype(np.float64)) @ self.poses[best]
 
 
-def estimator_of(poses, shape_iterations=1, tta_confidence=0.0, max_rotation_std=1.0, **answers):
+def estimator_of(poses, tta_confidence=0.0, max_rotation_std=1.0, **answers):
     """Return an estimator without test-time augmentation: the oracle needs upright crops."""
     oracle = Oracle(poses, **answers)
     # heads are spheres here, with which no mesh can be aligned
     estimator = FaceEstimator(oracle, EstimatorConfig(
-        shape_iterations=shape_iterations, tta_confidence=tta_confidence, max_rotation_std=max_rotation_std,
+        tta_confidence=tta_confidence, max_rotation_std=max_rotation_std,
         alignment=AlignmentConfig(steps=0)))
     oracle.template, oracle.depth = estimator.face_model.template, draw_heads(poses)
     return estimator, oracle.depth

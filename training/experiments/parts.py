@@ -43,7 +43,6 @@ PARTS = {
     'whole pipeline': WHOLE,
     'without test-time augmentation': replace(WHOLE, tta_confidence=0.0),
     'without re-cropping': replace(WHOLE, recentre=1.0, upright=3.2),
-    'one pass of the shape network': replace(WHOLE, shape_iterations=1),
     'without surface detail': replace(WHOLE, surface=False),
     'without the refiner': replace(WHOLE, refine=False),
     'without alignment, refiner and surface detail': replace(WHOLE, alignment=AlignmentConfig(steps=0)),
