@@ -2,7 +2,6 @@
 """Markdown tables of a benchmark run."""
 from __future__ import annotations
 
-
 # stage -> network
 STAGES = {'find heads': 'head_finder', 'pose network': 'head_pose', 'shape network': 'face_shape'}
 

@@ -51,9 +51,9 @@ class MeshTriangles:
         centre, area = (a + b + c) / 3, cross(b - a, c - a, axis=1)  # twice the area
         size = _length(area).clip(1e-12)
         ray = centre - xp.matmul(xp.matrix_transpose(rotation), -origin)
-        in_view = -xp.sum(area * ray, axis=1, keepdims=True) / _length(ray)
+        in_view = -(area * ray).sum(axis=1, keepdims=True) / _length(ray)
         facing = (in_view / size / MIN_FACING - 1).clip(0, 1)
-        total = xp.sum(in_view.clip(0), axis=-1, keepdims=True).clip(1e-12)
+        total = in_view.clip(0).sum(axis=-1, keepdims=True).clip(1e-12)
         return Planes(centre, area / size, in_view * facing, total)
 
     def plane_distances(self, depth, intrinsics: Intrinsics, camera_from_face, vertices_face,
@@ -97,17 +97,16 @@ def measure(depth, intrinsics: Intrinsics, centre, normal, reach: float):
     measured, x, y, bilinear = depth_around(depth, intrinsics, centre)
     nx, ny, nz = (normal[:, None, i:i + 1] for i in range(3))
     slope = nx * x + ny * y + nz  # metres across the plane per metre of depth: (N, 2, 2, T)
-    distance = slope * measured - xp.sum(normal * centre, axis=1)[:, None, None]
+    distance = slope * measured - (normal * centre).sum(axis=1)[:, None, None]
     # The distance along the ray is distance / slope; the squared slope keeps grazing rays finite.
     square = slope * slope
-    scaled = xp.where(distance > 0, distance / FRONT_REACH, distance) / reach
+    scaled = xp.maximum(distance / FRONT_REACH, distance) / reach  # positive ones are in front
     robust = square / (square + scaled * scaled).clip(1e-12)
     weight = bilinear * xp.astype(measured > 0, xp.float32) * robust * robust
-    return (xp.sum(weight, axis=(1, 2))[:, None],
-            xp.sum(weight * distance, axis=(1, 2))[:, None])
+    return weight.sum(axis=(1, 2))[:, None], (weight * distance).sum(axis=(1, 2))[:, None]
 
 
 def _length(vectors):
     """Return the lengths (N, 1, T) of vectors (N, 3, T)."""
     xp = namespace(vectors)
-    return xp.sqrt(xp.sum(vectors * vectors, axis=1, keepdims=True))
+    return xp.sqrt((vectors * vectors).sum(axis=1, keepdims=True))

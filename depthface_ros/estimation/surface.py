@@ -26,7 +26,7 @@ MIN_TRIANGLES = 60  # with such a weight, below which a face stays as it is
 # glasses and hands are, it is FRONT times that.
 CUT, FRONT = 3.0, 0.7
 # At first the kernel is wide, so that local shapes are no outliers.
-MIN_CUTS = (0.004, 0.003, 0.002)  # m, one for each iteration
+MIN_CUTS = (0.004, 0.002)  # m, one for each iteration
 MIN_NOISE, MAX_NOISE = 0.0003, 0.01  # m, limits of the estimated sigma
 SOLVER_STEPS = 3  # conjugate gradients per iteration
 TRIANGLE_STEP = 2  # every so many triangles are fitted: modes are much longer than their edges
@@ -78,6 +78,7 @@ class SurfaceDetail:
         self._displacements, self._directions = map(constant, modes)
         at_triangles = modes.displacements[:, triangles].mean(axis=2)
         self._jacobian = constant(at_triangles)  # (K, T)
+        self._jacobian_t = namespace(self._jacobian).matrix_transpose(self._jacobian)
         self._square = constant(np.square(at_triangles).mean(axis=1))  # (K,) m^2
         self._triangle_directions = constant(
             np.ascontiguousarray(modes.directions[triangles].mean(axis=1).T))  # (3, T)
@@ -96,27 +97,25 @@ class SurfaceDetail:
         xp = namespace(vertices_face)
         distance, weight = self._distances(depth, intrinsics, camera_from_face, vertices_face)
         valid = weight > MIN_WEIGHT
-        enough = xp.sum(xp.astype(valid, xp.float32), axis=1, keepdims=True) >= MIN_TRIANGLES
+        enough = xp.astype(valid, xp.float32).sum(axis=1, keepdims=True) >= MIN_TRIANGLES
         weight = weight * xp.astype(valid & enough, xp.float32)
-        jacobian_t = xp.matrix_transpose(self._jacobian)
-        coefficients = xp.zeros_like(distance[:, :1]) * self._square
+        coefficients, residual = 0.0, distance
         for min_cut in MIN_CUTS:
-            residual = distance - xp.matmul(coefficients, self._jacobian)
             noise = self._noise(residual, valid)
             robust = _robust(residual, (CUT * noise).clip(min_cut))
             information = weight * robust / (noise * noise)
-            gradient = xp.matmul(information * residual, jacobian_t) - coefficients
-            coefficients = coefficients + self._solve(information, gradient)
+            gradient = xp.matmul(information * residual, self._jacobian_t) - coefficients
+            step, moved = self._solve(information, gradient)
+            coefficients, residual = coefficients + step, residual - moved
         displacement = xp.matmul(coefficients, self._displacements)
         return vertices_face + displacement[..., None] * self._directions
 
     def _distances(self, depth, intrinsics, camera_from_face, vertices_face):
         """Return distances (N, T) m along the smooth normals, and their weights (N, T)."""
-        xp = namespace(vertices_face)
         planes = self._triangles.planes(camera_from_face, vertices_face)
         distance, weight = self._triangles.distances_of(depth, intrinsics, camera_from_face, planes,
                                                         REACH)
-        cosine = xp.sum(planes.normal * self._triangle_directions, axis=1).clip(MIN_COSINE)
+        cosine = (planes.normal * self._triangle_directions).sum(axis=1).clip(MIN_COSINE)
         return distance / cosine, weight * cosine * cosine
 
     def _noise(self, residual, valid):
@@ -124,43 +123,46 @@ class SurfaceDetail:
         xp = namespace(residual)
         outside = xp.full_like(residual, MAX_NOISE)
         ordered = xp.sort(xp.where(valid, xp.abs(residual), outside), axis=1)
-        count = xp.sum(xp.astype(valid, xp.float32), axis=1, keepdims=True)
+        count = xp.astype(valid, xp.float32).sum(axis=1, keepdims=True)
         middle = xp.astype(self._rank == xp.floor(count / 2), xp.float32)
-        median = xp.sum(ordered * middle, axis=1, keepdims=True)
+        median = (ordered * middle).sum(axis=1, keepdims=True)
         return (1.4826 * median).clip(MIN_NOISE, MAX_NOISE)
 
     def _solve(self, information, gradient):
-        """Return Gauss-Newton steps (N, K) by some preconditioned conjugate gradients.
+        """Return Gauss-Newton steps (N, K), and how far they move the triangles, (N, T) m.
 
-            (J W J' + I) step = gradient
+            (J W J' + I) step = gradient,   moved = J' step
+
+        Some preconditioned conjugate gradients solve it.
 
         :param information: (N, T), the diagonal of W, in 1 / m^2.
         """
         xp = namespace(gradient)
-        total = xp.sum(information, axis=1, keepdims=True)
+        total = information.sum(axis=1, keepdims=True)
         preconditioner = 1 / (1 + total * self._square)
-        jacobian_t = xp.matrix_transpose(self._jacobian)
-        step, residual = xp.zeros_like(gradient), gradient
+        step, moved, residual = 0.0, 0.0, gradient
         direction = preconditioner * residual
         energy = _dot(residual, direction)
-        for _ in range(SOLVER_STEPS):
-            weighted = information * xp.matmul(direction, self._jacobian)
-            image = xp.matmul(weighted, jacobian_t) + direction
-            length = energy / _dot(direction, image).clip(TINY)
-            step, residual = step + length * direction, residual - length * image
-            scaled = preconditioner * residual
-            previous, energy = energy, _dot(residual, scaled)
-            direction = scaled + energy / previous.clip(TINY) * direction
-        return step
+        for remaining in reversed(range(SOLVER_STEPS)):
+            motion = xp.matmul(direction, self._jacobian)
+            weighted = information * motion
+            length = energy / (_dot(weighted, motion) + _dot(direction, direction)).clip(TINY)
+            step, moved = step + length * direction, moved + length * motion
+            if remaining:
+                residual = residual - length * (xp.matmul(weighted, self._jacobian_t) + direction)
+                scaled = preconditioner * residual
+                previous, energy = energy, _dot(residual, scaled)
+                direction = scaled + energy / previous.clip(TINY) * direction
+        return step, moved
 
 
 def _robust(residual, cut):
     """Return Welsch's weights of residuals (N, T) m: a quarter at the cut (N, 1), soon nothing."""
     xp = namespace(residual)
-    scaled = xp.where(residual > 0, residual / FRONT, residual) / cut
+    scaled = xp.maximum(residual / FRONT, residual) / cut  # positive ones are in front
     return xp.exp(-math.log(4) * scaled * scaled)
 
 
 def _dot(a, b):
     """Return the inner products (N, 1) of vectors (N, K)."""
-    return namespace(a).sum(a * b, axis=1, keepdims=True)
+    return (a * b).sum(axis=1, keepdims=True)

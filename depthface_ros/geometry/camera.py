@@ -121,7 +121,7 @@ def depth_in_metres(depth):
     xp = namespace(depth)
     if depth.dtype == xp.uint16:
         depth = xp.astype(depth, xp.float32)
-        return xp.where(depth < NO_DEPTH, depth * 0.001, xp.zeros_like(depth))
+        return depth * xp.astype(depth < NO_DEPTH, xp.float32) * 0.001
     if depth.dtype == xp.float32:
         return xp.where((depth > 0) & (depth < FARTHEST), depth, xp.zeros_like(depth))
     raise ValueError(f'depth image of dtype {depth.dtype}: expected uint16 (millimetres) or '

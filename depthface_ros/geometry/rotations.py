@@ -16,7 +16,7 @@ def rotation_from_6d(columns):
     xp = namespace(columns)
     first = unit(columns[..., :3])
     second = columns[..., 3:]
-    second = unit(second - first * xp.sum(first * second, axis=-1, keepdims=True))
+    second = unit(second - first * (first * second).sum(axis=-1, keepdims=True))
     return xp.stack([first, second, cross(first, second)], axis=-1)
 
 
@@ -26,7 +26,7 @@ def rotation_from_vector(vectors):
     Rodrigues' formula, I + sin(a)/a K + (1 - cos(a))/a^2 K^2 with K the cross-product matrix.
     """
     xp = namespace(vectors)
-    square = xp.sum(vectors * vectors, axis=-1)[..., None, None]
+    square = (vectors * vectors).sum(axis=-1)[..., None, None]
     half = 0.5 * xp.sqrt(square).clip(1e-12)  # below the limit, the sine equals the angle
     sinc = xp.sin(half) / half  # sin(a)/a is sinc cos(a/2), and (1 - cos(a))/a^2 is sinc^2 / 2
     identity, product = _identity_and_product(vectors)
@@ -41,7 +41,7 @@ def small_rotation(vectors):
     """
     xp = namespace(vectors)
     identity, product = _identity_and_product(0.5 * vectors)
-    scale = 2 / (1 + 0.25 * xp.sum(vectors * vectors, axis=-1))
+    scale = 2 / (1 + 0.25 * (vectors * vectors).sum(axis=-1))
     return identity + scale[..., None, None] * (product + xp.matmul(product, product))
 
 
@@ -82,7 +82,7 @@ def quaternion_from_rotation(rotation):
         (xy + yx, 1 - xx + yy - zz, yz + zy, xz - zx),
         (xz + zx, yz + zy, 1 - xx - yy + zz, yx - xy),
         (zy - yz, xz - zx, yx - xy, 1 + xx + yy + zz))], axis=-2)
-    best = xp.argmax(xp.sum(rows * rows, axis=-1), axis=-1)
+    best = xp.argmax((rows * rows).sum(axis=-1), axis=-1)
     index = xp.broadcast_to(best[..., None, None], (*best.shape, 1, 4))
     quaternion = unit(xp.take_along_axis(rows, index, axis=-2)[..., 0, :])
     return xp.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
@@ -103,7 +103,7 @@ def vector_from_rotation(rotation):
     if bool(xp.any(cosine < -1.8)):
         quaternion = quaternion_from_rotation(rotation)
         axis, cosine, factor = quaternion[..., :3], quaternion[..., 3:], 2
-    sine = xp.sqrt(xp.sum(axis * axis, axis=-1, keepdims=True)).clip(1e-12)
+    sine = xp.sqrt((axis * axis).sum(axis=-1, keepdims=True)).clip(1e-12)
     return axis * (factor * xp.atan2(sine, cosine) / sine)
 
 
@@ -159,4 +159,4 @@ def cross(a, b, axis=-1):
 def unit(vectors):
     """Normalise vectors (..., 3); zero vectors stay."""
     xp = namespace(vectors)
-    return vectors / xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True)).clip(1e-12)
+    return vectors / xp.sqrt((vectors * vectors).sum(axis=-1, keepdims=True)).clip(1e-12)
