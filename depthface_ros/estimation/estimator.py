@@ -12,6 +12,7 @@ import numpy as np
 
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.estimation import head_detector
+from depthface_ros.estimation.acceptance import is_acceptable
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.covariance import pose_covariance
@@ -148,10 +149,12 @@ class FaceEstimator:
         fitted = self._fitted(depth, intrinsics, stage_done, camera_from_face, rotation_std,
                               position_std)
 
-        # Calibrate the sigmas and reject faces with too large ones
+        # Calibrate the sigmas; reject new faces with too large ones, and what is seen through
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted])
-        return [face for face, tracked in zip(faces, heads.tracked[accepted])
-                if tracked or face.rotation_std <= max_rotation_std]
+        return [face for face, tracked, seen_through in zip(
+                    faces, heads.tracked[accepted], fitted.seen_through)
+                if tracked or is_acceptable(face, seen_through, max_rotation_std,
+                                            self.config.max_rotation_std)]
 
     def follow(self, depth: np.ndarray, intrinsics: Intrinsics, predicted: PredictedFaces,
                stage_done: Callable[[str], None] = _ignore) -> list[Face]:

@@ -21,6 +21,7 @@ from depthface_ros.estimation.expression_calibration import (
     CalibratedExpressions,
     ExpressionCalibration,
 )
+from depthface_ros.estimation.point_to_plane import seen_through
 from depthface_ros.estimation.refinement import REACH, Refinement
 from depthface_ros.estimation.surface import SurfaceDetail, SurfaceModes
 from depthface_ros.face_model.expression_regions import MeasuredExpressions
@@ -46,6 +47,8 @@ class FittedFaces(NamedTuple):
     support: np.ndarray
     # (N, 52) in 0..1, explained variance of the expression; 0 where its region is not measured
     expression_reliability: np.ndarray
+    # (N,) 0..1, share of that side through which the image shows what is behind
+    seen_through: np.ndarray
 
 
 class FaceFitting:
@@ -83,7 +86,8 @@ class FaceFitting:
         stage_done('alignment')
         # Reliabilities are measured with the refiner. Without it there is none.
         faces = FittedFaces(*aligned[:2], expression, rotation_std, position_std,
-                            namespace(rotation_std).ones_like(rotation_std), 0 * expression)
+                            namespace(rotation_std).ones_like(rotation_std), 0 * expression,
+                            0 * rotation_std)
         if self.refines:
             faces = self._refine(depth, intrinsics, aligned, faces)
             stage_done('refiner')
@@ -117,7 +121,8 @@ class FaceFitting:
         support = xp.sum(weights * area, axis=1) / xp.sum(area, axis=1).clip(1e-12)
         pose, vertices = self._refinement.refined(aligned, predicted['correction'])
         expression, reliability = self._expression(predicted['expression'], aligned, weights)
-        return FittedFaces(pose, vertices, expression, std[:, 0], std[:, 1], support, reliability)
+        return FittedFaces(pose, vertices, expression, std[:, 0], std[:, 1], support, reliability,
+                           seen_through(depth, intrinsics, aligned.camera_from_face, planes))
 
     def _expression(self, expression, aligned: Aligned, weights):
         """Return calibrated expressions (N, 52) and their reliability, 0 where not measured."""

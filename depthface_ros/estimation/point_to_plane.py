@@ -12,6 +12,9 @@ from depthface_ros.geometry.rotations import cross
 MIN_FACING = 0.2
 # Reach in front of a face, as a fraction of the reach behind it: occluders stand in front.
 FRONT_REACH = 0.7
+# Distance behind a mesh, m and m / m^2, from which on points are not noise of its surface. The
+# noise of triangulation grows with the square of the distance.
+BEHIND, BEHIND_PER_SQUARE = 0.05, 0.01
 
 
 class Planes(NamedTuple):
@@ -76,6 +79,22 @@ class MeshTriangles:
                                    xp.matmul(rotation, planes.normal), reach)
         visible = xp.astype(planes.visible_area > 0, xp.float32)
         return (distance / weight.clip(1e-9))[:, 0], (weight * visible)[:, 0]
+
+
+def seen_through(depth, intrinsics: Intrinsics, camera_from_face, planes: Planes):
+    """Return the fraction (N,) in 0..1 of the visible area at which the image shows what is behind.
+
+    Heads are opaque: hands, hair and holes cover a face, but no camera measures a point behind it.
+    """
+    xp = namespace(planes.centre)
+    centre = xp.matmul(camera_from_face[:, :3, :3], planes.centre) + camera_from_face[:, :3, 3:]
+    measured, _, _, bilinear = depth_around(depth, intrinsics, centre)
+    z = centre[:, 2]
+    farthest = (z + xp.maximum(BEHIND_PER_SQUARE * z * z, xp.full_like(z, BEHIND)))[:, None, None]
+    behind = bilinear * xp.astype(measured > farthest, xp.float32)
+    area = planes.visible_area[:, 0]
+    in_image = xp.sum(area * xp.sum(bilinear, axis=(1, 2)), axis=1)
+    return xp.sum(area * xp.sum(behind, axis=(1, 2)), axis=1) / in_image.clip(1e-12)
 
 
 def measure(depth, intrinsics: Intrinsics, centre, normal, reach: float):

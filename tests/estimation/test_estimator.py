@@ -83,7 +83,7 @@ def test_a_pose_with_a_large_sigma_is_no_face():
 
 def test_a_head_that_is_followed_may_be_doubted_more():
     pose = head_pose(0, 0, 1)
-    estimator, depth = estimator_of([pose])
+    estimator, depth = estimator_of([pose], confidence=0.95)
     heads, (std, _) = HeadCandidates(head_centre(pose)[None]), UNALIGNED.std(0.05, 0.004)
     for once, followed, counts in ((0.8, 1.1, (0, 1)), (0.8, 0.9, (0, 0)), (1.1, 0.9, (1, 1))):
         config = EstimatorConfig(max_rotation_std=once * std, track_init_max_rotation_std=followed * std, refine=False)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which fitted faces are accepted: opaque ones, and certain ones."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import CAMERA, head_pose
+from sample_frames import sample_frames
+
+from depthface_ros import FaceEstimator
+from depthface_ros.estimation.acceptance import is_acceptable
+from depthface_ros.estimation.alignment import aligned_triangles
+from depthface_ros.estimation.point_to_plane import MeshTriangles, seen_through
+from depthface_ros.estimation.types import Face, HeadCandidates
+from depthface_ros.face_model.mesh import FaceModel
+
+FRAMES = sample_frames(every=30)
+BACKGROUND_MM, OCCLUDER = 2500, 0.2  # m before the face
+SINGLE, NEW_TRACK = 0.06, 0.12  # rad, the limits that are set
+
+
+@pytest.fixture(scope='module')
+def estimator():
+    return FaceEstimator('cpu_fp32')
+
+
+def side_of(face, depth, intrinsics, fraction):
+    """Return the pixels (H, W) of the right part of a face."""
+    x, y, z = face.vertices.T
+    u, v = intrinsics.fx * x / z + intrinsics.cx, intrinsics.fy * y / z + intrinsics.cy
+    rows, columns = np.mgrid[:depth.shape[0], :depth.shape[1]]
+    return ((columns > np.quantile(u, 1 - fraction)) & (columns < u.max() + 40)
+            & (rows > v.min() - 30) & (rows < v.max() + 30))
+
+
+@pytest.mark.parametrize('fraction', [0.25, 0.45])
+def test_a_covered_face_is_accepted_and_one_with_a_part_seen_through_is_not(estimator, fraction):
+    for depth, intrinsics in FRAMES:
+        for face in estimator(depth, intrinsics):
+            side = side_of(face, depth, intrinsics, fraction)
+            before = 1000 * (face.camera_from_face[2, 3] - OCCLUDER)
+            for measured, expected in ((before, True), (0, True), (BACKGROUND_MM, False)):
+                changed = np.where(side, measured, depth).astype(depth.dtype)
+                found = any(np.linalg.norm(other.head_centre - face.head_centre) < 0.08
+                            for other in estimator(changed, intrinsics))
+                assert found == expected
+
+
+def test_a_tracked_face_needs_no_test(estimator):
+    depth, intrinsics = FRAMES[0]
+    face = estimator(depth, intrinsics)[0]
+    side = side_of(face, depth, intrinsics, 0.25)
+    heads = HeadCandidates(face.head_centre[None], face.detector_score, tracked=True)
+    changed = np.where(side, BACKGROUND_MM, depth).astype(depth.dtype)
+    assert len(estimator(changed, intrinsics, heads)) == 1
+
+
+@given(st.floats(0.4, 4.0), st.floats(-0.5, 0.5), st.floats(0.0, 1.0))
+def test_seen_through_is_the_part_of_the_face_that_the_background_replaces(z, x, fraction):
+    model = FaceModel.load()
+    pose = head_pose(x * z / 2, 0, z)[None]
+    mesh = MeshTriangles(aligned_triangles(model))
+    planes = mesh.planes(pose, model.template[None])
+    columns = np.arange(640)
+    left = CAMERA.fx * (pose[0, 0, 3] - 0.12 + 0.24 * fraction) / z + CAMERA.cx
+    depth = np.tile(np.where(columns < left, 9.0, z), (480, 1)).astype(np.float32)
+    centre = (planes.centre[0].T @ pose[0, :3, :3].T + pose[0, :3, 3])
+    replaced = CAMERA.fx * centre[:, 0] / centre[:, 2] + CAMERA.cx < left
+    area = planes.visible_area[0, 0]
+    expected = area[replaced].sum() / area.sum()
+    assert seen_through(depth, CAMERA, pose, planes)[0] == pytest.approx(expected, abs=0.06)
+
+
+@given(st.floats(0.3, 4.0), st.floats(0.0, 0.1))
+def test_neither_holes_nor_occluders_nor_noise_are_seen_through(z, noise):
+    model = FaceModel.load()
+    pose = head_pose(0, 0, z)[None]
+    planes = MeshTriangles(aligned_triangles(model)).planes(pose, model.template[None])
+    nearest = z + planes.centre[0, 0].min()
+    for depth in (0.0, z / 2, nearest + min(noise, 0.04)):
+        image = np.full((480, 640), depth, np.float32)
+        assert seen_through(image, CAMERA, pose, planes)[0] == 0
+
+
+@pytest.mark.parametrize('confidence, z, std, single, tracking', [
+    (0.95, 1.0, 0.055, True, True), (0.95, 1.0, 0.07, False, True), (0.95, 1.0, 0.13, False, False),
+    (0.85, 1.0, 0.040, True, True), (0.85, 1.0, 0.055, False, False),
+    (0.85, 2.0, 0.055, True, True), (0.85, 2.0, 0.07, False, False)])
+def test_a_doubtful_face_must_be_more_certain_and_a_near_one_most(confidence, z, std, single,
+                                                                  tracking):
+    face = Face(head_pose(0, 0, z), np.zeros((3, 3), np.float32), np.zeros(52, np.float32),
+                confidence, std, 0.004)
+    assert is_acceptable(face, 0.0, SINGLE, SINGLE) == single
+    assert is_acceptable(face, 0.0, NEW_TRACK, SINGLE) == tracking
+    assert not is_acceptable(face, 0.5, NEW_TRACK, SINGLE)
