@@ -12,7 +12,7 @@ import numpy as np
 
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.estimation import head_detector
-from depthface_ros.estimation.acceptance import is_acceptable
+from depthface_ros.estimation.acceptance import is_certain
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.covariance import pose_covariance
@@ -68,6 +68,10 @@ class EstimatorConfig:
     track_init_max_rotation_std: float = setting(
         0.12, 'Maximum sigma of the rotation, in radians per axis, of new faces while tracking.',
         0.0, 10.0, old_name='followed_rotation_std')
+    # Meshes at profiles and in noisy images exceed their heads by up to 0.04.
+    max_seen_through: float = setting(
+        0.07, 'Maximum fraction of the visible side of a new face through which the image shows '
+        'what is behind; heads are opaque. 1: any.', 0.0, 1.0)
     min_measured: float = setting(0.04, 'Minimum fraction of a crop of 0.3 m with valid depth '
                                   'near the head; a whole head fills about 0.3.', 0.0, 1.0)
     separation: float = setting(0.08, 'Minimum distance between two sellions in metres.', 0.0, 1.0)
@@ -153,8 +157,8 @@ class FaceEstimator:
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted])
         return [face for face, tracked, seen_through in zip(
                     faces, heads.tracked[accepted], fitted.seen_through)
-                if tracked or is_acceptable(face, seen_through, max_rotation_std,
-                                            self.config.max_rotation_std)]
+                if tracked or (seen_through <= self.config.max_seen_through and is_certain(
+                    face, max_rotation_std, self.config.max_rotation_std))]
 
     def follow(self, depth: np.ndarray, intrinsics: Intrinsics, predicted: PredictedFaces,
                stage_done: Callable[[str], None] = _ignore) -> list[Face]:

@@ -121,8 +121,8 @@ class KnownHeads(FaceEstimator):
     def __init__(self, engine: Engine, head_centres: np.ndarray):
         """Expect heads at (N, 3) metres in :func:`drawn_frame`."""
         super().__init__(engine, EstimatorConfig(
-            min_confidence=0.0, max_rotation_std=10.0, min_measured=0.0, separation=0.0,
-            recentre=1.0, upright=3.2))
+            min_confidence=0.0, max_rotation_std=10.0, max_seen_through=1.0, min_measured=0.0,
+            separation=0.0, recentre=1.0, upright=3.2))
         stride = DETECTOR_CELL * detector_stride(HEIGHT, WIDTH, CAMERA.fx)
         x, y, z = head_centres.T
         column, row = (np.floor(pixel / stride).astype(int)

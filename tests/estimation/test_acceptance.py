@@ -10,8 +10,9 @@ from oracle import CAMERA, head_pose
 from sample_frames import sample_frames
 
 from depthface_ros import FaceEstimator
-from depthface_ros.estimation.acceptance import is_acceptable
+from depthface_ros.estimation.acceptance import is_certain
 from depthface_ros.estimation.alignment import aligned_triangles
+from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.point_to_plane import MeshTriangles, seen_through
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.face_model.mesh import FaceModel
@@ -46,6 +47,16 @@ def test_a_covered_face_is_accepted_and_one_with_a_part_seen_through_is_not(esti
                 found = any(np.linalg.norm(other.head_centre - face.head_centre) < 0.08
                             for other in estimator(changed, intrinsics))
                 assert found == expected
+
+
+def test_a_limit_of_one_accepts_what_is_seen_through():
+    depth, intrinsics = FRAMES[0]
+    lenient = FaceEstimator('cpu_fp32', EstimatorConfig(max_seen_through=1.0))
+    face = lenient(depth, intrinsics)[0]
+    side = side_of(face, depth, intrinsics, 0.25)
+    changed = np.where(side, BACKGROUND_MM, depth).astype(depth.dtype)
+    assert any(np.linalg.norm(other.head_centre - face.head_centre) < 0.08
+               for other in lenient(changed, intrinsics))
 
 
 def test_a_tracked_face_needs_no_test(estimator):
@@ -92,6 +103,5 @@ def test_a_doubtful_face_must_be_more_certain_and_a_near_one_most(confidence, z,
                                                                   tracking):
     face = Face(head_pose(0, 0, z), np.zeros((3, 3), np.float32), np.zeros(52, np.float32),
                 confidence, std, 0.004)
-    assert is_acceptable(face, 0.0, SINGLE, SINGLE) == single
-    assert is_acceptable(face, 0.0, NEW_TRACK, SINGLE) == tracking
-    assert not is_acceptable(face, 0.5, NEW_TRACK, SINGLE)
+    assert is_certain(face, SINGLE, SINGLE) == single
+    assert is_certain(face, NEW_TRACK, SINGLE) == tracking
