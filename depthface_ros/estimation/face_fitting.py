@@ -81,8 +81,15 @@ class FaceFitting:
         """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m."""
         camera_from_face, offsets, expression = self._predict_shape(
             depth, intrinsics, camera_from_face, stage_done)
+        return self.fit_meshes(depth, intrinsics, camera_from_face, rotation_std, position_std,
+                               self._template + offsets, expression, stage_done)
+
+    def fit_meshes(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
+                   vertices_face, expression, stage_done: Callable[[str], None] = _ignore
+                   ) -> FittedFaces:
+        """Return the fit that starts from given meshes (N, V, 3) m of the face frame."""
         aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
-                              self._template + offsets)
+                              vertices_face)
         stage_done('alignment')
         # Reliabilities are measured with the refiner. Without it there is none.
         faces = FittedFaces(*aligned[:2], expression, rotation_std, position_std,

@@ -57,7 +57,7 @@ def test_a_recording_becomes_new_networks_and_a_report(tmp_path, pools, models, 
     out = tmp_path / 'adapted'
     main(['adapt', '--folder', str(folder), '--models', str(models), '--pools', str(pools),
           '--out', str(out), '--steps', '3', '--batch', '8', '--device', 'cpu', '--preset', 'cpu',
-          '--report-frames', '2', '--methods', 'adversarial', 'holes'])
+          '--report-frames', '2'])
     report = json.loads((out / 'report.json').read_text())
     rows = {(row['where'], row['figure']): row for row in report['rows']}
     assert {where for where, _ in rows} == {'recording, networks alone', 'recording, whole pipeline', 'synthetic faces'}
@@ -73,7 +73,7 @@ def test_a_recording_becomes_new_networks_and_a_report(tmp_path, pools, models, 
         old, new = ((path / f'{name}.onnx').read_bytes() for path in (models, out))
         assert (old == new) is same
     card = json.loads((out / 'face_shape.json').read_text())
-    assert card['adapted']['methods'] == ['adversarial', 'holes']
+    assert card['adapted']['methods'] == ['self-training']
     adapted = FaceEstimator('cpu', models_folder=out)
     assert adapted(frames[0].depth, frames[0].intrinsics)
     for name in ('head_pose', 'face_shape'):  # quantised anew, from the networks beside them

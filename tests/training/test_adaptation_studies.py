@@ -16,6 +16,7 @@ from depthface_ros import Intrinsics
 from training.__main__ import main
 from training.evaluation.landmarks import LANDMARKS
 from training.experiments.__main__ import COMMANDS
+from training.experiments.studies import change
 
 BRIEFLY = ['--preset', 'cpu', '--steps', '2', '--batch', '8', '--device', 'cpu']
 
@@ -63,18 +64,27 @@ def test_on_real_people(tmp_path, pools, models, capsys):
     np.savez(tmp_path / 'landmarks.npz', names=np.array(list(LANDMARKS)),
              landmarks_xy=points[..., :2] / points[..., 2:] * 365 + 119.5)
     out = tmp_path / 'out'
-    main(['adapt-people', 'kinect2-crops', str(tmp_path), '--folds', '2', '--rows', 'source only',
+    main(['adapt-people', 'kinect2-crops', str(tmp_path), '--folds', '2', '--rows', 'self-training',
           '--seeds', '0', '1', '--pools', str(pools), '--models', str(models), '--out', str(out),
           '--json', str(tmp_path / 'study.json'), *BRIEFLY], COMMANDS)
+    printed = ' '.join(capsys.readouterr().out.split())
     results = {str(path.relative_to(out)): json.loads(path.read_text()) for path in out.glob('fold-*/*-?.json')}
     assert results.keys() == {f'fold-{fold}/{row}.json' for fold in (0, 1)
-                              for row in ('before-0', 'source-only-0', 'source-only-1')}
+                              for row in ('before-0', 'self-training-0', 'self-training-1')}
     for result in results.values():
         assert result['frames'] == 3 == result['faces']
         assert result['missed_percent'] == 0 and result['landmark_mm_mean'] > 0
-    means = [np.mean([results[f'fold-{fold}/source-only-{seed}.json']['landmark_mm_mean']
-                      for fold in (0, 1)]) for seed in (0, 1)]
-    assert f'{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}' in capsys.readouterr().out
+        assert result['synthetic_shape_mm'] > 0
+    of_seeds = [[results[f'fold-{fold}/self-training-{seed}.json']['landmark_mm_mean'] for fold in (0, 1)]
+                for seed in (0, 1)]
     summary = json.loads((tmp_path / 'study.json').read_text())
-    assert summary['rows']['source only']['landmark_mm_mean'] == pytest.approx(means, abs=1e-4)
-    assert summary['keep_statistics'] and summary['rows'].keys() == {'before', 'source only'}
+    assert summary['rows'].keys() == {'before', 'self-training'} and summary['keep_statistics']
+    np.testing.assert_allclose(summary['rows']['self-training']['landmark_mm_mean'], of_seeds, atol=1e-4)
+    assert 'self-training' in printed
+
+
+def test_changes_are_paired_by_fold_and_their_errors_are_over_folds():
+    before = [[3.0, 4.0]]
+    mean, changed, error = change([[2.9, 3.8], [2.7, 3.8]], before)  # two seeds of two folds
+    assert (mean, changed, error) == pytest.approx((3.3, -0.2, 0.0))
+    assert change([[2.5, 4.0]], before) == pytest.approx((3.25, -0.25, 0.25))

@@ -32,6 +32,7 @@ from training.adapt.domain_losses import (
     viewpoints,
 )
 from training.adapt.self_consistency import roll_face
+from training.adapt.shape_adaptation import midway
 from training.adapt.target_domain import take, view_batch, with_mirror_images
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 from training.models.from_onnx import load_onnx
@@ -221,6 +222,18 @@ def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
     assert float(adaptation.asymmetry(symmetric)) < 0.1  # mm; the template is symmetric to that
     turned = symmetric._replace(residual=torch.tensor([[0., 0., 0.2, 0., 0., 0.]]).repeat(2, 1))
     assert float(adaptation.asymmetry(turned)) > 10
+
+
+def test_midway_between_two_networks_predictions_of_linear_layers_are_means(network):
+    other = FaceShapeNet(len(MODEL.template))
+    other.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        other.basis.bias += 0.002
+        other.encoder.stem[0].weight += 0.5
+    middle = midway(other, network)
+    torch.testing.assert_close(middle.basis.bias, network.basis.bias + 0.001)
+    torch.testing.assert_close(middle.encoder.stem[0].weight, network.encoder.stem[0].weight + 0.25)
+    torch.testing.assert_close(middle.residual.weight, network.residual.weight)
 
 
 def test_unknown_methods_are_refused(network):

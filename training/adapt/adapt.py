@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros import Intrinsics
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.io.frame import Frame, Recording
 from depthface_ros.io.recordings import open_recording
@@ -19,8 +19,10 @@ from depthface_ros.tools.progress import progress
 from training.adapt.adapted_models import first_networks, fit_settings, write_models
 from training.adapt.adversarial import METHODS
 from training.adapt.datasets import open_dataset
+from training.adapt.pipeline_labels import Labeller
 from training.adapt.report import (
     FILES,
+    empty_rows,
     labelled_rows,
     print_report,
     recording_rows,
@@ -28,7 +30,6 @@ from training.adapt.report import (
     write_report,
 )
 from training.adapt.shape_adaptation import adapt_shape
-from training.adapt.target_domain import find_faces
 from training.data.frame_views import rectified
 from training.data.rendered_dataset import FaceWindows
 from training.models.networks import FaceShapeNet
@@ -36,7 +37,7 @@ from training.models.quantise import quantise_folder
 
 QUANTISATION_FRAMES = 150  # at most, of the recording
 HELD_OUT = 0.2  # fraction of a recording, at its end, for the report only
-PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 2e-4, 'shards': 24},
+PRESETS = {'cpu': {'steps': 300, 'batch': 32, 'learning_rate': 1e-4, 'shards': 24},
            'gpu': {'steps': 4000, 'batch': 256, 'learning_rate': 1e-3, 'shards': None}}
 
 
@@ -75,12 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(parser)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('adapted_models'))
-    parser.add_argument('--methods', nargs='+', choices=sorted(set(METHODS) - {'labels'}),
-                        default=['consistency', 'holes'], help='default: what was best in docs/research/adaptation.md')
+    parser.add_argument('--methods', nargs='+', choices=METHODS,
+                        default=['self-training'],
+                        help='default: what was best in docs/research/adaptation.md')
     parser.add_argument('--frames', type=int, default=1500,
                         help='of the recording to learn from, at most')
     parser.add_argument('--judge', nargs=2, metavar=('KIND', 'FOLDER'),
                         help='data set with marked landmarks, for the report only, as kinect2-crops')
+    parser.add_argument('--empty', type=Path, metavar='RECORDING',
+                        help='without people, to count false faces in it, for the report only')
     parser.add_argument('--report-frames', type=int, default=150,
                         help='of the held-out fifth, at most')
 
@@ -122,10 +126,9 @@ def run(options: argparse.Namespace) -> None:
         return
     frames = RecordingSplit(open_recording(options.bag or options.folder, options.intrinsics,
                                    options.topic), options.frames)
-    before = FaceEstimator('cpu', models_folder=options.models)
     count = -(-frames.border // frames.step)
-    faces = find_faces(progress(frames.to_learn(), count, 'finding faces'), before)
-    print(f'{len(faces.is_face)} faces found in {count} frames')
+    faces = Labeller(options.models)(progress(frames.to_learn(), count, 'labelling faces'))
+    print(f'{len(faces.is_face)} faces labelled in {count} frames')
     pose_network, start = first_networks(options.models, source)
     network = adapt_shape(copy.deepcopy(start), tuple(options.methods), source, faces, fit_settings(options, options.seed),
                           options.out / 'run', torch.device(options.device), options.batch, pose_network)
@@ -146,6 +149,9 @@ def report_on(options: argparse.Namespace, frames: RecordingSplit, before: FaceS
     if options.judge:
         samples = list(open_dataset(options.judge[0], Path(options.judge[1])))
         rows += labelled_rows(options.models, options.out, samples)
+    if options.empty:
+        empty = open_recording(options.empty, options.intrinsics, options.topic)
+        rows += empty_rows(options.models, options.out, itertools.islice(empty, options.report_frames))
     rows += synthetic_rows(before, after, options.pools)
     verdict = write_report(options.out, rows, {
         'methods': ' '.join(options.methods), 'steps': options.steps, 'batch': options.batch,

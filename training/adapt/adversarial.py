@@ -115,16 +115,17 @@ def holes(self: Adaptation, source: Prediction, target: Prediction,
     return {f'pierced_{name}': term for name, term in self.supervised(pierced, batch).items()}
 
 
-def labels(self: Adaptation, source: Prediction, target: Prediction,
+def self_training(self: Adaptation, source: Prediction, target: Prediction,
            batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Supervise with the labels of the target: the oracle, for comparison only."""
+    """Supervise target faces with the labels that the pipeline gave them."""
     own = {name.removeprefix('target_'): value for name, value in batch.items()
            if name.startswith('target_')}
     return {f'target_{name}': term for name, term in self.supervised(target, own).items()}
 
 
 METHODS: dict[str, Callable[..., dict[str, Tensor]]] = {
-    'adversarial': adversarial, 'consistency': consistency, 'holes': holes, 'labels': labels}
+    'adversarial': adversarial, 'consistency': consistency, 'holes': holes,
+    'self-training': self_training}
 
 
 def agreement(self: Adaptation, one: Prediction, one_pose: Tensor, other: Prediction,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from depthface_ros import FaceEstimator
 from depthface_ros.estimation.alignment import AlignmentConfig
@@ -48,7 +49,7 @@ class Row(NamedTuple):
 
 
 # Figures of the recording: name -> direction in which they are better.
-LABEL_FREE = {'frames_with_faces': UP, 'faces': INFORMATION, 'confidence_median': INFORMATION,
+LABEL_FREE = {'frames_with_faces': UP, 'faces': INFORMATION, 'likely_false_faces_per_100_images': DOWN, 'confidence_median': INFORMATION,
               'mesh_to_points_mm_median': DOWN, 'mesh_to_points_mm_p90': DOWN, 'mirror_found_again': UP,
               'mirror_deg_median': DOWN, 'mirror_mm_median': DOWN, 'roll_found_again': UP, 'roll_deg_median': DOWN,
               'roll_mm_median': DOWN}
@@ -70,6 +71,15 @@ def recording_rows(before: Path, after: Path, held_out: Callable[[], Iterable[Fr
     return rows
 
 
+def empty_rows(before: Path, after: Path, recording: Iterable[Frame]) -> list[Row]:
+    """Return the faces that both folders of networks find where nobody is."""
+    frames = list(recording)
+    figures = [{'false_faces_per_100_images': 100 * sum(
+        len(estimator(frame.depth, frame.intrinsics)) for frame in frames) / max(len(frames), 1)}
+        for estimator in (FaceEstimator('cpu', models_folder=folder) for folder in (before, after))]
+    return _rows('recording without people', *figures, {'false_faces_per_100_images': DOWN})
+
+
 def labelled_rows(before: Path, after: Path, samples: list[Labelled]) -> list[Row]:
     """Return errors against marked landmarks."""
     figures = []
@@ -86,15 +96,23 @@ def synthetic_rows(before: FaceShapeNet, after: FaceShapeNet, pools: Path) -> li
     """Return true errors of the shape network on synthetic faces of `windows-validation`; none without them."""
     if not (pools / 'windows-validation').exists():
         return []
+    batch = synthetic_faces(pools)
+    return _rows('synthetic faces', *(synthetic_figures(network, batch) for network in (before, after)), SYNTHETIC)
+
+
+def synthetic_faces(pools: Path) -> dict[str, Tensor]:
+    """Return a fixed batch of the shape network from `windows-validation`: strangers before all sensors."""
     windows = FaceWindows.load(pools / 'windows-validation')
     generator = torch.Generator().manual_seed(1)
     faces = torch.nonzero(windows.is_face)[:SYNTHETIC_FACES, 0]
-    batch = shape_batch(observe(windows, faces, generator, other_sensors=False), generator)
+    return shape_batch(observe(windows, faces, generator, other_sensors=False), generator)
+
+
+def synthetic_figures(network: FaceShapeNet, batch: dict[str, Tensor]) -> dict[str, float]:
+    """Return the true errors of a network on a labelled batch."""
     template = torch.from_numpy(FaceModel.load().template.copy())
-    with torch.no_grad():
-        figures = [{name.removeprefix('_'): value for name, value in shape_figures(
-            network.eval(), batch, template).items()} for network in (before, after)]
-    return _rows('synthetic faces', *figures, SYNTHETIC)
+    return {name.removeprefix('_'): value
+            for name, value in shape_figures(network.eval(), batch, template).items()}
 
 
 def _rows(where: str, before: dict[str, float], after: dict[str, float], better: dict[str, int]) -> list[Row]:

@@ -2,40 +2,19 @@
 """Faces of the target domain: windows of unlabelled depth images, with predicted poses."""
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from depthface_ros import FaceEstimator, Intrinsics
+from depthface_ros import Intrinsics
 from depthface_ros.face_model.mirror import mirrored_expression, mirrored_offsets
-from depthface_ros.io.frame import Frame
 from training.adapt.mirrored_batches import mirrored_poses, with_mirror_crops
 from training.data.augment import Observation, joined, rigid, rigid_inverse, shape_batch
-from training.data.frame_views import cut_window
 
 VIEWS = 2  # of every face in a batch
-
-
-def find_faces(frames: Iterable[Frame], estimator: FaceEstimator) -> Observation:
-    """Return windows around the faces of rectified frames, with their estimated poses.
-
-    :raises ValueError: there is no face at all.
-    """
-    depths, cameras, poses = [], [], []
-    for frame in frames:
-        for face in estimator(frame.depth, frame.intrinsics):
-            depth, camera = cut_window(frame, face.head_centre)
-            depths.append(depth)
-            cameras.append(camera)
-            poses.append(face.camera_from_face)
-    if not poses:
-        raise ValueError('no face was found in the recording: is the depth in millimetres '
-                         '(uint16) or metres (float32), are the intrinsics right, is somebody '
-                         '0.3 to 3 m away?')
-    return observation(np.stack(depths), np.array(cameras, np.float32), np.stack(poses))
+COLUMNS = ('depth_m', 'camera_from_face', 'offsets', 'expression', 'is_face')  # without the cameras
 
 
 def observation(depth_m: np.ndarray, cameras: np.ndarray,
@@ -49,9 +28,14 @@ def observation(depth_m: np.ndarray, cameras: np.ndarray,
 
 def take(seen: Observation, index: Tensor) -> Observation:
     """Select windows by index."""
-    columns = ('depth_m', 'camera_from_face', 'offsets', 'expression', 'is_face')
     return replace(seen, intrinsics=camera_of(numbers_of(seen.intrinsics)[index]),
-                   **{name: getattr(seen, name)[index] for name in columns})
+                   **{name: getattr(seen, name)[index] for name in COLUMNS})
+
+
+def together(parts: list[Observation]) -> Observation:
+    """Concatenate windows."""
+    return Observation(intrinsics=camera_of(torch.cat([numbers_of(part.intrinsics) for part in parts])),
+                       **{name: torch.cat([getattr(part, name) for part in parts]) for name in COLUMNS})
 
 
 def with_mirror_images(seen: Observation) -> Observation:

@@ -52,7 +52,7 @@ ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial
         'rigid-motion consistency': ('consistency',),
         'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
         'rigid-motion consistency and borrowed holes': ('consistency', 'holes'),
-        'oracle': ('labels',)}
+        'oracle': ('self-training',)}
 
 
 def observe_faces(windows: FaceWindows, sensor: Sensor, generator: torch.Generator) -> Observation:

@@ -31,3 +31,14 @@ def mean_and_spread(figures: np.ndarray) -> str:
     """Format mean and standard deviation of a figure (S,) of S seeds."""
     spread = f' ± {figures.std(ddof=1):.2f}' if len(figures) > 1 else ''
     return f'{figures.mean():.2f}{spread}'
+
+
+def change(values: list[list[float]], before: list[list[float]]) -> tuple[float, float, float]:
+    """Return the mean of figures (S, F), its change against `before` (1, F), and the standard error.
+
+    The S seeds of a fold share its people, so they are averaged first; the error is over the F folds.
+    """
+    of_folds = np.mean(values, axis=0)
+    changes = of_folds - np.mean(before, axis=0)
+    error = changes.std(ddof=1) / len(changes) ** 0.5 if len(changes) > 1 else np.nan
+    return float(of_folds.mean()), float(changes.mean()), float(error)
