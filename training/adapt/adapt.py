@@ -102,9 +102,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
                         help='default: that of the preset, as for the next two')
     parser.add_argument('--batch', type=int)
     parser.add_argument('--learning-rate', type=float)
-    parser.add_argument('--keep-statistics', action=argparse.BooleanOptionalAction, default=True,
-                        help='of batch normalisation, those of the networks to start from; small batches '
-                        'have noisy ones')
     parser.add_argument('--loader-workers', type=int, default=0)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
 

@@ -23,7 +23,7 @@ def fit_settings(options: argparse.Namespace, seed: int) -> FitSettings:
     return FitSettings(steps=options.steps, learning_rate=options.learning_rate,
                        warmup_steps=max(1, min(50, options.steps // 5)),
                        ema_decay=0.98, loader_workers=options.loader_workers, seed=seed,
-                       keep_statistics=options.keep_statistics, report_every=50)
+                       keep_statistics=True, report_every=50)
 
 
 def first_networks(models: Path, source: FaceWindows) -> tuple[HeadPoseNet, FaceShapeNet]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from depthface_ros.geometry.crop import shape_crop
-from training.adapt.adversarial import Adaptation, set_batch_statistics
+from training.adapt.adversarial import Adaptation
 from training.adapt.domain_losses import resampling_weights
 from training.adapt.mirrored_batches import with_mirror_crops
 from training.adapt.target_domain import VIEWS, take, view_batch, with_mirror_images
@@ -57,10 +57,7 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
     adaptation = Adaptation(network, methods, settings.steps)
     adapted = fit(adaptation, make_batch, lambda model, batch: model(batch), lambda model: {},
                   settings, folder, device).network.cpu()
-    adapted = midway(adapted, first)
-    if methods and not settings.keep_statistics:
-        set_batch_statistics(adapted, crops_as_predicted(target))
-    return adapted.eval()
+    return midway(adapted, first).eval()
 
 
 @torch.no_grad()

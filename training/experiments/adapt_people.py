@@ -117,8 +117,7 @@ def summarise(options: argparse.Namespace) -> dict:
             rows[row] = {name: [[round(fold[seed][name], 4) for fold in folds] for seed in complete]
                          for name in FIGURES if name in first}
     return {'measured': measured(), 'dataset': options.dataset, 'folds': len(folders), 'steps': options.steps, 'batch': options.batch,
-            'learning_rate': options.learning_rate, 'keep_statistics': options.keep_statistics,
-            'judge_every': options.judge_every, 'rows': rows}
+            'learning_rate': options.learning_rate, 'judge_every': options.judge_every, 'rows': rows}
 
 
 def summary_table(summary: dict) -> Table:
