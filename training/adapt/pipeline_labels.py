@@ -33,8 +33,8 @@ class Labeller:
     def __init__(self, models: Path):
         self._estimator = FaceEstimator('cpu_fp32', models_folder=models)
         config = self._estimator.config
-        self._fitting = FaceFitting(self._estimator.engine, np.asarray, models, config.shape_iterations,
-                                    config.alignment, config.refine, config.surface)
+        self._fitting = FaceFitting(self._estimator.engine, np.asarray, models, config.alignment,
+                                    config.refine, config.surface)
 
     def __call__(self, frames: Iterable[Frame]) -> Observation:
         """Return windows around the faces of rectified frames, labelled with pose, mesh and expression.
