@@ -8,9 +8,11 @@ of the face.
 """
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-DOWN, FORWARD = np.eye(3)[1:]  # of an optical frame
+FORWARD = (0.0, 0.0, 1.0)  # of an optical frame
 TINY = 1e-9  # m, and sine of an angle
 
 
@@ -43,12 +45,11 @@ def error_axes(camera_from_face: np.ndarray) -> np.ndarray:
 
 def ray_axes(position: np.ndarray) -> np.ndarray:
     """Return the rotation (3, 3) with the columns right, down, and along the ray to a position."""
-    distance = np.linalg.norm(position)
-    ray = position / distance if distance > TINY else FORWARD
-    right = np.cross(DOWN, ray)
-    sine = np.linalg.norm(right)
-    right = right / sine if sine > TINY else np.cross(DOWN, FORWARD)  # right above or below
-    return np.stack([right, np.cross(ray, right), ray], axis=1)
+    distance = math.hypot(*position)
+    x, y, z = (value / distance for value in position) if distance > TINY else FORWARD
+    level = math.hypot(x, z)
+    sine, cosine = (x / level, z / level) if level > TINY else (0.0, 1.0)  # right above or below
+    return np.array([[cosine, -y * sine, x], [0.0, level, y], [-sine, -y * cosine, z]])
 
 
 def axis_std(covariance: np.ndarray, axes: np.ndarray) -> np.ndarray:

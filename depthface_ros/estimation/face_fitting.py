@@ -125,7 +125,7 @@ class FaceFitting:
             distances, weights, aligned, *faces[2:5]))
         std = xp.exp(0.5 * predicted['log_variance'])
         area = planes.visible_area[:, 0]
-        support = xp.sum(weights * area, axis=1) / xp.sum(area, axis=1).clip(1e-12)
+        support = (weights * area).sum(axis=1) / area.sum(axis=1).clip(1e-12)
         pose, vertices = self._refinement.refined(aligned, predicted['correction'])
         expression, reliability = self._expression(predicted['expression'], aligned, weights)
         return FittedFaces(pose, vertices, expression, std[:, 0], std[:, 1], support, reliability,
@@ -135,7 +135,7 @@ class FaceFitting:
         """Return calibrated expressions (N, 52) and their reliability, 0 where not measured."""
         xp = namespace(expression)
         position = aligned.camera_from_face[:, :3, 3]
-        distance = xp.sqrt(xp.sum(position * position, axis=1))
+        distance = xp.sqrt((position * position).sum(axis=1))
         calibrated, reliability = self._calibrated_expressions(expression, distance)
         measured = self._measured_expressions.fraction(weights)
         return calibrated * measured, reliability * measured

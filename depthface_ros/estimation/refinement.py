@@ -63,7 +63,7 @@ class Refinement:
         xp = namespace(distances)
         rotation, origin = aligned.camera_from_face[:, :3, :3], aligned.camera_from_face[:, :3, 3]
         camera_face = -xp.matmul(origin[:, None], rotation)[:, 0]
-        camera_distance = xp.sqrt(xp.sum(camera_face * camera_face, axis=1, keepdims=True))
+        camera_distance = xp.sqrt((camera_face * camera_face).sum(axis=1, keepdims=True))
         offsets = aligned.vertices_face - self._template
         clipped = expression.clip(MIN_EXPRESSION, 1 - MIN_EXPRESSION)
         return xp.concat([

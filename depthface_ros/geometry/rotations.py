@@ -124,8 +124,11 @@ def compose(a_from_b, rotation, translation):
 
 
 def in_frame(points_a, a_from_b):
-    """Return points (V, 3) of frame a in frame b, by the rigid motion (4, 4)."""
-    return (points_a - a_from_b[:3, 3]) @ a_from_b[:3, :3]
+    """Return points (V, 3) of frame a in frame b, by the rigid motion (4, 4).
+
+    Their axes are contiguous in memory: numpy is slow where its innermost loop has three elements.
+    """
+    return (a_from_b[:3, :3].T @ (points_a - a_from_b[:3, 3]).T).T
 
 
 def yaw_pitch_roll(camera_from_face):

@@ -89,14 +89,14 @@ class PersonalShape:
     def _is_other_person(self, squares: np.ndarray) -> bool:
         """Return whether squared residuals (V,), in their variances, are those of a stranger."""
         stable = squares[self._topology.stable]
-        return bool(len(stable)) and float(np.median(stable)) > OTHER_PERSON
+        return 2 * np.count_nonzero(stable > OTHER_PERSON) > len(stable)
 
 
 def vertex_noise(face: Face) -> np.ndarray:
     """Return one sigma (V,) m of the vertices of a face in one image; more where it is hidden."""
-    normals = _topology(len(face.vertices)).normals @ face.camera_from_face[:3, :3].T
-    facing = -np.einsum('ij,ij->i', normals, face.vertices)
-    hidden = facing < HIDDEN_COSINE * np.linalg.norm(face.vertices, axis=1)
+    x, y, z = np.ascontiguousarray(face.vertices.T)
+    nx, ny, nz = face.camera_from_face[:3, :3] @ _topology(len(face.vertices)).normals.T
+    hidden = -(nx * x + ny * y + nz * z) < HIDDEN_COSINE * np.sqrt(x * x + y * y + z * z)
     return np.float32(NOISE * face.position_std) * np.where(
         hidden, np.float32(HIDDEN_NOISE), np.float32(1))
 
