@@ -12,7 +12,12 @@ import numpy as np
 from array_api_compat import is_torch_array
 
 from depthface_ros.estimation.error_prior import POSE, ErrorPrior
-from depthface_ros.estimation.point_to_plane import MeshTriangles, Planes, measure
+from depthface_ros.estimation.point_to_plane import (
+    MeshTriangles,
+    Planes,
+    measure,
+    pixels_around,
+)
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics
@@ -125,8 +130,9 @@ class Alignment:
         z = xp.zeros_like(jacobian[..., :1])
         new_rotation, new_origin, centre = rotation, origin, planes.centre
         for _ in range(self.config.steps):
+            posed = xp.matmul(new_rotation, centre) + new_origin
             weight, distance = measure(
-                depth, intrinsics, xp.matmul(new_rotation, centre) + new_origin,
+                pixels_around(depth, intrinsics, posed), posed,
                 xp.matmul(new_rotation, planes.normal), self.config.reach)
             distance = distance - weight * self._surface_offset(jacobian, z)
             z = z + _gauss_newton_step(jacobian, information * weight, information * distance, z)

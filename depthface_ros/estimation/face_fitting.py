@@ -21,7 +21,12 @@ from depthface_ros.estimation.expression_calibration import (
     CalibratedExpressions,
     ExpressionCalibration,
 )
-from depthface_ros.estimation.point_to_plane import seen_through
+from depthface_ros.estimation.point_to_plane import (
+    distances,
+    in_camera,
+    pixels_around,
+    seen_through,
+)
 from depthface_ros.estimation.refinement import REACH, Refinement
 from depthface_ros.estimation.surface import SurfaceDetail, SurfaceModes
 from depthface_ros.face_model.expression_regions import MeasuredExpressions
@@ -117,19 +122,20 @@ class FaceFitting:
 
     def _refine(self, depth, intrinsics, aligned: Aligned, faces: FittedFaces) -> FittedFaces:
         """Return the faces after the refiner's corrections, with its expressions and sigmas."""
-        xp, triangles = namespace(faces.expression), self._align.triangles
-        planes = triangles.planes(*aligned[:2])
-        distances, weights = triangles.distances_of(depth, intrinsics, aligned.camera_from_face,
-                                                    planes, REACH)
+        xp = namespace(faces.expression)
+        planes = self._align.triangles.planes(*aligned[:2])
+        centre, normal = in_camera(aligned.camera_from_face, planes)
+        pixels = pixels_around(depth, intrinsics, centre)
+        residual, weights = distances(pixels, centre, normal, planes.visible_area, REACH)
         predicted = self._engine.run('face_refiner', self._refinement.features(
-            distances, weights, aligned, *faces[2:5]))
+            residual, weights, aligned, *faces[2:5]))
         std = xp.exp(0.5 * predicted['log_variance'])
         area = planes.visible_area[:, 0]
         support = (weights * area).sum(axis=1) / area.sum(axis=1).clip(1e-12)
         pose, vertices = self._refinement.refined(aligned, predicted['correction'])
         expression, reliability = self._expression(predicted['expression'], aligned, weights)
         return FittedFaces(pose, vertices, expression, std[:, 0], std[:, 1], support, reliability,
-                           seen_through(depth, intrinsics, aligned.camera_from_face, planes))
+                           seen_through(pixels, centre[:, 2:], planes.visible_area))
 
     def _expression(self, expression, aligned: Aligned, weights):
         """Return calibrated expressions (N, 52) and their reliability, 0 where not measured."""

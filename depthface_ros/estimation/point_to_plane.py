@@ -26,6 +26,15 @@ class Planes(NamedTuple):
     total_area: Any  # (N, 1, 1) twice the visible area of the face, m^2
 
 
+class Pixels(NamedTuple):
+    """The four pixels around T points of N faces, by :func:`depth_around`; float32."""
+
+    depth: Any  # (N, 2, 2, T) m, 0 where nothing is measured
+    x: Any  # rays (x, y, 1) of the pixels; broadcast to (N, 2, 2, T)
+    y: Any
+    bilinear: Any  # (N, 2, 2, T) weights
+
+
 class MeshTriangles:
     """Triangles (T, 3) of meshes of one topology; numpy or torch, as the indices are."""
 
@@ -67,37 +76,50 @@ class MeshTriangles:
         :returns: distances, and their weights (N, T) in 0..1, 0 of triangles out of view.
         """
         planes = self.planes(camera_from_face, vertices_face)
-        return self.distances_of(depth, intrinsics, camera_from_face, planes, reach)
-
-    @staticmethod
-    def distances_of(depth, intrinsics: Intrinsics, camera_from_face, planes: Planes,
-                     reach: float):
-        """Return the same as :meth:`plane_distances` for planes that are known."""
-        xp = namespace(planes.centre)
-        rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
-        weight, distance = measure(depth, intrinsics, xp.matmul(rotation, planes.centre) + origin,
-                                   xp.matmul(rotation, planes.normal), reach)
-        visible = xp.astype(planes.visible_area > 0, xp.float32)
-        return (distance / weight.clip(1e-9))[:, 0], (weight * visible)[:, 0]
+        centre, normal = in_camera(camera_from_face, planes)
+        pixels = pixels_around(depth, intrinsics, centre)
+        return distances(pixels, centre, normal, planes.visible_area, reach)
 
 
-def seen_through(depth, intrinsics: Intrinsics, camera_from_face, planes: Planes):
+def in_camera(camera_from_face, planes: Planes):
+    """Return the centres and the normals of planes in the camera frame: (N, 3, T) each."""
+    xp, rotation = namespace(planes.centre), camera_from_face[:, :3, :3]
+    return (xp.matmul(rotation, planes.centre) + camera_from_face[:, :3, 3:],
+            xp.matmul(rotation, planes.normal))
+
+
+def pixels_around(depth, intrinsics: Intrinsics, centre) -> Pixels:
+    """Return the pixels around the projections of points (N, 3, T) m, camera frame."""
+    return Pixels(*depth_around(depth, intrinsics, centre))
+
+
+def distances(pixels: Pixels, centre, normal, visible_area, reach: float):
+    """Return plane distances (N, T) m and weights (N, T) as :meth:`MeshTriangles.plane_distances`.
+
+    :param centre, normal, visible_area: of the planes; camera frame.
+    """
+    xp = namespace(centre)
+    weight, distance = measure(pixels, centre, normal, reach)
+    visible = xp.astype(visible_area > 0, xp.float32)
+    return (distance / weight.clip(1e-9))[:, 0], (weight * visible)[:, 0]
+
+
+def seen_through(pixels: Pixels, z, visible_area):
     """Return the fraction (N,) in 0..1 of the visible area at which the image shows what is behind.
 
     Heads are opaque: hands, hair and holes cover a face, but no camera measures a point behind it.
+
+    :param z, visible_area: depth in m and area of the triangles, (N, 1, T) each.
     """
-    xp = namespace(planes.centre)
-    centre = xp.matmul(camera_from_face[:, :3, :3], planes.centre) + camera_from_face[:, :3, 3:]
-    measured, _, _, bilinear = depth_around(depth, intrinsics, centre)
-    z = centre[:, 2]
-    farthest = (z + xp.maximum(BEHIND_PER_SQUARE * z * z, xp.full_like(z, BEHIND)))[:, None, None]
-    behind = bilinear * xp.astype(measured > farthest, xp.float32)
-    area = planes.visible_area[:, 0]
-    in_image = xp.sum(area * xp.sum(bilinear, axis=(1, 2)), axis=1)
-    return xp.sum(area * xp.sum(behind, axis=(1, 2)), axis=1) / in_image.clip(1e-12)
+    xp = namespace(z)
+    farthest = (z + (BEHIND_PER_SQUARE * z * z).clip(BEHIND))[:, None]
+    behind = pixels.bilinear * xp.astype(pixels.depth > farthest, xp.float32)
+    area = visible_area[:, 0]
+    in_image = (area * pixels.bilinear.sum(axis=(1, 2))).sum(axis=1)
+    return (area * behind.sum(axis=(1, 2))).sum(axis=1) / in_image.clip(1e-12)
 
 
-def measure(depth, intrinsics: Intrinsics, centre, normal, reach: float):
+def measure(pixels: Pixels, centre, normal, reach: float):
     """Return weights, and weights times point-to-plane distances (m), (N, 1, T) each.
 
     Each triangle is compared with the four pixels around the projection of its centre. A pixel's
@@ -109,11 +131,10 @@ def measure(depth, intrinsics: Intrinsics, centre, normal, reach: float):
 
     So no points are invented at edges, and weights change smoothly with the pose.
 
-    :param depth: (H, W) uint16 millimetres or float32 metres.
     :param centre, normal: p and n, (N, 3, T) m and unit vectors, camera frame.
     """
     xp = namespace(centre)
-    measured, x, y, bilinear = depth_around(depth, intrinsics, centre)
+    measured, x, y, bilinear = pixels
     nx, ny, nz = (normal[:, None, i:i + 1] for i in range(3))
     slope = nx * x + ny * y + nz  # metres across the plane per metre of depth: (N, 2, 2, T)
     distance = slope * measured - (normal * centre).sum(axis=1)[:, None, None]

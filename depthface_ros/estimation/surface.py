@@ -14,7 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthface_ros.estimation.point_to_plane import MeshTriangles
+from depthface_ros.estimation.point_to_plane import (
+    MeshTriangles,
+    distances,
+    in_camera,
+    pixels_around,
+)
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.geometry.camera import Intrinsics
@@ -113,8 +118,9 @@ class SurfaceDetail:
     def _distances(self, depth, intrinsics, camera_from_face, vertices_face):
         """Return distances (N, T) m along the smooth normals, and their weights (N, T)."""
         planes = self._triangles.planes(camera_from_face, vertices_face)
-        distance, weight = self._triangles.distances_of(depth, intrinsics, camera_from_face, planes,
-                                                        REACH)
+        centre, normal = in_camera(camera_from_face, planes)
+        distance, weight = distances(pixels_around(depth, intrinsics, centre), centre, normal,
+                                     planes.visible_area, REACH)
         cosine = (planes.normal * self._triangle_directions).sum(axis=1).clip(MIN_COSINE)
         return distance / cosine, weight * cosine * cosine
 
