@@ -44,8 +44,6 @@ from depthface_ros.settings import group, setting
 # sample the same pixels. Powers of 2: their multiples are exact.
 CENTRE_STEP = 1 / 256  # m
 ROLL_STEP = 1 / 64  # rad
-# Sigmas per axis of predicted poses of tracked faces, as the pose network's: rad, m.
-FOLLOWED_ROTATION_STD, FOLLOWED_POSITION_STD = 0.04, 0.004
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,8 @@ class FaceEstimator:
                               position_std)
 
         # Calibrate the sigmas; reject new faces with too large ones, and what is seen through
-        faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted])
+        faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted],
+                                       np.stack([rotation_std, position_std], axis=1))
         return [face for face, tracked, seen_through in zip(
                     faces, heads.tracked[accepted], fitted.seen_through)
                 if tracked or (seen_through <= self.config.max_seen_through and is_certain(
@@ -172,10 +171,10 @@ class FaceEstimator:
         intrinsics = check_camera(depth, intrinsics)
         depth = self._upload(depth, stage_done)
         poses = np.asarray(predicted.camera_from_face, np.float32)
-        fitted = self._fitted(depth, intrinsics, stage_done, poses,
-                              np.full(len(poses), FOLLOWED_ROTATION_STD, np.float32),
-                              np.full(len(poses), FOLLOWED_POSITION_STD, np.float32))
-        return self._calibrated_faces(fitted, predicted.confidence, predicted.detector_score)
+        # The refiner's sigmas rely on those of the pose network, which has seen the same face.
+        std = np.broadcast_to(np.asarray(predicted.network_std, np.float32), (len(poses), 2))
+        fitted = self._fitted(depth, intrinsics, stage_done, poses, *np.ascontiguousarray(std.T))
+        return self._calibrated_faces(fitted, predicted.confidence, predicted.detector_score, std)
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
         """Return the head candidates in a depth image, best first; arguments as for a call."""
@@ -262,7 +261,7 @@ class FaceEstimator:
                                            poses.rotation_std)
 
     def _calibrated_faces(self, fitted: FittedFaces, confidence: np.ndarray,
-                          detector_score: np.ndarray) -> list[Face]:
+                          detector_score: np.ndarray, network_std: np.ndarray) -> list[Face]:
         """Return faces with calibrated sigmas, and covariances of the measured factors."""
         refines = self._fitting.refines
         rotation_std, position_std = (self.calibration if refines else self._fitting.prior).std(
@@ -273,7 +272,7 @@ class FaceEstimator:
         return [Face(pose, vertices, expression, float(confidence[i]), float(rotation_std[i]),
                      float(position_std[i]), float(detector_score[i]),
                      pose_covariance(pose, axis_std[i]), float(fitted.support[i]),
-                     fitted.expression_reliability[i])
+                     fitted.expression_reliability[i], tuple(network_std[i].tolist()))
                 for i, (pose, vertices, expression) in enumerate(zip(*fitted[:3]))]
 
     def expression_reliability(self, distance_m: float) -> np.ndarray:

@@ -12,6 +12,8 @@ from depthface_ros.estimation.covariance import isotropic_covariance
 from depthface_ros.estimation.head_detector import MAX_DEPTH, MIN_DEPTH
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE, points_camera
 
+# Sigmas of a pose network's prediction, rad and m, where they are unknown
+USUAL_NETWORK_STD = (0.04, 0.004)
 UNKNOWN_SCORE = 0.5  # of candidates that do not come from the head detector: log odds of 0
 
 
@@ -41,6 +43,8 @@ class PredictedFaces(NamedTuple):
     camera_from_face: np.ndarray  # (N, 4, 4) metres
     confidence: np.ndarray  # (N,) 0..1, of the last image that the pose network has seen
     detector_score: np.ndarray  # (N,) 0..1, the same
+    # (N, 2) rad and m, sigmas per axis that the pose network predicted in that image
+    network_std: np.ndarray | tuple[float, float] = USUAL_NETWORK_STD
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,8 @@ class Face:
     support: float = 1.0
     # (52,) in 0..1, explained variance of each coefficient; never None in a face, 1 if unknown
     expression_reliability: np.ndarray | None = None
+    # rad and m, one sigma per axis each, of the pose network's last prediction
+    network_std: tuple[float, float] = USUAL_NETWORK_STD
 
     def __post_init__(self):
         if self.pose_covariance is None:

@@ -116,7 +116,8 @@ class Tracker:
         tracks = self.public
         return PredictedFaces(np.array([track.predicted_pose(stamp_ns) for track in tracks]),
                               np.array([track.face.confidence for track in tracks]),
-                              np.array([track.face.detector_score for track in tracks]))
+                              np.array([track.face.detector_score for track in tracks]),
+                              np.array([track.face.network_std for track in tracks]))
 
     def head_candidates(self, stamp_ns: int) -> HeadCandidates:
         """Predict the heads of the public tracks at a time."""

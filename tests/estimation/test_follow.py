@@ -23,7 +23,8 @@ def predictions(faces, turn=(0, 0, 0), move=(0, 0, 0)):
     poses[:, :3, :3] = rotation_from_vector(np.float32([turn]))[0] @ poses[:, :3, :3]
     poses[:, :3, 3] += move
     return PredictedFaces(poses, np.array([face.confidence for face in faces]),
-                          np.array([face.detector_score for face in faces]))
+                          np.array([face.detector_score for face in faces]),
+                          np.array([face.network_std for face in faces]))
 
 
 def differences(faces, others):
@@ -62,3 +63,18 @@ def test_a_face_that_is_covered_or_gone_has_no_support(estimator):
         for face, other in zip(estimator.follow(change(depth), intrinsics, predictions(faces)),
                                faces):
             assert face.support < 0.3 * other.support
+
+
+def test_a_followed_face_is_as_certain_as_one_that_all_networks_look_at(estimator):
+    """Its sigmas rely on those of the pose network's last prediction, which a track keeps."""
+    for depth, intrinsics in FRAMES:
+        faces = estimator(depth, intrinsics)
+        expected = predictions(faces)
+        for face, other, doubted in zip(
+                faces, estimator.follow(depth, intrinsics, expected),
+                estimator.follow(depth, intrinsics,
+                                 expected._replace(network_std=4 * expected.network_std))):
+            assert other.network_std == pytest.approx(face.network_std)
+            assert other.rotation_std == pytest.approx(face.rotation_std, rel=0.3)
+            assert other.position_std == pytest.approx(face.position_std, rel=0.3)
+            assert doubted.rotation_std > 1.1 * other.rotation_std
