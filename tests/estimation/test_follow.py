@@ -7,7 +7,7 @@ import pytest
 from sample_frames import sample_frames
 
 from depthface_ros import FaceEstimator
-from depthface_ros.estimation.types import PredictedFaces
+from depthface_ros.estimation.types import USUAL_NETWORK_STD, PredictedFaces
 from depthface_ros.geometry.rotations import rotation_from_vector, vector_from_rotation
 
 FRAMES = sample_frames(every=30)
@@ -67,14 +67,17 @@ def test_a_face_that_is_covered_or_gone_has_no_support(estimator):
 
 def test_a_followed_face_is_as_certain_as_one_that_all_networks_look_at(estimator):
     """Its sigmas rely on those of the pose network's last prediction, which a track keeps."""
+    kept, usual = [], []
     for depth, intrinsics in FRAMES:
         faces = estimator(depth, intrinsics)
         expected = predictions(faces)
-        for face, other, doubted in zip(
-                faces, estimator.follow(depth, intrinsics, expected),
-                estimator.follow(depth, intrinsics,
-                                 expected._replace(network_std=4 * expected.network_std))):
-            assert other.network_std == pytest.approx(face.network_std)
-            assert other.rotation_std == pytest.approx(face.rotation_std, rel=0.3)
-            assert other.position_std == pytest.approx(face.position_std, rel=0.3)
-            assert doubted.rotation_std > 1.1 * other.rotation_std
+        for network_std, ratios in ((expected.network_std, kept), (USUAL_NETWORK_STD, usual)):
+            followed = estimator.follow(depth, intrinsics,
+                                        expected._replace(network_std=network_std))
+            ratios += [[other.rotation_std / face.rotation_std,
+                        other.position_std / face.position_std]
+                       for face, other in zip(faces, followed)]
+            for other, std in zip(followed, np.broadcast_to(network_std, (len(faces), 2))):
+                assert other.network_std == pytest.approx(std)
+    np.testing.assert_allclose(kept, 1, atol=0.35)
+    assert np.abs(np.log(kept)).mean() < np.abs(np.log(usual)).mean()
