@@ -100,6 +100,9 @@ class Alignment:
         self._cholesky, self._surface_loadings, self._triangle_information = (
             xp.asarray(array, device=device) for array in (
                 config.trust * cholesky, prior.surface_loadings, prior.triangle_information))
+        # Masks (6 + K, 1) of the parameters by unit: rotation, position, modes.
+        kinds = np.repeat(np.arange(3), (3, 3, len(self._modes)))[:, None]
+        self._units = [xp.asarray(np.float32(kinds == kind), device=device) for kind in range(3)]
 
     def __call__(self, depth, intrinsics: Intrinsics, camera_from_face, rotation_std, position_std,
                  vertices_face) -> Aligned:
@@ -155,7 +158,7 @@ class Alignment:
              xp.einsum('kit,nit->nkt', self._modes_centre, planes.normal)], axis=1)
         loadings = self._surface_loadings
         return xp.concat(
-            [xp.matmul(xp.matrix_transpose(self._cholesky), sigma * by_parameters),
+            [xp.matmul(xp.matrix_transpose(sigma * self._cholesky), by_parameters),
              xp.broadcast_to(loadings, (len(planes.normal), *loadings.shape))], axis=1)
 
     def _surface_offset(self, jacobian, z):
@@ -171,11 +174,8 @@ class Alignment:
 
     def _sigma(self, rotation_std, position_std):
         """Return the units (N, 6 + K, 1) of the parameters: rad, m, and modes as they are."""
-        xp = namespace(rotation_std)
-        rotation_std, position_std = rotation_std[:, None], position_std[:, None]
-        mode = xp.ones_like(rotation_std)
-        return xp.concat([rotation_std] * 3 + [position_std] * 3 + [mode] * len(self._modes),
-                         axis=1)[..., None]
+        rotation, position, mode = self._units
+        return rotation * rotation_std[:, None, None] + position * position_std[:, None, None] + mode
 
 
 def _gauss_newton_step(jacobian, weight, weighted_residual, z):
