@@ -13,6 +13,7 @@ from depthface_ros.io.text_files import read_json
 
 CALIBRATION_FILE = 'calibration.json'  # beside the networks that it was measured with
 FACTOR = '_factor'  # how the names of optional numbers end
+TRACKED = 'tracked_'  # how the names of the factors of tracked faces begin
 MIN_PROBABILITY = 1e-4  # probabilities are clipped to this and to one minus this
 
 
@@ -31,10 +32,18 @@ class Calibration:
     # Sigma of an axis relative to that of all axes together, see `covariance.error_axes`. Files
     # without these numbers mean 1.
     lateral_factor: float = 1.0  # position across the viewing ray
+    down_factor: float = 1.0  # further factor of the axis that points down
     radial_factor: float = 1.0  # position along the viewing ray
     roll_factor: float = 1.0  # rotation about x of the face
     pitch_factor: float = 1.0  # about y
     yaw_factor: float = 1.0  # about z
+    # Further factors for tracked faces, in the order of the axes of errors
+    tracked_lateral_factor: float = 1.0
+    tracked_down_factor: float = 1.0
+    tracked_radial_factor: float = 1.0
+    tracked_roll_factor: float = 1.0
+    tracked_pitch_factor: float = 1.0
+    tracked_yaw_factor: float = 1.0
 
     @classmethod
     def load(cls, folder: Path) -> Calibration:
@@ -68,13 +77,21 @@ class Calibration:
         return (self.rotation_scale * rotation_std ** self.rotation_power,
                 self.position_scale * position_std ** self.position_power)
 
-    def axis_std(self, rotation_std: np.ndarray, position_std: np.ndarray) -> np.ndarray:
-        """Return one sigma (..., 6) along the axes of errors, m and rad, from calibrated sigmas."""
+    def axis_std(self, rotation_std: np.ndarray, position_std: np.ndarray,
+                 tracked: np.ndarray | bool = False) -> np.ndarray:
+        """Return one sigma (..., 6) along the axes of errors, m and rad, from calibrated sigmas.
+
+        :param tracked: (...) whether the candidate of a face came from a track.
+        """
         position, rotation = np.asarray(position_std), np.asarray(rotation_std)
-        return np.stack([
-            self.lateral_factor * position, self.lateral_factor * position,
+        down = self.lateral_factor * self.down_factor
+        std = np.stack([
+            self.lateral_factor * position, down * position,
             self.radial_factor * position, self.roll_factor * rotation,
             self.pitch_factor * rotation, self.yaw_factor * rotation], axis=-1)
+        factors = [getattr(self, field.name) for field in fields(self)
+                   if field.name.startswith(TRACKED)]
+        return np.where(np.asarray(tracked)[..., None], std * factors, std)
 
     def confidence(self, detector_score: np.ndarray, confidence: np.ndarray,
                    rotation_std: np.ndarray) -> np.ndarray:

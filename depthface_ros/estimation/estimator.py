@@ -152,11 +152,11 @@ class FaceEstimator:
                               position_std)
 
         # Calibrate the sigmas; reject new faces with too large ones, and what is seen through
+        tracked = heads.tracked[accepted]
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted],
-                                       np.stack([rotation_std, position_std], axis=1))
-        return [face for face, tracked, seen_through in zip(
-                    faces, heads.tracked[accepted], fitted.seen_through)
-                if tracked or (seen_through <= self.config.max_seen_through and is_certain(
+                                       np.stack([rotation_std, position_std], axis=1), tracked)
+        return [face for face, known, seen_through in zip(faces, tracked, fitted.seen_through)
+                if known or (seen_through <= self.config.max_seen_through and is_certain(
                     face, max_rotation_std, self.config.max_rotation_std))]
 
     def follow(self, depth: np.ndarray, intrinsics: Intrinsics, predicted: PredictedFaces,
@@ -174,7 +174,7 @@ class FaceEstimator:
         # The refiner's sigmas rely on those of the pose network, which has seen the same face.
         std = np.broadcast_to(np.asarray(predicted.network_std, np.float32), (len(poses), 2))
         fitted = self._fitted(depth, intrinsics, stage_done, poses, *np.ascontiguousarray(std.T))
-        return self._calibrated_faces(fitted, predicted.confidence, predicted.detector_score, std)
+        return self._calibrated_faces(fitted, *predicted[1:3], std, tracked=True)
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
         """Return the head candidates in a depth image, best first; arguments as for a call."""
@@ -261,14 +261,14 @@ class FaceEstimator:
                                            poses.rotation_std)
 
     def _calibrated_faces(self, fitted: FittedFaces, confidence: np.ndarray,
-                          detector_score: np.ndarray, network_std: np.ndarray) -> list[Face]:
+                          detector_score: np.ndarray, network_std: np.ndarray,
+                          tracked: np.ndarray | bool) -> list[Face]:
         """Return faces with calibrated sigmas, and covariances of the measured factors."""
-        refines = self._fitting.refines
-        rotation_std, position_std = (self.calibration if refines else self._fitting.prior).std(
-            fitted.rotation_std, fitted.position_std)
         # Factors are measured with the refiner. Without it all axes have one sigma.
-        axis_std = (self.calibration if refines else Calibration()).axis_std(
-            rotation_std, position_std)
+        scales, factors = ((self.calibration, self.calibration) if self._fitting.refines
+                           else (self._fitting.prior, Calibration()))
+        rotation_std, position_std = scales.std(fitted.rotation_std, fitted.position_std)
+        axis_std = factors.axis_std(rotation_std, position_std, tracked)
         return [Face(pose, vertices, expression, float(confidence[i]), float(rotation_std[i]),
                      float(position_std[i]), float(detector_score[i]),
                      pose_covariance(pose, axis_std[i]), float(fitted.support[i]),
@@ -278,8 +278,8 @@ class FaceEstimator:
     def expression_reliability(self, distance_m: float) -> np.ndarray:
         """Return the explained variance (52,) in 0..1 of each coefficient at a distance.
 
-        It was measured on whole synthetic faces in single images; 0 for coefficients that stay at
-        rest. `Face.expression_reliability` also considers which parts of a face are measured.
+        Measured on whole synthetic faces in single images; 0 for coefficients that stay at rest.
+        `Face.expression_reliability` also considers which parts of a face are measured.
         """
         return self._fitting.expression_calibration.reliability_at(distance_m)
 

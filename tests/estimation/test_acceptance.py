@@ -108,8 +108,9 @@ def test_neither_holes_nor_occluders_nor_noise_are_seen_through(z, noise):
 
 @pytest.mark.parametrize('confidence, z, std, single, tracking', [
     (0.95, 1.0, 0.055, True, True), (0.95, 1.0, 0.07, False, True), (0.95, 1.0, 0.13, False, False),
-    (0.85, 1.0, 0.040, True, True), (0.85, 1.0, 0.055, False, False),
-    (0.85, 2.0, 0.055, True, True), (0.85, 2.0, 0.07, False, False)])
+    (0.87, 1.0, 0.040, True, True), (0.87, 1.0, 0.050, False, False),
+    (0.87, 2.0, 0.057, True, True), (0.87, 2.0, 0.07, False, False),
+    (0.80, 2.0, 0.050, True, True), (0.80, 2.0, 0.057, False, False)])
 def test_a_doubtful_face_must_be_more_certain_and_a_near_one_most(confidence, z, std, single,
                                                                   tracking):
     face = Face(head_pose(0, 0, z), np.zeros((3, 3), np.float32), np.zeros(52, np.float32),

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Confidence and predicted sigmas, from the file beside the networks."""
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sample_frames import sample_frames
 
 from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.calibration import CALIBRATION_FILE, Calibration
+from depthface_ros.estimation.covariance import axis_std, error_axes
+from depthface_ros.estimation.types import HeadCandidates, PredictedFaces
 
 SHIPPED = Calibration.load(MODELS_FOLDER)
 
@@ -49,6 +53,31 @@ def test_a_file_of_before_the_factors_means_one_sigma_for_all_axes(tmp_path):
     file.write_text(json.dumps({name: value for name, value in values.items()
                                 if not name.endswith('_factor')}))
     assert Calibration.load(tmp_path) == Calibration(1.2, 1.1)
+
+
+def test_tracked_faces_have_further_factors():
+    calibration = Calibration(lateral_factor=0.5, down_factor=1.5, tracked_lateral_factor=0.8,
+                              tracked_down_factor=1.2, tracked_yaw_factor=2)
+    single, tracked = calibration.axis_std([0.02, 0.02], [0.004, 0.004], [False, True])
+    np.testing.assert_allclose(single, [0.002, 0.003, 0.004, 0.02, 0.02, 0.02])
+    np.testing.assert_allclose(tracked, [0.0016, 0.0036, 0.004, 0.02, 0.02, 0.04])
+
+
+def test_followed_faces_get_the_factors_of_tracked_ones(tmp_path):
+    depth, camera = sample_frames(every=30)[0]
+    factors = {'tracked_radial_factor': 3.0, 'tracked_pitch_factor': 0.5}
+    estimator = FaceEstimator('cpu', calibration=replace(SHIPPED, **factors))
+    face = estimator(depth, camera)[0]
+    heads = HeadCandidates(face.head_centre[None], face.detector_score, tracked=True)
+    predicted = PredictedFaces(*(np.array([part]) for part in (
+        face.camera_from_face, face.confidence, face.detector_score, face.network_std)))
+    for tracked in (*estimator(depth, camera, heads), *estimator.follow(depth, camera, predicted)):
+        std = axis_std(tracked.pose_covariance, error_axes(tracked.camera_from_face))
+        expected = estimator.calibration.axis_std(tracked.rotation_std, tracked.position_std, True)
+        np.testing.assert_allclose(std, expected, rtol=1e-4)
+    std = axis_std(face.pose_covariance, error_axes(face.camera_from_face))
+    np.testing.assert_allclose(std, SHIPPED.axis_std(face.rotation_std, face.position_std),
+                               rtol=1e-4)
 
 
 @pytest.mark.parametrize('factor', [0, -1, float('nan'), 'much', None])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,20 @@ from scipy.stats import t as student_t
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.estimation.alignment import AlignmentConfig
-from depthface_ros.estimation.calibration import Calibration, log_odds
+from depthface_ros.estimation.calibration import (
+    CALIBRATION_FILE,
+    TRACKED,
+    Calibration,
+    log_odds,
+)
 from depthface_ros.estimation.error_prior import ERROR_PRIOR_FILE
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.expression_calibration import EXPRESSION_CALIBRATION_FILE
 from depthface_ros.estimation.types import Face
+from depthface_ros.io.text_files import read_json
 from training.calibrate.expressions import expression_record, fit_expressions
 from training.calibrate.measure_errors import fit_error_prior, networks_alone
+from training.calibrate.tracked_faces import TrackedFaces, fit_tracked_factors, print_coverage
 from training.data.render import VISIBLE_FACE, add_people_arguments
 from training.evaluation.errors import (
     AXIS_ERRORS,
@@ -87,7 +94,8 @@ def fit_factors(errors: np.ndarray, rotation_std: np.ndarray, position_std: np.n
                 ) -> dict[str, float]:
     """Return the factors of a calibration by name, fitted to errors (N, 6) of its sigmas (N,)."""
     rotation, position = rotation_std[:, None], position_std[:, None]
-    return {'lateral_factor': fit_scale(errors[:, :2] / position),
+    lateral, down = (fit_scale(errors[:, k:k + 1] / position) for k in (0, 1))
+    return {'lateral_factor': lateral, 'down_factor': down / lateral,
             'radial_factor': fit_scale(errors[:, 2:3] / position),
             'roll_factor': fit_scale(errors[:, 3:4] / rotation),
             'pitch_factor': fit_scale(errors[:, 4:5] / rotation),
@@ -181,6 +189,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         f'{EXPRESSION_CALIBRATION_FILE} are written there')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--streams', type=int, default=48, help='short rendered streams, for the '
+                        'sigmas of tracked faces')
+    parser.add_argument('--streams-only', action='store_true', help='measure only the factors of '
+                        'tracked faces, with the calibration that is there')
     parser.add_argument('--expressions-only', action='store_true', help='measure only '
                         f'{EXPRESSION_CALIBRATION_FILE}, with the calibration that is there')
 
@@ -195,6 +207,10 @@ def run(options: argparse.Namespace) -> None:
     if options.expressions_only:
         save_expressions(options, whole_pipeline(options, others, None))
         return
+    if options.streams_only:
+        frames = read_json(options.models / CALIBRATION_FILE)['frames']
+        save_with_tracked_factors(options, Calibration.load(options.models), frames)
+        return
     (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # that of earlier networks
     trial = Trial(frames, options.models, ALL_CANDIDATES_UNALIGNED, Calibration(), networks_alone)
     places = [place for place in trial.records(options.frames, options.workers) if place['found']]
@@ -203,7 +219,7 @@ def run(options: argparse.Namespace) -> None:
 
     faces = whole_pipeline(options, frames, confidence)
     calibration = fit_stds(faces, confidence)
-    calibration.save(options.models, frames=options.frames, networks=networks(options.models))
+    calibration = save_with_tracked_factors(options, calibration, options.frames)
     save_expressions(options, whole_pipeline(options, others, calibration))
     print_gain(places, faces, calibration)
 
@@ -214,6 +230,20 @@ def whole_pipeline(options: argparse.Namespace, frames: SyntheticFrames,
     trial = Trial(frames, options.models, NO_SIGMA_LIMIT, calibration, pose_and_expression)
     return [record for record in trial.records(options.frames, options.workers)
             if record['found'] and is_face(record)]
+
+
+def save_with_tracked_factors(options: argparse.Namespace, calibration: Calibration,
+                              frames: int) -> Calibration:
+    """Measure the factors of tracked faces; write and return the calibration with them."""
+    plain = replace(calibration, **{field.name: 1.0 for field in fields(Calibration)
+                                    if field.name.startswith(TRACKED)})
+    sigmas = TrackedFaces(options, plain).sigmas(options.streams, options.workers)
+    factors = fit_tracked_factors(sigmas, fit_scale)
+    print_coverage(sigmas, factors)
+    calibration = replace(plain, **factors)
+    calibration.save(options.models, frames=frames, streams=options.streams,
+                     networks=networks(options.models))
+    return calibration
 
 
 def save_expressions(options: argparse.Namespace, faces: list[Record]) -> None:
