@@ -12,6 +12,8 @@ COMMANDS = {
     'face-basis': ('training.assets.face_modes', 'build the face modes of the alignment'),
     'surface-modes': ('training.assets.surface_modes', 'build the modes of the surface detail'),
     'expression-regions': ('training.assets.expression_regions', 'build where expressions move a face'),
+    'expression-displacements': ('training.assets.expression_displacements',
+                                 'build how expressions move a face'),
     'samples': ('training.synthesis.contact_sheet', 'draw a contact sheet of random synthetic samples'),
     'compare': ('training.evaluation.real_and_synthetic', 'compare synthetic heads with those of a recording'),
     'sample-bag': ('training.assets.sample_bag', 'render the recording that the demo and the tests play'),

@@ -23,7 +23,7 @@ from depthface_ros.geometry.normals import vertex_normals
 NEUTRAL_STD = 0.0018  # m, of the first mesh
 NEUTRAL_STEP = 2e-5  # m by which the neutral surface may change from image to image
 # m, one sigma of deviations: of vertices that expressions move, and of those that they hardly do
-DEVIATION_STD, STABLE_DEVIATION_STD = 0.0025, 0.0003
+DEVIATION_STD, STABLE_DEVIATION_STD = 0.0015, 0.0003
 DEVIATION_S = 0.12  # s, time constant with which deviations return to zero
 # Noise of a vertex per sigma of the position of its face; many times that where it is hidden.
 NOISE, HIDDEN_NOISE = 0.35, 3.0

@@ -16,6 +16,7 @@ import numpy as np
 from depthface_ros.estimation.types import Face
 from depthface_ros.geometry.rotations import in_frame, rotation_from_vector, vector_from_rotation
 from depthface_ros.settings import setting
+from depthface_ros.tracking.personal_expression import displacement, expression_of_mesh
 from depthface_ros.tracking.personal_shape import PersonalShape, vertex_noise
 
 # Sigmas of a pose up to which the gains are meant. Noisier faces seem to move, so their cutoffs
@@ -37,7 +38,7 @@ class SmoothingConfig:
     rotation_gain: float = setting(100.0, 'Hz per radian per second of the face.', 0.0, 1e4)
     shape_gain: float = setting(150.0, 'Hz per metre per second of a vertex in the face frame.',
                                 0.0, 1e4)
-    expression_gain: float = setting(5.0, 'Hz per full range per second of a coefficient.',
+    expression_gain: float = setting(12.0, 'Hz per full range per second of a coefficient.',
                                      0.0, 1e4)
 
 
@@ -82,7 +83,8 @@ class FaceSmoother:
             OneEuro(config.cutoff, gain, config.speed_cutoff) for gain in (
                 config.position_gain, config.rotation_gain, config.shape_gain,
                 config.expression_gain))
-        self._shape_face = in_frame(face.vertices, face.camera_from_face)
+        vertices = in_frame(face.vertices, face.camera_from_face)
+        self._shape_face = vertices - displacement(face.expression, len(vertices))
         self.personal_shape = PersonalShape(self._shape_face)
 
     def update(self, face: Face, stamp_ns: int) -> Face:
@@ -100,13 +102,25 @@ class FaceSmoother:
         pose[:3, :3] = turned @ (1.5 * np.eye(3, dtype=turned.dtype) - 0.5 * turned.T @ turned)
         pose[:3, 3] = before[:3, 3] + self._position.step(
             pose[:3, 3] - before[:3, 3], seconds, _trust(face.position_std, USUAL_POSITION_STD))
-        innovation = (face.expression - self.face.expression)[:, None]
-        expression = self.face.expression + self._expression.step(innovation, seconds)[:, 0]
+        shape_face, expression = self._shape_and_expression(face, seconds)
         # The shape is placed in the smoothed pose, so that both are consistent.
-        self._shape_face = self._shape_face + self._shape.step(
-            in_frame(face.vertices, face.camera_from_face) - self._shape_face, seconds)
-        shape_face = self.personal_shape.update(self._shape_face, vertex_noise(face), seconds)
         vertices = (shape_face @ pose[:3, :3].T + pose[:3, 3]).astype(face.vertices.dtype)
         self._stamp_ns = stamp_ns
         self.face = replace(face, camera_from_face=pose, vertices=vertices, expression=expression)
         return self.face
+
+    def _shape_and_expression(self, face: Face, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smoothed mesh (V, 3) m, face frame, and its expression (52,).
+
+        The shape is filtered without the displacement by the expression, which moves faster.
+        """
+        vertices = in_frame(face.vertices, face.camera_from_face)
+        measured = expression_of_mesh(face.expression, face.expression_reliability, vertices,
+                                      self.personal_shape.neutral, face.position_std)
+        expression = self.face.expression + self._expression.step(
+            (measured - self.face.expression)[:, None], seconds)[:, 0]
+        count = len(vertices)
+        self._shape_face = self._shape_face + self._shape.step(
+            vertices - displacement(measured, count) - self._shape_face, seconds)
+        shape = self.personal_shape.update(self._shape_face, vertex_noise(face), seconds)
+        return shape + displacement(expression, count), expression
