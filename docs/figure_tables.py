@@ -120,16 +120,19 @@ def _expressions(count: int | None) -> str:
 
 @figure
 def real_frames() -> str:
-    row = results('kinect2')['groups']['range']['all']
-    return table(['figure', 'value'], [
-        ['frames of one person each', row['frames']],
-        ['missed', f'{row["missed_percent"][0]:.1f} %'],
-        ['other faces: bystanders, false ones', row['surplus_faces']],
+    row, tracked = (results('kinect2')['groups']['range'][name] for name in ('all', 'tracked'))
+    return table(['figure', 'single images', 'as streams'], [
+        ['frames of one person each', row['frames'], ''],
+        ['missed', f'{row["missed_percent"][0]:.1f} %', ''],
+        ['other faces: bystanders, false ones', row['surplus_faces'], ''],
         ['landmarks across the ray, a constant per point removed, mean',
-         f'{cell(row, "landmark_mm_mean", ".1f")} mm'],
-        ['opening of the mouth: correlation, slope', _mouth(row, 'opening')],
-        ['width of the mouth (smiles, funnels): correlation, slope', _mouth(row, 'width')],
-        *_label_free(row)]) + measured('kinect2')
+         *(f'{cell(each, "landmark_mm_mean", ".2f")} mm' for each in (row, tracked))],
+        *([f'{name}: correlation, slope', *(_mouth(each, key) for each in (row, tracked))]
+          for name, key in (('opening of the mouth', 'opening'),
+                            ('the same, less the mean of the person', 'opening_change'),
+                            ('width of the mouth (smiles, funnels)', 'width'),
+                            ('the same, less the mean of the person', 'width_change'))),
+        *([*line, ''] for line in _label_free(row))]) + measured('kinect2')
 
 
 @figure

@@ -17,10 +17,12 @@ from training.evaluation import evaluate
 from training.evaluation.comparison import badness
 from training.evaluation.landmarks import (
     LANDMARKS,
+    estimated,
     landmark_figures,
     landmark_records,
     landmark_table,
 )
+from training.evaluation.people_as_streams import as_streams
 
 NAMES = tuple(LANDMARKS)
 MM = 1000 * (0.95 - 0.08) / CAMERA.fx  # across the ray, of a pixel: faces lie before head centres
@@ -139,3 +141,32 @@ def test_the_command_counts_misses_of_one_person_and_of_marked_crops(crops):
             np.savez(folder, depth_mm=np.full((2, 40, 60), 1500, np.uint16), K=[60., 60, 30, 20])
         assert evaluate.run(options(dataset=kind, folder=folder, out=out)) == 0
         assert json.loads(out.read_text())['groups']['range']['all']['missed_percent'][0] == 100
+
+
+def test_widths_that_differ_between_people_alone_are_no_changes():
+    """Mouths of each person are marked wider by another factor; expressions are as predicted."""
+    corners = [NAMES.index(name) for name in ('right mouth corner', 'left mouth corner')]
+    recording = Recording()
+
+    def widened(i, points):
+        points, middle = points.copy(), points[corners].mean(0)
+        points[corners] = middle + (1 + 0.1 * int(recording.people[i])) * (points[corners] - middle)
+        return points
+
+    row = figures_of(recording, widened)
+    assert row['mouth_width_slope'][0] < 0.5
+    assert row['mouth_width_change_correlation'][0] > 0.95
+
+
+def test_images_of_people_are_filtered_as_streams_in_the_pose_of_each_image():
+    recording = Recording()
+    recording.found[3] = False
+    pairs = list(estimated(recording.marked(), recording))
+    streams = as_streams(pairs)
+    assert [each.frame.name for each, _ in streams] == [each.frame.name for each, _ in pairs]
+    assert not streams[3][1]
+    for (_, single), (_, tracked) in zip(pairs, streams):
+        for before, after in zip(single, tracked):
+            np.testing.assert_array_equal(after.camera_from_face, before.camera_from_face)
+            # One rigid face is seen in all images, so nothing but rounding changes.
+            np.testing.assert_allclose(after.vertices, before.vertices, atol=1e-4)

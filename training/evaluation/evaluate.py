@@ -25,7 +25,13 @@ from training.evaluation.comparison import changes
 from training.evaluation.errors import Record
 from training.evaluation.figures import all_figures
 from training.evaluation.frames import SyntheticFrames, Trial
-from training.evaluation.landmarks import landmark_figures, landmark_records, landmark_table
+from training.evaluation.landmarks import (
+    compared_landmarks,
+    estimated,
+    landmark_figures,
+    landmark_table,
+)
+from training.evaluation.people_as_streams import as_streams
 from training.evaluation.real import (
     real_figures,
     real_records,
@@ -116,8 +122,12 @@ def evaluate_dataset(options: argparse.Namespace) -> tuple[list[Record], dict]:
         figures = real_figures(records, kind)
     elif first.landmarks is not None:
         frames = list(frames)
-        records, marked = landmark_records(frames, estimator)
+        pairs = list(estimated(frames, estimator))
+        records, marked = compared_landmarks(pairs, estimator.face_model)
         figures = landmark_figures(records, marked, kind)
+        in_streams = landmark_figures(
+            *compared_landmarks(as_streams(pairs), estimator.face_model), kind)
+        figures['groups']['range']['tracked'] = in_streams['groups']['range']['all']
         without_labels = unlabelled_figures(frames, estimator, kind)['groups']['range']['all']
         figures['groups']['range']['all'] = without_labels | figures['groups']['range']['all']
     else:

@@ -8,7 +8,7 @@ because images of one person are not independent samples.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -57,23 +57,34 @@ def landmark_records(frames: Iterable[Labelled],
 
     :raises ValueError: a marked point has a name that is not in LANDMARKS.
     """
-    records, marked, predicted, names = [], [], [], ()
+    return compared_landmarks(estimated(frames, estimator), estimator.face_model)
+
+
+def estimated(frames: Iterable[Labelled],
+              estimator: FaceEstimator) -> Iterator[tuple[Labelled, list[Face]]]:
+    """Yield the images with marked points, and the faces that are found in them."""
     for each in track(frames, 'evaluating', total=None):
-        if each.landmarks is None:
-            continue
+        if each.landmarks is not None:
+            yield each, estimator(each.frame.depth, each.frame.intrinsics)
+
+
+def compared_landmarks(pairs: Iterable[tuple[Labelled, list[Face]]],
+                       model: FaceModel) -> tuple[list[Record], Marked]:
+    """Return the same as :func:`landmark_records` for images and faces of :func:`estimated`."""
+    records, marked, predicted, names = [], [], [], ()
+    for each, faces in pairs:
         names = tuple(each.landmarks)
         unknown = sorted(set(names) - set(LANDMARKS))
         if unknown:
             raise ValueError(f'marked points {unknown}: expected some of {list(LANDMARKS)}')
         frame = each.frame
-        faces = estimator(frame.depth, frame.intrinsics)
         record = {'frame': frame.name, 'person': each.person, 'real': True, 'found': bool(faces)}
         if faces:
-            both = across_ray(faces[0], frame.intrinsics, each.landmarks, estimator.face_model)
+            both = across_ray(faces[0], frame.intrinsics, each.landmarks, model)
             marked.append(both[0])
             predicted.append(both[1])
             record |= reported_uncertainty(faces[0]) | {'mesh_to_points_mm': float(mesh_to_points(
-                frame.depth, frame.intrinsics, faces[:1], estimator.face_model)[0])}
+                frame.depth, frame.intrinsics, faces[:1], model)[0])}
         records.append(record)
     people = np.array([record['person'] for record in records if record['found']], str)
     shape = (len(people), len(names), 2)
@@ -115,8 +126,11 @@ def landmark_figures(records: list[Record], both: Marked, kind: str) -> dict:
                   for i, name in enumerate(both.names)}
         for name, ends in DISTANCES.items():
             if set(ends) <= set(both.names):
-                row |= _agreement(name, *(_length(points_mm, both.names, ends) for points_mm in (
-                    both.marked, both.predicted)), both.person)
+                lengths = [_length(points_mm, both.names, ends)
+                           for points_mm in (both.marked, both.predicted)]
+                row |= _agreement(name, *lengths, both.person)
+                changes = [_change(length, both.person) for length in lengths]
+                row |= _agreement(f'{name}_change', *changes, both.person)
     return {'dataset': kind, 'frames': len(records), 'within_sigma': {},
             'groups': {'range': {'all': row}, 'points': {'mean error mm': points}}}
 
@@ -124,6 +138,12 @@ def landmark_figures(records: list[Record], both: Marked, kind: str) -> dict:
 def _length(points_mm: np.ndarray, names: tuple[str, ...], ends: tuple[str, str]) -> np.ndarray:
     first, last = (points_mm[:, names.index(end)] for end in ends)
     return np.linalg.norm(first - last, axis=1)
+
+
+def _change(lengths: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """Return lengths (N,) less the mean of their person: what expressions do."""
+    _, members = np.unique(person, return_inverse=True)
+    return lengths - (np.bincount(members, lengths) / np.bincount(members))[members]
 
 
 def _agreement(name: str, marked: np.ndarray, predicted: np.ndarray,
