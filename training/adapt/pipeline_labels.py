@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labels of unlabelled frames: what the whole pipeline makes of each face (analysis by synthesis).
 
-The shape network follows expressions of an unfamiliar camera less than the stages behind it, which
-fit the mesh to the measured surface. So the results of these stages are labels that the network can
-learn from. Three steps make them better than one pass of the pipeline: the mean with the result for
-the mirror image, one more fit from there, and a threshold on the support by the measured surface.
+The stages behind the shape network fit the mesh to the measured surface. So they follow the faces
+of an unfamiliar camera better than the network, which can learn from their results. Three steps
+make these better than one pass of the pipeline: the mean with the result for the mirror image, one
+more fit from there, and a threshold on the support by the measured surface.
 """
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
 def midway(network: FaceShapeNet, first: FaceShapeNet) -> FaceShapeNet:
     """Return the network with the mean of its weights and those before the training, in place.
 
-    Half of the way keeps more than half of the gain on the target and loses a quarter of what the
-    full way loses elsewhere, because losses bend upwards (Wortsman et al., CVPR 2022).
+    Half of the way keeps the gain on the target, and a third of the loss on other cameras
+    (docs/research/adaptation.md; Wortsman et al., CVPR 2022).
     """
     for adapted, before in zip(network.parameters(), first.parameters()):
         adapted.lerp_(before, 0.5)
