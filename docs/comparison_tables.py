@@ -2,13 +2,21 @@
 """Tables of recorded beside rendered faces, and of adaptation to people; see figures.py."""
 from __future__ import annotations
 
+import numpy as np
 from markdown_tables import figure, measured, results, table
 
+from training.experiments.studies import change
+
 CAMERAS = {'compare_kinect2': 'Kinect v2', 'compare_sr305': 'SR305'}
-FIGURES = {'landmark_mm_mean': 'landmarks, mm', 'mouth_opening_slope': 'mouth opening, slope',
+FIGURES = {'landmark_mm_mean': 'landmarks, mm',
+           'mouth_opening_correlation': 'mouth opening, correlation',
+           'mouth_opening_slope': 'mouth opening, slope',
+           'mouth_width_correlation': 'mouth width, correlation',
            'mouth_width_slope': 'mouth width, slope',
            'mesh_to_points_mm_median': 'points to mesh, mm',
-           'mirror_deg_median': 'mirrored copy, deg', 'mirror_mm_median': 'mirrored copy, mm'}
+           'mirror_deg_median': 'mirrored copy, deg', 'mirror_mm_median': 'mirrored copy, mm',
+           'synthetic_shape_mm': 'synthetic strangers: shape, mm',
+           'synthetic_posed_mm': 'synthetic strangers: mesh in its pose, mm'}
 
 
 @figure
@@ -52,18 +60,15 @@ def _spread(middle: float, low: float, high: float) -> str:
 
 @figure
 def adapt_people() -> str:
-    """Return means over groups of people left out, with deviations over seeds."""
+    """Return the figures of the study, with changes and standard errors over groups."""
     study = results('adapt_people')
-    rows = [[row, *(_mean(values[name]) for name in FIGURES)]
-            for row, values in study['rows'].items()]
-    seeds = max(len(values['landmark_mm_mean']) for values in study['rows'].values())
-    return (f'{study["folds"]} groups of people, each left out once; seeds: {seeds}; '
-            f'{study["steps"]} steps of {study["batch"]} crops of each domain, learning rate '
-            f'{study["learning_rate"]:g}; one image in {study["every"]}.\n\n'
-            + table(['', *FIGURES.values()], rows) + measured('adapt_people'))
-
-
-def _mean(values: list[float]) -> str:
-    mean = sum(values) / len(values)
-    spread = (sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)) ** 0.5
-    return f'{mean:.2f}' + (f' ± {spread:.2f}' if len(values) > 1 else '')
+    rows, before = study['rows'], study['rows']['before']
+    others = {name: row for name, row in rows.items() if row is not before}
+    body = [[text, f'{np.mean(before[name]):.2f}',
+             *('{:.2f} ({:+.2f} ± {:.2f})'.format(*change(row[name], before[name]))
+               for row in others.values())] for name, text in FIGURES.items()]
+    body.append(['seeds', '-', *(len(row['landmark_mm_mean']) for row in others.values())])
+    return (f'{study["folds"]} groups of people, each left out once; {study["steps"]} steps of '
+            f'{study["batch"]} crops of each domain, learning rate {study["learning_rate"]:g}; '
+            f'judged on one image in {study["judge_every"]}. In brackets: change, and its standard '
+            'error over groups.\n\n' + table(['', *rows], body) + measured('adapt_people'))
