@@ -17,7 +17,6 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from depthface_ros import FaceEstimator
-from depthface_ros.estimation.estimator import FOLLOWED_POSITION_STD, FOLLOWED_ROTATION_STD
 from depthface_ros.estimation.face_fitting import FaceFitting
 from depthface_ros.estimation.types import Face
 from depthface_ros.io.frame import Frame
@@ -25,6 +24,9 @@ from training.adapt.self_consistency import MIN_SUPPORT, SAME_HEAD, apart, mirro
 from training.adapt.target_domain import observation
 from training.data.augment import Observation
 from training.data.frame_views import cut_window, mirrored
+
+# Sigmas per axis of the fitted poses, about those of the pose network: rad, m.
+FITTED_ROTATION_STD, FITTED_POSITION_STD = 0.04, 0.004
 
 
 class Labeller:
@@ -77,8 +79,8 @@ class Labeller:
         pose, vertices, expression = (array[None] for array in (
             face.camera_from_face, face.vertices, face.expression))
         fitted = self._fitting.fit_meshes(
-            frame.depth, frame.intrinsics, pose, np.float32([FOLLOWED_ROTATION_STD]),
-            np.float32([FOLLOWED_POSITION_STD]), in_face_frame(vertices, pose), expression)
+            frame.depth, frame.intrinsics, pose, np.float32([FITTED_ROTATION_STD]),
+            np.float32([FITTED_POSITION_STD]), in_face_frame(vertices, pose), expression)
         return replace(face, camera_from_face=fitted.camera_from_face[0], vertices=fitted.vertices[0],
                        expression=fitted.expression[0], support=float(fitted.support[0]))
 
