@@ -50,11 +50,6 @@ class MeshTriangles:
         taken = xp.take(xp.matrix_transpose(vertices), self._corners, axis=2)
         return [taken[..., i * self.count:(i + 1) * self.count] for i in range(3)]
 
-    def centres(self, vertices):
-        """Return the centroids (N, 3, T) of the triangles of vertices (N, V, 3)."""
-        a, b, c = self.corners(vertices)
-        return (a + b + c) / 3
-
     def planes(self, camera_from_face, vertices_face) -> Planes:
         """Return the planes of meshes (N, V, 3) m at poses (N, 4, 4)."""
         xp = namespace(vertices_face)
