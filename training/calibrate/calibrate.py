@@ -57,6 +57,7 @@ MIN_FACES, MIN_OTHERS = 40, 5  # samples of a fit; good networks have few false 
 DEGREES_OF_FREEDOM = 4
 NORMAL = {1: 0.6827, 2: 0.9545}  # fraction of normal errors within so many sigma
 OTHER_FRAMES = 1000  # added to the seed of frames that expressions are calibrated on
+WEIGHTS = 'bias', 'detector_weight', 'confidence_weight', 'doubt_weight'  # of the confidence
 POWERS = (0.5, 2.0)  # bounds of the power of a predicted sigma
 
 
@@ -137,8 +138,12 @@ def fit_logistic(detector_score: np.ndarray, confidence: np.ndarray, rotation_st
     fitted = minimize(lambda weights: np.logaddexp(0, sign * (inputs @ weights)).sum()
                       + 0.05 * (weights ** 2).sum(),
                       np.array([0, 0.5, 0.5, 0]), bounds=[(None, None)] + 3 * [(0, None)])
-    names = ('bias', 'detector_weight', 'confidence_weight', 'doubt_weight')
-    return Calibration(**dict(zip(names, fitted.x.tolist())))
+    return Calibration(**dict(zip(WEIGHTS, fitted.x.tolist())))
+
+
+def confidence_alone(calibration: Calibration) -> Calibration:
+    """Return a calibration with the same confidence and with sigmas as predicted."""
+    return Calibration(**{name: getattr(calibration, name) for name in WEIGHTS})
 
 
 def fit_std(predicted_std: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
@@ -193,6 +198,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'sigmas of tracked faces')
     parser.add_argument('--streams-only', action='store_true', help='measure only the factors of '
                         'tracked faces, with the calibration that is there')
+    parser.add_argument('--sigmas-only', action='store_true', help='measure only the sigmas, as '
+                        'after a new refiner, with the confidence and the error prior that are there')
     parser.add_argument('--expressions-only', action='store_true', help='measure only '
                         f'{EXPRESSION_CALIBRATION_FILE}, with the calibration that is there')
 
@@ -210,6 +217,11 @@ def run(options: argparse.Namespace) -> None:
     if options.streams_only:
         frames = read_json(options.models / CALIBRATION_FILE)['frames']
         save_with_tracked_factors(options, Calibration.load(options.models), frames)
+        return
+    if options.sigmas_only:
+        confidence = confidence_alone(Calibration.load(options.models))
+        save_with_tracked_factors(options, fit_stds(whole_pipeline(
+            options, frames, confidence), confidence), options.frames)
         return
     (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # that of earlier networks
     trial = Trial(frames, options.models, ALL_CANDIDATES_UNALIGNED, Calibration(), networks_alone)
