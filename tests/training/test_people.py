@@ -105,6 +105,23 @@ def test_a_torso_turns_fully_below_the_neck_and_the_face_not_at_all():
     assert np.allclose(turned[2], [-0.3, 0, -0.3], atol=1e-6)
 
 
+def test_smiles_come_with_cheeks_teeth_and_one_side_and_are_rare_unless_wanted():
+    rng = np.random.default_rng(0)
+    names = {name: i for i, name in enumerate(EXPRESSION_NAMES)}
+    drawn = np.stack([random_expression(rng, smiles=0.3) for _ in range(3000)])
+    left, right, cheek, lip, jaw = (drawn[:, names[name]] for name in (
+        'mouthSmileLeft', 'mouthSmileRight', 'cheekSquintLeft', 'mouthUpperUpLeft', 'jawOpen'))
+    smiles = np.maximum(left, right) > 0.3
+    assert 0.2 < smiles.mean() < 0.4
+    broad = smiles & (left > 0.3)
+    for partner in (cheek, lip):
+        assert (partner[broad] > 0.1).mean() > 2 * (partner[~smiles] > 0.1).mean()
+    assert (jaw[broad] < 0.05).mean() > 0.2 and (jaw[broad] > 0.2).mean() > 0.1
+    assert (np.abs(left - right)[smiles] > 0.3).mean() > 0.05
+    usual = np.stack([random_expression(rng) for _ in range(1000)])
+    assert (usual[:, names['mouthSmileLeft']] > 0.3).mean() < 0.12
+
+
 @pytest.mark.parametrize('seed', range(4))
 def test_expressions_stay_possible(seed):
     rng = np.random.default_rng(seed)

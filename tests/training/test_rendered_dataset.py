@@ -21,7 +21,7 @@ from training.data import render, rendered_dataset
 def rendered(request, tmp_path, monkeypatch):
     monkeypatch.setattr(render, 'people_factory', lambda split, options: Sitters())
     monkeypatch.setattr(render, 'SCENES_PER_SHARD', 12)
-    options = argparse.Namespace(pools=tmp_path, seed=3, detector=None, hands=0.0,
+    options = argparse.Namespace(pools=tmp_path, seed=3, detector=None, hands=0.0, smiles=0.2,
                                  faces_only=request.param)
     assert render.render_shard((options, 'train', 0)) == 'shard_00000.npz'
     return options, rendered_dataset.FaceWindows.load(tmp_path / 'windows-train')

@@ -49,7 +49,7 @@ def render_shard(task: tuple) -> str:
     if all((folder / name).exists() for folder in folders.values()):
         return name
     rng = np.random.default_rng([options.seed, SPLITS.index(split), number])
-    people = people_factory(split, options)
+    people = people_factory(split, options, options.smiles)
     detector = _engine(options.detector) if options.detector else None
     template = FaceModel.load().template
     windows, frames = [], []
@@ -82,13 +82,13 @@ def render_shard(task: tuple) -> str:
     return name
 
 
-def people_factory(split: str, options: argparse.Namespace) -> PeopleFactory:
-    return _people_factory(split, options.ict, options.hair)
+def people_factory(split: str, options: argparse.Namespace, smiles: float = 0.0) -> PeopleFactory:
+    return _people_factory(split, options.ict, options.hair, smiles)
 
 
 @cache  # a worker renders many shards with the same people
-def _people_factory(split: str, ict: Path | None, hair: Path | None) -> PeopleFactory:
-    return PeopleFactory(split, ict_folder=ict, hair_folder=hair)
+def _people_factory(split: str, ict: Path | None, hair: Path | None, smiles: float) -> PeopleFactory:
+    return PeopleFactory(split, ict_folder=ict, hair_folder=hair, smiles=smiles)
 
 
 def _view_sample(scene: Scene, view: View) -> dict[str, np.ndarray]:
@@ -197,6 +197,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--first-shard', type=int, default=0, help='number of the first shard, to split the work between machines')
     parser.add_argument('--hands', type=float, default=0.1, metavar='FRACTION',
                         help='of scenes that show hands raised to the camera, for the networks to reject')
+    parser.add_argument('--smiles', type=float, default=0.3, metavar='FRACTION',
+                        help='of people who smile or laugh, beside random expressions; evaluations have none of these')
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument('--detector', type=Path, metavar='MODELS', help='folder with a trained head_finder.onnx: '
                         'render windows at its false detections, too, as negatives of the pose network')

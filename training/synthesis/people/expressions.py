@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random ARKit coefficients: still faces, single actions, mixtures, speech, yawns, blinks."""
+"""Random ARKit coefficients: still faces, single actions, mixtures, speech, yawns, smiles, blinks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,26 @@ OPPOSED = [('jawLeft', 'jawRight'), ('mouthLeft', 'mouthRight'), ('eyeBlinkLeft'
            ('browDownRight', 'browOuterUpRight')]
 
 
-def random_expression(rng: np.random.Generator) -> np.ndarray:
-    """Draw coefficients (52,) float32 in 0..1 in the order of EXPRESSION_NAMES."""
-    kind = rng.choice(['still', 'single', 'mixture', 'speech', 'yawn'],
+# Actions that come with a smile: probability, and range relative to the pull of the lip corners.
+# Cheeks and lids are those of a Duchenne smile; raised and lowered lips show the teeth.
+WITH_SMILE = {'cheekSquint': (0.75, 0.2, 1.0), 'eyeSquint': (0.6, 0.1, 0.8),
+              'mouthUpperUp': (0.5, 0.2, 0.8), 'mouthLowerDown': (0.4, 0.1, 0.6),
+              'mouthStretch': (0.3, 0.1, 0.6), 'mouthDimple': (0.3, 0.1, 0.6),
+              'mouthPress': (0.15, 0.1, 0.5), 'noseSneer': (0.15, 0.1, 0.5)}
+LAUGHS, SMIRKS = 0.3, 0.3  # fractions of smiles with an open jaw, and of one-sided ones
+
+
+def random_expression(rng: np.random.Generator, smiles: float = 0.0) -> np.ndarray:
+    """Draw coefficients (52,) float32 in 0..1 in the order of EXPRESSION_NAMES.
+
+    :param smiles: fraction of smiles and laughs, which random mixtures hardly contain.
+    """
+    kind = 'smile' if smiles and rng.random() < smiles else rng.choice(['still', 'single', 'mixture', 'speech', 'yawn'],
                       p=[0.18, 0.18, 0.36, 0.18, 0.1])
     weights = np.zeros(len(EXPRESSION_NAMES))
-    if kind == 'single':
+    if kind == 'smile':
+        smile(weights, rng)
+    elif kind == 'single':
         weights[rng.integers(len(weights))] = rng.uniform(0.3, 1)
     elif kind == 'mixture':
         active = rng.choice(len(weights), rng.integers(2, 9), replace=False)
@@ -51,6 +65,20 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
     make_sides_alike(weights, rng)
     make_possible(weights)
     return weights.clip(0, 1).astype(np.float32)
+
+
+def smile(weights: np.ndarray, rng: np.random.Generator) -> None:
+    """Add a smile, a laugh or a smirk, with the actions that come with it, in place."""
+    strength = rng.uniform(0.2, 1) * np.ones(2)  # left, right
+    if rng.random() < SMIRKS:
+        strength[rng.integers(2)] *= rng.uniform(0, 0.6)
+    both = {'mouthSmile': strength} | {
+        name: strength * rng.uniform(low, high)
+        for name, (probability, low, high) in WITH_SMILE.items() if rng.random() < probability}
+    for name, (left, right) in both.items():
+        weights[[INDEX[f'{name}Left'], INDEX[f'{name}Right']]] = left, right
+    if rng.random() < LAUGHS:
+        weights[INDEX['jawOpen']] = rng.beta(1.3, 3)
 
 
 def turn_eyes(weights: np.ndarray, left: float, up: float) -> None:

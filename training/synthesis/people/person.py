@@ -91,11 +91,13 @@ class PeopleFactory:
     ict_folder:  ICT-FaceKit; without it all people are Anny's
     hair_folder: MakeHuman hair; without it all are bald
     cache:       folder for what is prepared once (about a minute, 120 MB)
+    smiles:      fraction of people who smile or laugh, beside random expressions
     """
 
     def __init__(self, split: str = 'train', ict_folder: str | Path | None = None,
-                 hair_folder: str | Path | None = None, cache: str | Path = CACHE) -> None:
-        self.split = split
+                 hair_folder: str | Path | None = None, cache: str | Path = CACHE,
+                 smiles: float = 0.0) -> None:
+        self.split, self.smiles = split, smiles
         self.head_model = head_model()
         self.cache = Path(cache)
         self.anny = AnnyPeople.open(split, self.cache)
@@ -125,7 +127,7 @@ class PeopleFactory:
         None draws them.
         """
         wig = self._random_wig(rng)
-        expression = random_expression(rng) if expression is None else expression.copy()
+        expression = random_expression(rng, self.smiles) if expression is None else expression.copy()
         if self.ict is not None and rng.random() < ICT_SHARE:
             expression[TONGUE_OUT] = 0  # ICT has no such action
             bare = self._bare_ict(rng, wig, expression)
