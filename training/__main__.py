@@ -22,6 +22,7 @@ COMMANDS = {
     'pose': ('training.train.pose', 'train the head-pose network'),
     'shape': ('training.train.shape', 'train the face-shape network'),
     'export': ('training.models.export', 'export the trained networks as ONNX, with model cards'),
+    'average': ('training.models.average', 'average a network with one that was trained on from it'),
     'quantise': ('training.models.quantise', 'quantise the ONNX networks to 8 bits, for CPUs'),
     'calibrate': ('training.calibrate.calibrate', 'calibrate confidences and uncertainties'),
     'refiner': ('training.train.refiner', 'train the refiner, after calibration'),
