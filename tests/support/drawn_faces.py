@@ -6,13 +6,13 @@ import shutil
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from depthface_ros import Intrinsics
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.io.frame import Frame
+from training.adapt.adversarial import set_batch_statistics
 from training.adapt.target_domain import observation
 from training.data.augment import shape_batch
 from training.data.frame_views import cut_window
@@ -91,20 +91,3 @@ def write_pool(pools, split, copies=1):
              offsets=np.zeros((count, *MODEL.template.shape), np.float16),
              expression=np.zeros((count, 52), np.float16), is_face=np.ones(count, bool))
     return pools
-
-
-def set_batch_statistics(network: nn.Module, crops: Tensor) -> None:
-    """Set batch normalisation to the statistics of crops (N, 4, S, S), in place."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momentum = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all batches
-    network.train()
-    with torch.no_grad():
-        for chunk in crops.split(64):
-            if len(chunk) > 8 or len(crops) <= 8:
-                network(chunk)
-    for norm, value in zip(norms, momentum):
-        norm.momentum = value
-    network.eval()

@@ -36,13 +36,13 @@ def pools(tmp_path_factory):
 
 def test_on_a_simulated_camera(tmp_path, pools, models, capsys):
     call = ['adapt-study', '--pools', str(pools), '--target-pools', str(pools), '--models', str(models),
-            '--target', 'Kinect v2', '--rows', 'source only', 'borrowed holes', 'oracle', '--seeds', '0', '1',
+            '--target', 'Kinect v2', '--rows', 'source only', 'adversarial', 'oracle', '--seeds', '0', '1',
             '--out', str(tmp_path), *BRIEFLY]
     main(call, COMMANDS)
     printed = capsys.readouterr().out
     results = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*/*.json')}
     assert results.keys() == {'before', *(f'{row}-{seed}' for seed in (0, 1)
-                                          for row in ('source-only', 'borrowed-holes', 'oracle'))}
+                                          for row in ('source-only', 'adversarial', 'oracle'))}
     assert results['before']['judged_faces'] > 0
     shapes = [result['shape_mm'] for result in results.values()]
     assert np.isfinite(shapes).all() and len(set(shapes)) == len(shapes)

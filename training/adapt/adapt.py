@@ -17,8 +17,8 @@ from depthface_ros.io.frame import Frame, Recording
 from depthface_ros.io.recordings import open_recording
 from depthface_ros.tools.progress import progress
 from training.adapt.adapted_models import first_networks, fit_settings, write_models
+from training.adapt.adversarial import METHODS
 from training.adapt.datasets import open_dataset
-from training.adapt.domain_losses import METHODS
 from training.adapt.pipeline_labels import Labeller
 from training.adapt.report import (
     FILES,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from depthface_ros.geometry.crop import shape_crop
-from training.adapt.domain_losses import Adaptation
+from training.adapt.adversarial import Adaptation
+from training.adapt.domain_losses import resampling_weights
 from training.adapt.mirrored_batches import with_mirror_crops
-from training.adapt.pose_matching import resampling_weights
 from training.adapt.target_domain import VIEWS, take, view_batch, with_mirror_images
 from training.data.augment import Observation, crops_of
 from training.data.predicted_crops import CROPS, shape_makers
@@ -20,7 +20,7 @@ from training.models.networks import FaceShapeNet, HeadPoseNet
 from training.train.fit import FitSettings, fit
 
 # Methods that compare the domains: there the camera has to stand to the faces alike.
-MATCHED = {'consistency', 'holes'}
+MATCHED = {'adversarial', 'consistency', 'holes'}
 
 
 def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWindows,
@@ -53,7 +53,9 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
         return batch_of_source | {f'target_{name}': value for name, value in views.items()}
 
     first = copy.deepcopy(network)
-    adapted = fit(Adaptation(network, methods), make_batch, lambda model, batch: model(batch), lambda model: {},
+    torch.manual_seed(settings.seed)  # of the discriminator
+    adaptation = Adaptation(network, methods, settings.steps)
+    adapted = fit(adaptation, make_batch, lambda model, batch: model(batch), lambda model: {},
                   settings, folder, device).network.cpu()
     return midway(adapted, first).eval()
 

@@ -34,7 +34,8 @@ from training.experiments.studies import change, compute_once, result_name, resu
 
 BEFORE, ORACLE = 'before', 'oracle: self-training on the judged people'
 # Compared rows: name -> methods.
-ROWS = {'source only': (), 'consistency and borrowed holes': ('consistency', 'holes'), 'self-training': ('self-training',),
+ROWS = {'source only': (), 'adversarial': ('adversarial',),
+        'consistency and borrowed holes': ('consistency', 'holes'), 'self-training': ('self-training',),
         ORACLE: ('self-training',)}
 FIGURES = {'landmark_mm_mean': 'landmarks, mm', 'mouth_opening_correlation': 'mouth opening, correlation',
            'mouth_opening_slope': 'slope', 'mouth_width_correlation': 'mouth width, correlation',

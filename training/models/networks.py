@@ -169,7 +169,11 @@ class FaceShapeNet(nn.Module):
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return offsets (B, V, 3) m, expression logits (B, 52), residual (B, 6) in rad, then m."""
-        features = self.encoder(crop).float()
+        return self.decode(self.encoder(crop))
+
+    def decode(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the outputs of :meth:`forward` for the features (B, 256) of a crop."""
+        features = features.float()
         with full_precision(features):
             offsets = self.basis(self.coefficients(features))
             return (offsets.reshape(offsets.shape[0], -1, 3), self.expression(features),

@@ -15,8 +15,22 @@ from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_
 
 from depthface_ros.face_model.mirror import mirrored_crops
 from depthface_ros.geometry.crop import shape_crop
-from training.adapt.domain_losses import METHODS, Adaptation, Prediction, borrow_holes
-from training.adapt.pose_matching import pose_bins, resampling_weights, viewpoints
+from training.adapt.adversarial import (
+    METHODS,
+    Adaptation,
+    Prediction,
+    borrow_holes,
+    set_batch_statistics,
+)
+from training.adapt.domain_losses import (
+    DomainDiscriminator,
+    adversarial_loss,
+    pose_bins,
+    resampling_weights,
+    reversal_scale,
+    reverse_gradient,
+    viewpoints,
+)
 from training.adapt.self_consistency import roll_face
 from training.adapt.shape_adaptation import midway
 from training.adapt.target_domain import take, view_batch, with_mirror_images
@@ -24,6 +38,37 @@ from training.evaluation.surface_distance import face_triangles, median_distance
 from training.models.from_onnx import load_onnx
 from training.models.networks import FaceShapeNet
 from training.synthesis.scene.random_scene import facing_pose
+
+# gradient reversal and the discriminator
+
+def test_reversal_keeps_values_and_turns_gradients_round():
+    x = torch.tensor([1., -2., 3.], requires_grad=True)
+    y = reverse_gradient(x, 0.3)
+    torch.testing.assert_close(y, x)
+    (y * torch.tensor([1., 2., 4.])).sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([-0.3, -0.6, -1.2]))
+
+
+def test_the_encoder_climbs_where_the_discriminator_descends():
+    torch.manual_seed(0)
+    discriminator = DomainDiscriminator(5)
+    source, target = torch.randn(2, 16, 5)
+    gradients = []
+    for scale in (0.5, -1.0):  # a scale of -1 is no reversal at all
+        features = source.clone().requires_grad_(True)
+        discriminator.zero_grad()
+        adversarial_loss(discriminator, features, target, scale).backward()
+        gradients.append((features.grad, discriminator.layers[1].weight.grad.clone()))
+    (reversed_features, reversed_weights), (plain_features, plain_weights) = gradients
+    torch.testing.assert_close(reversed_features, -0.5 * plain_features)
+    torch.testing.assert_close(reversed_weights, plain_weights)
+    assert plain_features.abs().max() > 0
+
+
+def test_the_reversal_grows_from_nothing_to_one():
+    scales = [reversal_scale(progress) for progress in np.linspace(0, 1, 11)]
+    assert scales[0] == 0 and scales == sorted(scales) and 0.999 < scales[-1] <= 1
+
 
 # poses of source and target
 
@@ -102,12 +147,12 @@ def network(tmp_path_factory):
 
 def test_predictions_of_mirrored_crops_are_mirrored_back(network):
     """Mirroring a prediction twice restores it; once gives the mirror image of the mesh."""
-    adaptation = Adaptation(network, ())
-    said = Prediction(torch.tensor(MODEL.template)[None] * 0.1,
+    adaptation = Adaptation(network, (), 10)
+    said = Prediction(torch.zeros(1, 1), torch.tensor(MODEL.template)[None] * 0.1,
                 torch.arange(52.)[None],
                 torch.tensor([[0.1, 0.2, 0.3, 0.01, 0.02, 0.03]]))
     other = adaptation.mirrored(said)
-    for one, again in zip(said, adaptation.mirrored(other)):
+    for one, again in zip(said[1:], adaptation.mirrored(other)[1:]):
         torch.testing.assert_close(one, again)
     pose = torch.tensor(face_at(yaw=20).camera_from_face)[None]
     flip_camera, flip_face = (torch.diag(torch.tensor(signs)) for signs in (
@@ -130,7 +175,7 @@ def test_borrowed_holes_come_from_the_target_crop_of_the_face_that_is_turned_ali
     assert source[0, 3, :40].any() and source[1, 3, 60:].any()  # the data set was not empty
 
 
-@pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('self-training', 'holes')])
+@pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('adversarial', 'holes')])
 def test_every_method_gives_finite_losses_that_reach_the_encoder(network, methods):
     labels = {'offsets': torch.zeros(8, len(MODEL.template), 3), 'expression': torch.zeros(8, 52)}
     target = view_batch(take(seen(face_at(yaw=12)), torch.tensor([0, 0])),
@@ -139,7 +184,8 @@ def test_every_method_gives_finite_losses_that_reach_the_encoder(network, method
                         torch.Generator().manual_seed(1))
     fresh = FaceShapeNet(len(MODEL.template))
     fresh.load_state_dict(network.state_dict())
-    adaptation = Adaptation(fresh, methods).train()
+    adaptation = Adaptation(fresh, methods, 10).train()
+    adaptation.step += 5  # at the very start the reversed gradient is zero
     terms = adaptation(source | labels | {
         f'target_{name}': value for name, value in (target | labels).items()})
     own = {name: term for name, term in terms.items()
@@ -148,6 +194,7 @@ def test_every_method_gives_finite_losses_that_reach_the_encoder(network, method
     sum(own.values()).backward()
     gradients = [parameter.grad.abs().max() for parameter in fresh.encoder.parameters()]
     assert all(torch.isfinite(gradient) for gradient in gradients) and max(gradients) > 0
+    assert int(adaptation.step) == 6
 
 
 def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
@@ -159,7 +206,7 @@ def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
         torch.testing.assert_close(viewpoints(poses[:2])[:, 0], -viewpoints(poses[2:])[:, 0])
     fresh = FaceShapeNet(len(MODEL.template))
     fresh.load_state_dict(network.state_dict())
-    adaptation = Adaptation(fresh.eval(), ())
+    adaptation = Adaptation(fresh.eval(), (), 10)
     optimizer = torch.optim.Adam(fresh.parameters(), 1e-4)
     disagreements = []
     for _ in range(4):
@@ -170,7 +217,7 @@ def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
         optimizer.step()
     assert disagreements[-1] < disagreements[0]
     symmetric = Prediction(*(torch.cat([part, part]) for part in (
-        torch.zeros(1, len(MODEL.template), 3), torch.zeros(1, 52),
+        torch.zeros(1, 1), torch.zeros(1, len(MODEL.template), 3), torch.zeros(1, 52),
         torch.tensor([[0., 0.2, 0., 0.01, 0., 0.03]]))))  # a pitch and shifts within the plane of symmetry
     assert float(adaptation.asymmetry(symmetric)) < 0.1  # mm; the template is symmetric to that
     turned = symmetric._replace(residual=torch.tensor([[0., 0., 0.2, 0., 0., 0.]]).repeat(2, 1))
@@ -190,5 +237,15 @@ def test_midway_between_two_networks_predictions_of_linear_layers_are_means(netw
 
 
 def test_unknown_methods_are_refused(network):
-    with pytest.raises(ValueError, match='expected some of consistency'):
-        Adaptation(network, ('magic',))
+    with pytest.raises(ValueError, match='expected some of adversarial'):
+        Adaptation(network, ('magic',), 10)
+
+
+def test_settling_takes_the_statistics_of_the_crops():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(4, 3, 1), torch.nn.BatchNorm2d(3))
+    crops = torch.randn(64, 4, 5, 5) * 3 + 1
+    set_batch_statistics(net, crops)
+    torch.testing.assert_close(net[1].running_mean, net[0](crops).mean((0, 2, 3)).detach(),
+                               atol=1e-4, rtol=1e-4)
+    assert net[1].momentum == 0.1 and not net.training
