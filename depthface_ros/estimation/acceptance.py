@@ -6,9 +6,9 @@ from depthface_ros.estimation.types import Face
 
 # Faces of less confidence are doubtful. They are accepted up to the sigma of single images; those
 # within NEAR m, where many pixels should show a face, up to this fraction of it.
-DOUBTFUL_CONFIDENCE, NEAR, NEAR_STD = 0.9, 1.5, 0.75
+DOUBTFUL_CONFIDENCE, NEAR, NEAR_STD = 0.9, 1.5, 0.69
 # Faces of less confidence are accepted up to this fraction of it at all distances.
-POOR_CONFIDENCE, POOR_STD = 0.85, 0.9
+POOR_CONFIDENCE, POOR_STD = 0.85, 0.83
 
 
 def is_certain(face: Face, max_rotation_std: float, doubtful_max_rotation_std: float) -> bool:

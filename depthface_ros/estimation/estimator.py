@@ -61,7 +61,7 @@ class EstimatorConfig:
     tta_confidence: float = setting(
         0.98, 'Confidence below which poses are averaged over rotated and mirrored crops '
         '(test-time augmentation); 0: never.', 0.0, 1.0, old_name='sure_confidence')
-    max_rotation_std: float = setting(0.06, 'Maximum sigma of the rotation, in radians per axis, '
+    max_rotation_std: float = setting(0.065, 'Maximum sigma of the rotation, in radians per axis, '
                                       'of faces in single images.', 0.0, 10.0)
     track_init_max_rotation_std: float = setting(
         0.12, 'Maximum sigma of the rotation, in radians per axis, of new faces while tracking.',
