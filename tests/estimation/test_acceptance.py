@@ -24,7 +24,7 @@ from depthface_ros.face_model.mesh import FaceModel
 
 FRAMES = sample_frames(every=30)
 BACKGROUND_MM, OCCLUDER = 2500, 0.2  # m before the face
-SINGLE, NEW_TRACK = 0.06, 0.12  # rad, the limits that are set
+SINGLE, NEW_TRACK = 0.065, 0.12  # rad, the limits that are set
 
 
 @pytest.fixture(scope='module')
