@@ -175,7 +175,8 @@ class Alignment:
     def _sigma(self, rotation_std, position_std):
         """Return the units (N, 6 + K, 1) of the parameters: rad, m, and modes as they are."""
         rotation, position, mode = self._units
-        return rotation * rotation_std[:, None, None] + position * position_std[:, None, None] + mode
+        return (rotation * rotation_std[:, None, None] + position * position_std[:, None, None]
+                + mode)
 
 
 def _gauss_newton_step(jacobian, weight, weighted_residual, z):

@@ -19,7 +19,7 @@ from training.data import render, rendered_dataset
 
 @pytest.fixture(params=[True, False], ids=['faces only', 'all'])
 def rendered(request, tmp_path, monkeypatch):
-    monkeypatch.setattr(render, 'people_factory', lambda split, options: Sitters())
+    monkeypatch.setattr(render, 'people_factory', lambda split, options, smiles: Sitters())
     monkeypatch.setattr(render, 'SCENES_PER_SHARD', 12)
     options = argparse.Namespace(pools=tmp_path, seed=3, detector=None, hands=0.0, smiles=0.2,
                                  faces_only=request.param)
