@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from depthface_ros import FaceEstimator, Intrinsics
@@ -13,6 +14,7 @@ from depthface_ros.io.bags import BagRecording
 SAMPLE = Path(__file__).resolve().parents[1] / 'demo' / 'sample.mcap'
 WALL_MM = 3000
 HALF_BOX = np.array([0.20, 0.26, 0.20])  # m around a head's centre, with the neck
+GAP_PX = 10  # up to twice as wide gaps within a head are holes
 FINER = 3  # points per recorded pixel and axis, so that finer images have no gaps
 # head centres, m, camera frame: people in front of a robot
 PLACES = {1: [(0, 0, 0.9)],
@@ -32,7 +34,15 @@ def crowd(heads: int, size: tuple[int, int]) -> tuple[np.ndarray, Intrinsics]:
         u, v = (np.round(pixel).astype(int) for pixel in camera.project(x / z, y / z))
         inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
         np.minimum.at(image, (v[inside], u[inside]), (1000 * z[inside]).astype(np.uint16))
-    return image, camera
+    return without_gaps(image), camera
+
+
+def without_gaps(image: np.ndarray) -> np.ndarray:
+    """Return an image whose heads show no wall through them: what was not recorded is a hole."""
+    heads = (image < WALL_MM).astype(np.uint8)
+    kernel = np.ones((2 * GAP_PX + 1, 2 * GAP_PX + 1), np.uint8)
+    closed = cv2.morphologyEx(heads, cv2.MORPH_CLOSE, kernel)
+    return np.where(closed > heads, 0, image).astype(np.uint16)
 
 
 @lru_cache(maxsize=1)
