@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shape of a tracked person: a neutral surface that sharpens, and what deviates from it.
 
-Each vertex has two components: the neutral position n, which is constant, and the deviation d by
-expressions, which returns to zero within DEVIATION_S. A mesh of one image measures their sum:
+Each vertex has two components: the neutral position n, which is constant, and a deviation d, which
+returns to zero within DEVIATION_S. Deviations are what the measured expression, whose displacement
+is taken off before (`personal_expression`), does not explain. A mesh of one image measures the sum:
 
     m = n + d + noise
 
