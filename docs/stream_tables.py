@@ -21,6 +21,8 @@ def streams() -> str:
         ['surface, after rigid alignment', _of(talk, 'rigid_mm last', '.2f', ' mm')],
         ['surface, posed, camera of 0.5 mm noise',
          _of(_group('camera', PRECISE), 'surface_mm last', '.2f', ' mm')],
+        ['the same, inner face',
+         _of(_group('camera', PRECISE), 'face_surface_mm last', '.2f', ' mm')],
         ['jitter at rest, rotation', _of(rest, 'jitter_deg', '.2f', '°')],
         ['jitter at rest, position', _of(rest, 'jitter_mm', '.2f', ' mm')],
         ['lag of turns', _of(talk, 'lag_ms', '.0f', ' ms')],
@@ -55,10 +57,11 @@ def streams_age() -> str:
         rows.append([name, row['streams'], *(
             ' / '.join(_value(row, f'{key} at {age}', form) for age in AGES)
             for key, form in (('rotation_deg', '.2f'), ('sellion_mm', '.1f'),
-                              ('surface_mm', '.2f'), ('rigid_mm', '.2f'))),
+                              ('surface_mm', '.2f'), ('face_surface_mm', '.2f'),
+                              ('rigid_mm', '.2f'))),
             ' / '.join(_value(row, key, '.2f') for key in ('jitter_deg', 'jitter_mm'))])
     return table(['after 0.1 / 1 / 3 s in view', 'streams', 'rotation °', 'sellion mm',
-                  'surface mm, posed', 'surface mm, rigid', 'jitter at rest ° / mm'], rows)
+                  'surface mm, posed', 'inner face', 'surface mm, rigid', 'jitter at rest ° / mm'], rows)
 
 
 @figure

@@ -80,7 +80,7 @@ def test_a_perfect_track_has_no_errors():
                               for i in range(COUNT)])
     assert run.false_faces == 0
     for name in ('missed_percent', 'id_s', 'id_switches', 'rotation_deg', 'sellion_mm',
-                 'surface_mm', 'rigid_mm', 'jitter_deg', 'step_mm', 'lag_ms'):
+                 'surface_mm', 'face_surface_mm', 'rigid_mm', 'jitter_deg', 'step_mm', 'lag_ms'):
         assert score[name] == pytest.approx(0, abs=0.05), name
     assert score['expression_correlation'] == pytest.approx(1)
 

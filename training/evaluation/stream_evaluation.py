@@ -28,7 +28,8 @@ COLUMNS = {  # heading -> figures of a group, and their form
     'rotation deg 0.1 / 1 / 3 s': (tuple(f'rotation_deg at {age} s' for age in (0.1, 1, 3)), '.2f'),
     'last s': (('rotation_deg last',), '.2f'),
     'sellion mm': (('sellion_mm',), '.1f'),
-    'surface mm posed / rigid': (('surface_mm last', 'rigid_mm last'), '.2f'),
+    'surface mm posed / face / rigid': (
+        ('surface_mm last', 'face_surface_mm last', 'rigid_mm last'), '.2f'),
     'jitter deg / mm': (('jitter_deg', 'jitter_mm'), '.2f'),
     'lag ms turn / move': (('lag_ms', 'lag_move_ms'), '.0f'),
     'expression r': (('expression_correlation',), '.2f')}

@@ -17,6 +17,7 @@ from training.synthesis.streams.motion import MOVING
 
 NEAR = 1.0  # m, up to which coefficients are held against the prior's mean
 PRIOR_DRAWS = 2000
+EXPRESSIVE = ('grimace', 'smile')  # scripts whose people move their faces
 AT_REST = ('rest', 'turn', 'talk', 'smile')  # scripts whose people keep still for a second
 
 
@@ -24,7 +25,7 @@ def stream_figures(runs: Sequence[StreamRun]) -> dict:
     """Return all figures of the runs of one tracker."""
     scored = [(run, _mean_scores(run)) for run in runs]
     near = [person for run in runs for person in run.people
-            if run.stream.script == 'grimace' and run.stream.distance <= NEAR]
+            if run.stream.script in EXPRESSIVE and run.stream.distance <= NEAR]
     return {'groups': {kind: {name: _row([score for run, score in scored
                                           if name in names(run)])
                               for name in _in_order(runs, names)}

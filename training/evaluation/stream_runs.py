@@ -13,7 +13,7 @@ from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.geometry.rotations import vector_from_rotation
 from depthface_ros.tracking.assignment import match_pairs
 from depthface_ros.tracking.tracks import Track, in_image
-from training.evaluation.errors import rigidly_aligned
+from training.evaluation.errors import inner_face, rigidly_aligned
 from training.synthesis.streams.stream import Stream
 from training.synthesis.surface_points import closest_points
 
@@ -32,8 +32,8 @@ class PersonRun:
     position:   (N, 3) m, estimated less true sellion, camera axes
     sigmas:     (N, 6) errors of the pose divided by their predicted sigmas, along the axes of
                 :func:`depthface_ros.estimation.covariance.error_axes`
-    surface:    (N, 2) mm, mesh to true surface, as posed and after rigid alignment; every
-                SURFACE_EVERY images
+    surface:    (N, 3) mm, mesh to true surface: all as posed, the inner face as posed, and all
+                after rigid alignment; every SURFACE_EVERY images
     expression: (N, 52) estimated coefficients; `true_expression` and `poses` are the truth
     """
 
@@ -99,7 +99,7 @@ def _unseen(stream: Stream, person: int) -> PersonRun:
     in_view = np.array([stream.in_view(i, person) for i in range(count)])
     return PersonRun(stream, person, in_view, _seconds_in_view(in_view, stream.seconds),
                      np.full(count, '', object), *(np.full((count, size), np.nan) for size in (
-                         3, 3, 6, 2, len(EXPRESSION_NAMES))))
+                         3, 3, 6, 3, len(EXPRESSION_NAMES))))
 
 
 def _seconds_in_view(in_view: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -134,9 +134,12 @@ def _note(run: PersonRun, i: int, track: Track) -> None:
         run.surface[i] = surface_errors(face.vertices, run.stream.vertices_camera(i, run.person))
 
 
-def surface_errors(vertices: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Return the mean distances, mm, of a mesh (V, 3) to the true surface: posed, and aligned."""
+def surface_errors(vertices: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean distances, mm, of a mesh (V, 3) to the true surface.
+
+    They are those of all vertices and of the inner face, as posed; of all, after rigid alignment.
+    """
     triangles = FaceModel.load().triangles
-    return tuple(1000 * float(closest_points(points, truth, triangles, candidates=5)
-                              .distance.mean())
-                 for points in (vertices, rigidly_aligned(vertices, truth)))
+    posed, aligned = (1000 * closest_points(points, truth, triangles, candidates=5).distance
+                      for points in (vertices, rigidly_aligned(vertices, truth)))
+    return float(posed.mean()), float(posed[inner_face()].mean()), float(aligned.mean())

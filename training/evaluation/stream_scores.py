@@ -24,8 +24,9 @@ def scores(run: PersonRun) -> dict[str, float]:
     missed_percent:          images that show the face for FIRST_S or longer, without a public track
     id_s:                    s from coming into view to the first public track, mean over arrivals
     id_switches:             changes of the id while the person stays in view
-    rotation_deg, sellion_mm, surface_mm, rigid_mm: means over images; with a suffix `at 1 s`
-                             those at that time in view, and `last` of the last second
+    rotation_deg, sellion_mm, surface_mm, face_surface_mm, rigid_mm: means over images; with a
+                             suffix `at 1 s` those at that time in view, and `last` of the last
+                             second
     jitter_deg, jitter_mm:   at rest: rms deviation from a straight line over time
     step_deg, step_mm:       at rest: rms change of the error between images
     lag_ms, lag_move_ms:     of rotation and position in motion: error = mean - lag velocity
@@ -33,7 +34,8 @@ def scores(run: PersonRun) -> dict[str, float]:
     """
     turn, shift = _norm(run.rotation), _norm(run.position)
     values = {'rotation_deg': np.degrees(turn), 'sellion_mm': 1000 * shift,
-              'surface_mm': run.surface[:, 0], 'rigid_mm': run.surface[:, 1]}
+              'surface_mm': run.surface[:, 0], 'face_surface_mm': run.surface[:, 1],
+              'rigid_mm': run.surface[:, 2]}
     seconds = run.stream.seconds
     asked = run.since >= FIRST_S
     result = {'missed_percent': 100 * _mean(~run.found[asked]),
