@@ -148,8 +148,8 @@ class FaceEstimator:
 
         # Predict shape and expression, align the meshes to the depth image, refine
         camera_from_face, confidence, rotation_std, position_std = poses.of(accepted)
-        fitted = self._fitted(depth, intrinsics, stage_done, camera_from_face, rotation_std,
-                              position_std)
+        fitted = self._fitted(depth, intrinsics, stage_done, self._fitting.fit, camera_from_face,
+                              rotation_std, position_std)
 
         # Calibrate the sigmas; reject new faces with too large ones, and what is seen through
         tracked = heads.tracked[accepted]
@@ -163,8 +163,8 @@ class FaceEstimator:
                stage_done: Callable[[str], None] = _ignore) -> list[Face]:
         """Return the predicted faces as a depth image shows them, in their order.
 
-        Neither detector nor pose network runs. Nothing is rejected:
-        `Face.support` and `Face.rotation_std` show whether a face was where it was predicted.
+        Neither detector nor pose network runs, and the shape network runs once. Nothing is
+        rejected: `Face.support` and `Face.rotation_std` show whether a face was there.
 
         :param predicted: at least one face, in front of the camera.
         """
@@ -173,8 +173,10 @@ class FaceEstimator:
         poses = np.asarray(predicted.camera_from_face, np.float32)
         # The refiner's sigmas rely on those of the pose network, which has seen the same face.
         std = np.broadcast_to(np.asarray(predicted.network_std, np.float32), (len(poses), 2))
-        fitted = self._fitted(depth, intrinsics, stage_done, poses, *np.ascontiguousarray(std.T))
-        return self._calibrated_faces(fitted, *predicted[1:3], std, tracked=True)
+        fitted = self._fitted(depth, intrinsics, stage_done, self._fitting.fit_once, poses,
+                              *np.ascontiguousarray(std.T))
+        return self._calibrated_faces(fitted, predicted.confidence, predicted.detector_score, std,
+                                      tracked=True)
 
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
         """Return the head candidates in a depth image, best first; arguments as for a call."""
@@ -199,9 +201,9 @@ class FaceEstimator:
             return self._device.compute(stage, (depth, intrinsics), arrays)
         return stage(depth, intrinsics, *arrays, stage_done=stage_done)
 
-    def _fitted(self, depth, intrinsics, stage_done, *poses_and_std: np.ndarray) -> FittedFaces:
-        fitted = FittedFaces(*self._compute(depth, intrinsics, stage_done, self._fitting.fit,
-                                            *poses_and_std))
+    def _fitted(self, depth, intrinsics, stage_done, fit: Callable,
+                *poses_and_std: np.ndarray) -> FittedFaces:
+        fitted = FittedFaces(*self._compute(depth, intrinsics, stage_done, fit, *poses_and_std))
         if self._device:
             stage_done('alignment')  # with the stages around it
         return fitted

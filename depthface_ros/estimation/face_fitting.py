@@ -31,6 +31,7 @@ from depthface_ros.estimation.refinement import REACH, Refinement
 from depthface_ros.estimation.surface import SurfaceDetail, SurfaceModes
 from depthface_ros.face_model.expression_regions import MeasuredExpressions
 from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.geometry.crop import shape_crop
 from depthface_ros.geometry.rotations import compose, rotation_from_vector
@@ -54,6 +55,14 @@ class FittedFaces(NamedTuple):
     expression_reliability: np.ndarray
     # (N,) 0..1, share of that side through which the image shows what is behind
     seen_through: np.ndarray
+
+
+class PredictedShape(NamedTuple):
+    """What the shape network predicts of N faces; numpy or torch, float32."""
+
+    camera_from_face: np.ndarray  # (N, 4, 4), corrected
+    offsets: np.ndarray  # (N, V, 3) m from the template, face frame
+    expression: np.ndarray  # (N, 52) in 0..1
 
 
 class FaceFitting:
@@ -83,11 +92,29 @@ class FaceFitting:
 
     def fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
             stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
-        """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m."""
-        camera_from_face, offsets, expression = self._predict_shape(
-            depth, intrinsics, camera_from_face, stage_done)
-        return self.fit_meshes(depth, intrinsics, camera_from_face, rotation_std, position_std,
-                               self._template + offsets, expression, stage_done)
+        """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m.
+
+        The shape is the mean of two passes. The second one reads the mirror image at the corrected
+        pose: errors on a face and on its mirror image are less correlated, so they average out.
+        """
+        first = self._predict_shape(depth, intrinsics, camera_from_face, stage_done)
+        second = self._predict_shape(depth, intrinsics, first.camera_from_face, stage_done,
+                                     mirrored=True)
+        mean = PredictedShape(second.camera_from_face, (first.offsets + second.offsets) / 2,
+                              (first.expression + second.expression) / 2)
+        return self._fit_shape(depth, intrinsics, mean, rotation_std, position_std, stage_done)
+
+    def fit_once(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
+                 stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
+        """Return the same by one pass, for faces that the next image shows again."""
+        shape = self._predict_shape(depth, intrinsics, camera_from_face, stage_done)
+        return self._fit_shape(depth, intrinsics, shape, rotation_std, position_std, stage_done)
+
+    def _fit_shape(self, depth, intrinsics, shape: PredictedShape, rotation_std, position_std,
+                   stage_done) -> FittedFaces:
+        return self.fit_meshes(depth, intrinsics, shape.camera_from_face, rotation_std,
+                               position_std, self._template + shape.offsets, shape.expression,
+                               stage_done)
 
     def fit_meshes(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
                    vertices_face, expression, stage_done: Callable[[str], None] = _ignore
@@ -109,16 +136,18 @@ class FaceFitting:
             stage_done('surface')
         return faces._replace(vertices=_transform(faces.camera_from_face, faces.vertices))
 
-    def _predict_shape(self, depth, intrinsics, camera_from_face, stage_done):
-        """Return corrected poses, vertex offsets from the template, and expressions."""
+    def _predict_shape(self, depth, intrinsics, camera_from_face, stage_done,
+                       mirrored: bool = False) -> PredictedShape:
+        """Predict shapes from crops at poses (N, 4, 4), or from their mirror images."""
         crops = shape_crop(depth, intrinsics, camera_from_face)
         stage_done('shape crop')
-        shape = self._engine.run('face_shape', crops)
+        shape = (mirrored_shape(self._engine.run('face_shape', mirrored_crops(crops)))
+                 if mirrored else self._engine.run('face_shape', crops))
         residual = shape['residual']  # rotation vector and translation
         camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
                                    residual[:, 3:])
         stage_done('shape network')
-        return camera_from_face, shape['offsets'], shape['expression']
+        return PredictedShape(camera_from_face, shape['offsets'], shape['expression'])
 
     def _refine(self, depth, intrinsics, aligned: Aligned, faces: FittedFaces) -> FittedFaces:
         """Return the faces after the refiner's corrections, with its expressions and sigmas."""

@@ -9,11 +9,16 @@ from oracle import CAMERA, UNALIGNED, estimator_of, head_centre, head_pose
 from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.estimator import EstimatorConfig
-from depthface_ros.estimation.types import HeadCandidates
+from depthface_ros.estimation.types import HeadCandidates, PredictedFaces
+from depthface_ros.geometry.rotations import in_frame
 
 
 def sorted_poses(faces):
     return sorted((face.camera_from_face.tolist() for face in faces), key=lambda pose: pose[0][3])
+
+
+def predicted(pose):
+    return PredictedFaces(np.array([pose]), np.array([0.9]), np.array([0.9]))
 
 
 def test_heads_anywhere_in_the_image_get_the_pose_that_the_networks_meant():
@@ -29,7 +34,7 @@ def test_heads_anywhere_in_the_image_get_the_pose_that_the_networks_meant():
 def test_vertices_are_the_template_with_its_offsets_in_the_camera_frame():
     pose = head_pose(0.1, 0.05, 0.9, yaw=0.4)
     estimator, depth = estimator_of([pose])
-    face, = estimator(depth, CAMERA)
+    face, = estimator.follow(depth, CAMERA, predicted(pose))
     expected = (estimator.face_model.template + 0.001) @ pose[:3, :3].T + pose[:3, 3]
     np.testing.assert_allclose(face.vertices, expected, atol=2e-5)
     np.testing.assert_allclose(face.head_centre, head_centre(pose), atol=2e-5)
@@ -39,17 +44,21 @@ def test_the_shape_networks_correction_follows_the_predicted_pose():
     pose = head_pose(0.0, 0.0, 0.9)
     angle, shift = 0.1, np.array([0.003, -0.002, 0.001])
     estimator, depth = estimator_of([pose], residual=np.array([0, 0, angle, *shift]))
-    face, = estimator(depth, CAMERA)
+    face, = estimator.follow(depth, CAMERA, predicted(pose))
     about_z = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     np.testing.assert_allclose(face.camera_from_face[:3, :3], pose[:3, :3] @ about_z, atol=1e-5)
     np.testing.assert_allclose(face.camera_from_face[:3, 3], pose[:3, 3] + pose[:3, :3] @ shift, atol=2e-5)
 
 
-def test_each_network_runs_once_for_a_face():
-    estimator, depth = estimator_of([head_pose(0.0, 0.0, 0.9)])
-    stages = []
-    estimator(depth, CAMERA, stage_done=stages.append)
-    assert stages == ['find heads', 'pose crop', 'pose network', 'shape crop', 'shape network', 'alignment']
+def test_the_second_pass_starts_from_the_pose_corrected_by_the_first_and_is_mirrored():
+    pose, shift = head_pose(0.0, 0.0, 0.9), np.array([0.003, -0.002, 0.001])
+    estimator, depth = estimator_of([pose], residual=np.array([0, 0, 0, *shift]))
+    face, = estimator(depth, CAMERA)
+    np.testing.assert_allclose(face.camera_from_face[:3, 3], pose[:3, 3] + pose[:3, :3] @ (shift * [2, 0, 2]),
+                               atol=2e-5)
+    # The network answers 1 mm along each axis in both passes, so y is -1 mm in the second.
+    offset = in_frame(face.vertices, face.camera_from_face) - estimator.face_model.template
+    np.testing.assert_allclose(offset, np.tile([0.001, 0, 0.001], (len(offset), 1)), atol=1e-6)
 
 
 def test_millimetres_and_metres_mean_the_same():
@@ -127,5 +136,8 @@ def test_each_stage_reports_its_end():
     estimator, depth = estimator_of([head_pose(0, 0, 1)])
     stages = []
     estimator(depth, CAMERA, stage_done=stages.append)
-    assert stages == ['find heads', 'pose crop', 'pose network', 'shape crop', 'shape network',
+    assert stages == ['find heads', 'pose crop', 'pose network', *2 * ['shape crop', 'shape network'],
                       'alignment']
+    stages.clear()
+    estimator.follow(depth, CAMERA, predicted(head_pose(0, 0, 1)), stages.append)
+    assert stages == ['shape crop', 'shape network', 'alignment']
