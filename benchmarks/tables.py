@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # stage -> network
 STAGES = {'find heads': 'head_finder', 'pose network': 'head_pose', 'shape network': 'face_shape'}
+SEARCHED_PASSES = {'face_shape': 2}  # of faces that are searched for; others run once
 
 
 def tables(result: dict) -> str:
@@ -57,7 +58,9 @@ def roofline(result: dict) -> str:
             if way != 'searched' or heads > 1:
                 continue
             work = result['networks'][network]
-            operations, moved = work['mflop'], work['mbytes'] / (4 if in_bytes else 1)
+            passes = SEARCHED_PASSES.get(network, 1)
+            operations = passes * work['mflop']
+            moved = passes * work['mbytes'] / (4 if in_bytes else 1)
             floor = max(operations / speed, moved / limits['copy_gb_s'])
             took = case['stages_cpu_ms'][stage][0]
             rows.append([who, heads, stage, f'{operations:.0f}', f'{moved:.1f}',
