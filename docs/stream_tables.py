@@ -6,6 +6,8 @@ from markdown_tables import figure, measured, results, table
 
 AGES = ('0.1 s', '1 s', '3 s')
 PRECISE = 'precise, 0.5 mm'
+EXPRESSIVE = 'streams_expressive'  # people who move their faces, most of them within 1 m
+SHOWN = 0.2  # explained variance from which on a coefficient stands in the table of cameras
 
 
 @figure
@@ -13,7 +15,7 @@ def streams() -> str:
     """What the streams are summed up to."""
     talk, far, rest = (_script(name) for name in ('talk', 'far', 'rest'))
     near, middle = (_group('talk', f'talk, {metres} m') for metres in ('0.6', '1.2'))
-    explained = results('streams')['explained_variance'].values()
+    explained = [value for _, value in _explained()]
     return table(['synthetic streams', 'value ± standard error'], [
         ['streams; of one script', f'{results("streams")["streams"]}; {talk["streams"]}'],
         ['rotation, last second, people who talk', _of(talk, 'rotation_deg last', '.2f', '°')],
@@ -30,7 +32,8 @@ def streams() -> str:
         ['expressions, mean correlation, 1.2 m', _of(middle, 'expression_correlation', '.2f')],
         ['faces at 2-3 m: missed', _of(far, 'missed_percent', '.1f', ' %')],
         ['faces at 2-3 m: rotation', _of(far, 'rotation_deg', '.2f', '°')],
-        ['coefficients better than the mean of the prior, within 1 m',
+        [f'coefficients better than the mean of the prior, '
+         f'{results(EXPRESSIVE)["expressive_people"]} people within 1 m',
          f'{sum(value > 0 for value in explained)} of {len(explained)}'],
     ]) + measured('streams')
 
@@ -76,12 +79,27 @@ def streams_coverage() -> str:
 
 @figure
 def streams_expressions() -> str:
-    explained = sorted(results('streams')['explained_variance'].items(), key=lambda item: -item[1])
+    explained = _explained()
     return table(['explained variance', 'coefficients'], [
         [heading, ', '.join(f'`{name}` {value:.2f}' for name, value in explained
                             if low <= value < high) or '-']
         for heading, low, high in (('0.5 and more', 0.5, 2.0), ('0.2 to 0.5', 0.2, 0.5),
-                                   ('0 to 0.2', 0.0, 0.2), ('below 0', -1e9, 0.0))])
+                                   ('0 to 0.2', 0.0, 0.2), ('below 0', -1e9, 0.0))]
+                 ) + measured(EXPRESSIVE)
+
+
+@figure
+def streams_expressions_cameras() -> str:
+    cameras = results(EXPRESSIVE)['explained_variance_of_cameras']
+    return table(['coefficient', 'all', *cameras], [
+        [f'`{name}`', f'{value:.2f}', *(f'{row[name]:.2f}' if name in row else '-'
+                                        for row in cameras.values())]
+        for name, value in _explained() if value >= SHOWN])
+
+
+def _explained() -> list[tuple[str, float]]:
+    """Return coefficients and their explained variance, best first."""
+    return sorted(results(EXPRESSIVE)['explained_variance'].items(), key=lambda item: -item[1])
 
 
 def _script(name: str) -> dict:

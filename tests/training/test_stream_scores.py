@@ -177,6 +177,19 @@ def test_explained_variance_is_zero_for_the_mean_of_the_prior():
     assert explained_variance(constant.people, prior)['jawOpen'] == pytest.approx(0)
 
 
+def test_expressive_people_within_a_metre_count_by_camera():
+    def run(script, camera, distance):
+        stream = replace(stream_of(swinging_poses()), script=script, camera=camera, distance=distance)
+        return compare(stream, [[track(pose[0], expression=expression[0])]
+                                for pose, expression in zip(stream.poses, stream.expressions)])
+
+    figures = stream_figures([run('smile', 'one', 0.6), run('grimace', 'two', 0.9), run('smile', 'three', 1.2),
+                              run('rest', 'four', 0.6)])
+    assert figures['expressive_people'] == 2
+    assert figures['explained_variance_of_cameras'] == {
+        camera: {'jawOpen': pytest.approx(1)} for camera in ('one', 'two')}
+
+
 def test_groups_have_means_and_standard_errors_over_streams():
     def run(shift_m, distance):
         stream = replace(stream_of(swinging_poses()), distance=distance)

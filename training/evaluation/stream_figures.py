@@ -13,7 +13,6 @@ from training.evaluation.groups import Figure
 from training.evaluation.stream_runs import PersonRun, StreamRun
 from training.evaluation.stream_scores import scores, taken_ids
 from training.synthesis.people.expressions import random_expression
-from training.synthesis.streams.motion import MOVING
 
 NEAR = 1.0  # m, up to which coefficients are held against the prior's mean
 PRIOR_DRAWS = 2000
@@ -24,15 +23,22 @@ AT_REST = ('rest', 'turn', 'talk', 'smile')  # scripts whose people keep still f
 def stream_figures(runs: Sequence[StreamRun]) -> dict:
     """Return all figures of the runs of one tracker."""
     scored = [(run, _mean_scores(run)) for run in runs]
-    near = [person for run in runs for person in run.people
+    near = [run for run in runs
             if run.stream.script in EXPRESSIVE and run.stream.distance <= NEAR]
+    prior, cameras = prior_mean(), dict.fromkeys(run.stream.camera for run in near)
     return {'groups': {kind: {name: _row([score for run, score in scored
                                           if name in names(run)])
                               for name in _in_order(runs, names)}
                        for kind, names in GROUPS.items()},
-            'coverage': coverage([person for run in runs for person in run.people]),
-            'moving': {name: {} for name in MOVING},
-            'explained_variance': explained_variance(near, prior_mean())}
+            'coverage': coverage(_people(runs)),
+            'expressive_people': len(_people(near)),
+            'explained_variance': explained_variance(_people(near), prior),
+            'explained_variance_of_cameras': {camera: explained_variance(_people(
+                run for run in near if run.stream.camera == camera), prior) for camera in cameras}}
+
+
+def _people(runs: Iterable[StreamRun]) -> list[PersonRun]:
+    return [person for run in runs for person in run.people]
 
 
 def _mean_scores(run: StreamRun) -> dict[str, float]:
