@@ -5,28 +5,45 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import re
+import signal
 import sys
 from functools import partial
 from pathlib import Path
 
+from depthface_ros.stop import Interruption
 from depthface_ros.tools import thread_limits  # noqa: F401  before numpy
-
-# isort: split
-from depthface_ros.engines import ENGINES, MODELS_FOLDER, EngineUnavailable
-from depthface_ros.io.errors import one_line
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; an error ends it with one line and exit status 2."""
+    """Run the command line; an error ends it with one line and exit status 2.
+
+    A signal ends it after its files are closed, with the status that a shell gives to the signal.
+    """
+    with Interruption() as interruption:
+        try:
+            return _run(arguments)
+        except KeyboardInterrupt:
+            return interruption.status
+        except BrokenPipeError:  # of `depthface ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+
+
+def _run(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
+    from depthface_ros.engines import EngineUnavailable
+    from depthface_ros.io.errors import one_line
     logging.addLevelName(logging.WARNING, 'warning')
     logging.basicConfig(format='depthface: %(levelname)s: %(message)s', force=True,
                         level=logging.DEBUG if options.verbose else logging.WARNING)
     try:
-        return options.command(options)
-    except KeyboardInterrupt:
-        return 130
+        status = options.command(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        raise
     except Exception as error:  # --verbose shows the traceback
         logging.debug('traceback', exc_info=True)
         text = str(error) if isinstance(error, EngineUnavailable) else one_line(error)
@@ -36,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Find faces in recordings and write poses, meshes or pictures."""
+    from depthface_ros.tools.run import check_outputs
+    check_outputs(options)
     if len(options.input) == 1:
         from depthface_ros.tools.run import run_one
         return run_one(options)
@@ -85,6 +104,7 @@ def build_engines(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from depthface_ros.engines import MODELS_FOLDER
     parser = argparse.ArgumentParser(prog='depthface', description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
 
@@ -115,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _recording_options(networks: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Return the options of commands that read recordings."""
+    from depthface_ros.engines import ENGINES
     parser = argparse.ArgumentParser(add_help=False, parents=[networks])
     add = parser.add_argument
     add('--engine', choices=('auto', *ENGINES), default='auto')
@@ -123,7 +144,7 @@ def _recording_options(networks: argparse.ArgumentParser) -> argparse.ArgumentPa
     add('--topic', help='of the depth images, if the bag has several')
     add('--info-topic', metavar='TOPIC',
         help='of their camera_info; by default the nearest in name')
-    add('--depth-unit', type=float, metavar='METRES',
+    add('--depth-unit', type=depth_unit, metavar='METRES',
         help='per unit of the pixels, such as 0.0001; by default the encoding decides')
     return parser
 
@@ -168,6 +189,15 @@ def numbers(text: str) -> tuple[float, ...]:
     if len(values) not in (2, 4) or not all(map(math.isfinite, values)):
         raise argparse.ArgumentTypeError(f'{text!r}: expected fx,fy or fx,fy,cx,cy')
     return values
+
+
+def depth_unit(text: str) -> float:
+    """Parse metres per unit of the pixels."""
+    from depthface_ros.io.depth_encodings import check_unit
+    try:
+        return check_unit(float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: {error}') from None
 
 
 def capabilities(text: str) -> tuple[str, ...]:

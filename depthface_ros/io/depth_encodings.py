@@ -99,9 +99,8 @@ def in_unit(image: np.ndarray, unit_m: float | None) -> np.ndarray:
     :raises ValueError: a unit out of range.
     """
     own_unit = 1.0 if image.dtype.kind == 'f' else MILLIMETRE
-    if unit_m is not None and not UNIT_RANGE[0] <= unit_m <= UNIT_RANGE[1]:
-        raise ValueError(f'depth unit of {unit_m} m: expected {UNIT_RANGE[0]:g} to '
-                         f'{UNIT_RANGE[1]:g}, such as 0.001 for millimetres')
+    if unit_m is not None:
+        check_unit(unit_m)
     if unit_m is None or math.isclose(unit_m, own_unit, rel_tol=1e-6):
         if image.dtype.kind == 'i':
             return np.where((image > 0) & (image < NO_DEPTH), image, 0).astype(np.uint16)
@@ -110,6 +109,14 @@ def in_unit(image: np.ndarray, unit_m: float | None) -> np.ndarray:
     if image.dtype == np.uint16:
         valid &= image < NO_DEPTH
     return np.where(valid, image, 0).astype(np.float32) * np.float32(unit_m)
+
+
+def check_unit(unit_m: float) -> float:
+    """Return a depth unit in metres; raise ValueError if no camera can have it."""
+    if not UNIT_RANGE[0] <= unit_m <= UNIT_RANGE[1]:
+        raise ValueError(f'depth unit of {unit_m} m: expected {UNIT_RANGE[0]:g} to '
+                         f'{UNIT_RANGE[1]:g}, such as 0.001 for millimetres')
+    return unit_m
 
 
 def median_depth(depth: np.ndarray) -> float | None:

@@ -49,3 +49,15 @@ def reading(place: str) -> Iterator[None]:
     except Exception as error:  # readers of foreign bytes raise anything
         text = one_line(error)
         raise ValueError(text if text.startswith(place) else f'{place}: {text}') from error
+
+
+@contextmanager
+def writing(place: str | os.PathLike) -> Iterator[None]:
+    """Raise ValueError with the place for an error of the file system inside."""
+    try:
+        yield
+    except BrokenPipeError:  # of the output that people read
+        raise
+    except OSError as error:
+        raise ValueError(f'{as_line(str(place))} cannot be written ({one_line(error)}): expected '
+                         'a folder with free space that you may write to') from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from depthface_ros.ros.stop import Stop
+from depthface_ros.stop import Stop
 
 
 def main(args: list[str] | None = None) -> int:

@@ -34,8 +34,8 @@ from depthface_ros.ros.parameterised_node import ParameterisedNode
 from depthface_ros.ros.parameters import Parameters, read_parameters
 from depthface_ros.ros.publishing import create_publisher
 from depthface_ros.ros.startup_log import ToRosLog, describe_engine, describe_models
-from depthface_ros.ros.stop import Stop
 from depthface_ros.ros.worker import NewestFirstWorker
+from depthface_ros.stop import Stop
 from depthface_ros.tracking.face_tracker import FaceTracker
 
 HEARTBEAT = 1.0  # s

@@ -19,7 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from tf2_msgs.msg import TFMessage
 
 from depthface_ros.io.bags.playback import RECORDED_TF, TF
-from depthface_ros.ros.stop import Stop
+from depthface_ros.stop import Stop
 
 PLAYER, NODE = 'rosbag2_player', 'depthface'
 SETTLE = 0.5  # s from the discovery of both ends here until they have discovered each other

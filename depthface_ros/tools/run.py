@@ -10,6 +10,7 @@ from pathlib import Path
 
 from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
 from depthface_ros.io import writers
+from depthface_ros.io.errors import writing
 from depthface_ros.io.frame import Recording
 from depthface_ros.io.recordings import open_recording
 from depthface_ros.settings import read_parameter_file
@@ -24,6 +25,15 @@ def run_one(options: argparse.Namespace) -> int:
     if options.summary:
         write_summaries(options.summary, {str(options.input[0]): asdict(summary)})
     return 0
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Raise ValueError where a result would replace a recording that is read, or a part of it."""
+    for result in filter(None, (options.bag, options.rerun, options.summary)):
+        for path in options.input:
+            if path.resolve() in (result.resolve(), result.resolve().parent):
+                raise ValueError(f'{result} lies in the recording {path}, which is read: write to '
+                                 'another place')
 
 
 def run_input(options: argparse.Namespace, path: Path, out: Path) -> Summary:
@@ -42,9 +52,14 @@ def run_input(options: argparse.Namespace, path: Path, out: Path) -> Summary:
     total = recording.count
     if options.frames:
         total = min(total or options.frames, options.frames)
-    summary = run_recording(
-        recording, estimator, open_writers(options, out, estimator), configs['tracker'],
-        lambda frames: progress(itertools.islice(frames, options.frames), total, 'faces'))
+    try:
+        with writing(out):
+            summary = run_recording(
+                recording, estimator, open_writers(options, out, estimator), configs['tracker'],
+                lambda frames: progress(itertools.islice(frames, options.frames), total, 'faces'))
+    except KeyboardInterrupt:
+        print(f'interrupted; the results so far are in {out}')
+        raise
     if summary.rejections:
         print(summary.rejections)
     print(f'{summary.faces} faces ({summary.ids} ids) in {summary.frames_with_faces} of '
@@ -88,5 +103,6 @@ def open_writers(options: argparse.Namespace, out: Path, estimator: FaceEstimato
 
 def write_summaries(file: Path, summaries: dict[str, dict]) -> None:
     """Write the counts of each recording as JSON."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(summaries, indent=1) + '\n')
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(summaries, indent=1) + '\n')

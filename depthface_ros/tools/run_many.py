@@ -14,11 +14,13 @@ from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from depthface_ros.io.errors import one_line
+from depthface_ros.io.errors import one_line, writing
+from depthface_ros.stop import Interruption
 from depthface_ros.tools.offline import Summary
 from depthface_ros.tools.run import run_input, write_summaries
 
 LOG_FILE = 'log.txt'  # of each recording, beside its results
+INTERRUPTED = 'interrupted'
 
 
 @dataclass
@@ -33,23 +35,32 @@ class Outcome:
 def run_many(options: argparse.Namespace) -> int:
     """Run on all inputs, `--jobs` at once; print a table. Return 1 where any failed."""
     folders = result_folders(options.input, options.out)
-    outcomes: dict[Path, Outcome] = {}
+    outcomes = dict.fromkeys(folders, Outcome(None, INTERRUPTED, 0.0))
     with ThreadPoolExecutor(options.jobs) as pool:
         running = {pool.submit(run_in_process, options, path, folder): path
                    for path, folder in folders.items()}
         try:
-            for done in as_completed(running):
+            for count, done in enumerate(as_completed(running), 1):
                 path = running[done]
                 outcomes[path] = done.result()
-                print(f'{len(outcomes)} of {len(running)}: {path}: {_text(outcomes[path])}',
+                print(f'{count} of {len(running)}: {path}: {_text(outcomes[path])}',
                       file=sys.stderr, flush=True)
-        except KeyboardInterrupt:  # the terminal interrupts the processes too
-            pool.shutdown(cancel_futures=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()  # it closes its files; a terminal interrupts it as well
+            pool.shutdown()
+            _report(options, outcomes)
             raise
-    print('\n'.join(table({path: outcomes[path] for path in folders})))
-    if options.summary:
-        write_summaries(options.summary, {str(path): _as_dict(outcomes[path]) for path in folders})
+    _report(options, outcomes)
     return 1 if any(outcome.error for outcome in outcomes.values()) else 0
+
+
+def _report(options: argparse.Namespace, outcomes: dict[Path, Outcome]) -> None:
+    print('\n'.join(table(outcomes)))
+    if options.summary:
+        write_summaries(options.summary,
+                        {str(path): _as_dict(outcome) for path, outcome in outcomes.items()})
 
 
 def result_folders(inputs: list[Path], out: Path) -> dict[Path, Path]:
@@ -115,7 +126,8 @@ def run_in_process(options: argparse.Namespace, path: Path, folder: Path) -> Out
 def _child(options: argparse.Namespace, path: Path, folder: Path, sender) -> None:
     """Run on one input; output goes into its log file, the result through a pipe."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         log = (folder / LOG_FILE).open('w', buffering=1)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
@@ -123,7 +135,10 @@ def _child(options: argparse.Namespace, path: Path, folder: Path, sender) -> Non
         for name in ('bag', 'rerun'):
             if getattr(options, name):
                 setattr(options, name, folder / getattr(options, name).name)
-        result = run_input(options, path, folder), ''
+        with Interruption():
+            result = run_input(options, path, folder), ''
+    except KeyboardInterrupt:
+        result = None, INTERRUPTED
     except Exception as error:
         result = None, one_line(error).removeprefix(f'{path}: ')
         print(f'error: {result[1]}')

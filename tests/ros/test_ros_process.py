@@ -23,7 +23,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 
 from depthface_ros.engines import MODELS_FOLDER
-from depthface_ros.ros.stop import PATIENCE
+from depthface_ros.stop import PATIENCE
 
 
 def start(*arguments: str) -> subprocess.Popen:
@@ -83,7 +83,7 @@ def test_a_signal_during_the_imports_ends_the_node_well(seconds):
 
 
 def test_a_later_signal_ends_a_node_that_hangs():
-    code = ("import time\nfrom depthface_ros.ros.stop import Stop\nStop()\nprint('up', flush=True)\n"
+    code = ("import time\nfrom depthface_ros.stop import Stop\nStop()\nprint('up', flush=True)\n"
             'while True: time.sleep(0.1)')
     with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE,
                           text=True) as process:
@@ -111,7 +111,7 @@ def test_the_networks_of_a_folder_are_used_and_named(tmp_path):
 def test_a_copy_of_a_signal_while_python_ends_does_not_kill_the_node():
     code = '''
 import os, signal
-from depthface_ros.ros.stop import Stop
+from depthface_ros.stop import Stop
 class Late:
     def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGINT):
         kill(pid, number)
@@ -128,7 +128,7 @@ def test_closing_the_terminal_ends_the_node_cleanly_except_under_nohup():
         rest, _ = process.communicate(timeout=10)
     assert process.returncode == 0 and 'Traceback' not in rest, rest
     ignoring = ('import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); '
-                'from depthface_ros.ros.stop import Stop; stop = Stop(); '
+                'from depthface_ros.stop import Stop; stop = Stop(); '
                 'signal.raise_signal(signal.SIGHUP); assert not stop')
     subprocess.run([sys.executable, '-c', ignoring], check=True)
 
