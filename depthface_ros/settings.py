@@ -3,16 +3,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any
-
-from depthface_ros.io.errors import one_line
-from depthface_ros.io.quoting import clipped
-
-log = logging.getLogger(__name__)
 
 
 def setting(default, description: str, minimum=None, maximum=None, choices: tuple = (),
@@ -73,58 +66,3 @@ def with_values(defaults, values: Mapping[str, Any], prefix: str = ''):
         item.name: with_values(default, values, f'{prefix}{item.name}.') if is_dataclass(default)
         else values.get(prefix + item.name, default)
         for item in fields(defaults) for default in [getattr(defaults, item.name)]})
-
-
-def read_parameter_file(file: str | Path, **groups) -> dict[str, Any]:
-    """Return groups of settings, as tracker=TrackerConfig(), with the values of a parameter file.
-
-    Parameters outside of these groups belong to the node and are ignored.
-
-    :raises ValueError, OSError: the file cannot be read; a name or a value is invalid.
-    """
-    from depthface_ros.io.text_files import read_yaml
-    try:
-        nodes = read_yaml(file)
-        given = dict(pair for node in nodes.values()
-                     for pair in _flat(node['ros__parameters']))
-    except OSError:
-        raise
-    except Exception as error:  # of YAML: errors of its own, RecursionError, others
-        raise ValueError(f'{file} is no parameter file: expected NODE: ros__parameters: ..., as '
-                         f'in config/depthface.yaml ({one_line(error)})') from error
-    for group, defaults in groups.items():
-        known = {name: rest for name, *rest in leaves(defaults, f'{group}.')}
-        renamed = old_names(defaults, f'{group}.')
-        for old in given.keys() & renamed.keys():
-            log.warning('%s: %s is called %s now', file, old, renamed[old])
-        removed = removed_names(defaults, f'{group}.')
-        for name in given.keys() & removed:
-            log.warning('%s: %s has no effect any more: remove it', file, name)
-        values = {renamed.get(name, name): value for name, value in given.items()
-                  if name.startswith(f'{group}.') and renamed.get(name) not in given
-                  and name not in removed}
-        for name, value in values.items():
-            if name not in known:
-                raise ValueError(f'{file}: there is no parameter {clipped(name, 60)}')
-            values[name] = _checked(f'{file}: {name}', value, *known[name])
-        groups[group] = with_values(defaults, values, f'{group}.')
-    return groups
-
-
-def _flat(tree: Mapping, prefix: str = '') -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f'{prefix}{name}.')
-        else:
-            yield prefix + name, value
-
-
-def _checked(what: str, value, default, metadata: Mapping):
-    kind, low, high = type(default), metadata['minimum'], metadata['maximum']
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise ValueError(f'{what} is {clipped(repr(value), 60)}: expected {kind.__name__}')
-    if low is not None and not low <= value <= high:
-        raise ValueError(f'{what} is {value!r}: expected {low} to {high}')
-    return value

@@ -26,6 +26,7 @@ from depthface_ros.estimation.estimator import FaceEstimator
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.errors import one_line
 from depthface_ros.ros import conversions
+from depthface_ros.ros.arguments import warn_of_ignored
 from depthface_ros.ros.health import Health, Problems
 from depthface_ros.ros.id_conflicts import IdConflicts
 from depthface_ros.ros.inputs import Inputs
@@ -194,6 +195,7 @@ def main(args: list[str] | None = None, stop: Stop | None = None) -> int:
         # rclpy's own handlers would end the context before viewers can be cleared.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = FaceNode()
+        warn_of_ignored(node, sys.argv if args is None else args)
     except Exception as error:  # a name, file, log level or parameter that ROS does not accept
         reason = one_line(error).split(', at /')[0]  # a line of rcl's own sources
         rclpy.logging.get_logger('depthface').error(f'cannot start: {reason}')

@@ -13,7 +13,7 @@ from depthface_ros.io import writers
 from depthface_ros.io.errors import writing
 from depthface_ros.io.frame import Recording
 from depthface_ros.io.recordings import open_recording
-from depthface_ros.settings import read_parameter_file
+from depthface_ros.parameter_file import read_parameter_file
 from depthface_ros.tools.offline import Summary, run_recording
 from depthface_ros.tools.progress import progress
 from depthface_ros.tracking.tracks import TrackerConfig

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip('ruamel.yaml')
 
 from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
-from depthface_ros.settings import leaves, read_parameter_file
+from depthface_ros.parameter_file import applies, read_parameter_file
+from depthface_ros.settings import leaves
 from depthface_ros.tracking.smoothing import SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
 
@@ -90,6 +91,46 @@ def test_other_files_than_parameter_files_are_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ValueError, match='is no parameter file: expected NODE'):
         read(file)
+
+
+ROBOT = """
+camera:
+  ros__parameters: {tracker: {sightings: 50}, estimator: {exposure: 3}}
+%s:
+  ros__parameters: {tracker: {sightings: 7}}
+planner: {ros__parameters: }
+"""
+
+
+@pytest.mark.parametrize('name', ['depthface', '/depthface', '/front/depthface', '/**', '/*',
+                                  '/**/depthface', 'front/depthface'])
+def test_parameters_of_other_nodes_in_the_file_of_a_robot_do_not_count(tmp_path, name):
+    file = tmp_path / 'robot.yaml'
+    file.write_text(ROBOT % name)
+    assert read(file) == {'estimator': EstimatorConfig(), 'tracker': TrackerConfig(sightings=7)}
+
+
+def test_the_only_section_of_a_file_counts_whatever_its_name(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text('robot:\n  faces:\n    ros__parameters: {tracker: {sightings: 7}}\n')
+    assert read(file)['tracker'] == TrackerConfig(sightings=7)
+
+
+def test_a_file_for_other_nodes_only_is_refused_with_their_names(tmp_path):
+    file = tmp_path / 'robot.yaml'
+    file.write_text(ROBOT % 'faces')
+    with pytest.raises(ValueError, match='holds parameters of /camera, /faces, /planner: expected '
+                       'a section for the node depthface'):
+        read(file)
+
+
+@pytest.mark.parametrize('pattern, node, expected', [
+    ('/**', '/depthface', True), ('/**', '/a/b/depthface', True), ('/*', '/depthface', True),
+    ('/*', '/a/depthface', False), ('/*/depthface', '/a/depthface', True),
+    ('/**/depthface', '/depthface', True), ('depthface', '/depthface', True),
+    ('depthface', '/a/depthface', False), ('/depth.ace', '/depthface', False)])
+def test_sections_apply_to_nodes_as_ros_reads_them(pattern, node, expected):
+    assert applies(pattern, node) is expected
 
 
 def test_settings_of_the_estimator_that_its_constructor_reads_are_read_at_configure(monkeypatch):

@@ -20,7 +20,7 @@ from depthface_ros import FaceEstimator
 from depthface_ros.cli import _parser as depthface_parser
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.estimator import EstimatorConfig
-from depthface_ros.settings import read_parameter_file
+from depthface_ros.parameter_file import read_parameter_file
 from depthface_ros.tracking.tracks import TrackerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
