@@ -145,7 +145,8 @@ def lens_model(name: str) -> str:
     plain = ALIASES.get(plain, plain)
     if plain not in DISTORTION_MODELS:
         raise ValueError(f'distortion model {quoted(name)} is not supported: expected one of '
-                         f'{", ".join(DISTORTION_MODELS)}')
+                         f'{", ".join(DISTORTION_MODELS)}; rectify the image, or calibrate with '
+                         'one of them')
     return plain
 
 

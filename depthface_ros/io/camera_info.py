@@ -9,10 +9,14 @@ import numpy as np
 
 from depthface_ros.geometry.camera import MAX_FOCAL_LENGTH, Intrinsics
 from depthface_ros.io.compressed_depth import raw_topic
+from depthface_ros.io.frame import frame_name
 
 EDGE = 0.05  # of the image: a principal point nearer to a border is of another image size
 # Principal points that are off centre by more, and by the same part of both axes, are, too.
 OFF_CENTRE, SAME_OFFSET = 0.12, 0.04
+# Focal lengths in longer sides of the image: fields of view of 157 and 3 degrees, or of more with
+# a fisheye lens. Others are in millimetres, or of no image.
+FOCAL_RANGE = 0.1, 20.0
 MAX_DECIMATION = 8  # to every so many pixels on both axes
 
 
@@ -29,6 +33,11 @@ def is_rectified(image_topic: str) -> bool:
     """Return whether a topic is named as ROS names rectified images: image_rect, image_rect_raw."""
     name = raw_topic(image_topic).rpartition('/')[-1]
     return re.search(r'(?<![a-zA-Z])rect|Rect', name) is not None
+
+
+def is_other_frame(info_frame: str, image_frame: str) -> bool:
+    """Return whether a camera_info names another frame than its images."""
+    return bool(info_frame) and frame_name(info_frame) != frame_name(image_frame)
 
 
 def intrinsics_from_camera_info(info, height: int, width: int,
@@ -52,7 +61,7 @@ def intrinsics_from_camera_info(info, height: int, width: int,
                          'lens, zeros for none; check the calibration')
     matrices = {'P': p[[0, 5, 2, 6]] if p.size == 12 else None,
                 'K': k[[0, 4, 2, 5]] if k.size == 9 else None}
-    if raw:
+    if raw or not p.size:
         del matrices['P']
     window = _window(info, height, width)
     size = info.width or width, info.height or height
@@ -85,6 +94,10 @@ def _window(info, height: int, width: int) -> _Window:
         if 1 < step <= MAX_DECIMATION and _fits((width, height), size, (step, step)):
             return _Window(*start, step, step)
     expected = region[0] // binning[0], region[1] // binning[1]
+    if (height, width) == expected:
+        raise ValueError(f'camera_info is for {expected[0]}x{expected[1]} pixels, the depth image '
+                         f'has {width}x{height}: it was turned by a quarter; expected the image '
+                         'as the camera sends it, or a camera_info that was turned with it')
     raise ValueError(f'camera_info is for {expected[0]}x{expected[1]} pixels, the depth image '
                      f'has {width}x{height}: expected the camera_info of the depth stream, not '
                      'that of the colour camera')
@@ -106,6 +119,10 @@ def _fault(matrix: np.ndarray | None, width: int, height: int) -> str:
         return f'{shown}, expected finite numbers below {MAX_FOCAL_LENGTH:g}'
     if fx <= 0 or fy <= 0:
         return f'{shown}, expected focal lengths > 0'
+    low, high = FOCAL_RANGE
+    if not all(low <= focal / max(width, height) <= high for focal in (fx, fy)):
+        return (f'{shown}, expected focal lengths in pixels, {low:g} to {high:g} times the longer '
+                f'side of {width}x{height} pixels')
     across, down = cx / width, cy / height
     if (not (EDGE <= across <= 1 - EDGE and EDGE <= down <= 1 - EDGE)
             or (abs(across - 0.5) > OFF_CENTRE and abs(across - down) < SAME_OFFSET)):

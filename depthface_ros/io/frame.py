@@ -40,6 +40,11 @@ class Recording(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
+def frame_name(frame_id: str) -> str:
+    """Return a frame_id without the slash with which ROS 1 began it: tf2 accepts none."""
+    return frame_id.lstrip('/')
+
+
 def intrinsics_of(values: tuple[float, ...], height: int, width: int) -> Intrinsics:
     """Return the intrinsics fx, fy, cx, cy, or fx, fy with the principal point in the centre."""
     if len(values) not in (2, 4):

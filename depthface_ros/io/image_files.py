@@ -10,9 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from depthface_ros.geometry.camera import Intrinsics
-from depthface_ros.io.camera_files import camera_file_beside, focal_and_centre, read_camera_file
+from depthface_ros.io.camera_files import (
+    CameraInfo,
+    camera_file_beside,
+    focal_and_centre,
+    read_camera_file,
+)
+from depthface_ros.io.camera_info import intrinsics_from_camera_info
 from depthface_ros.io.depth_encodings import in_unit
-from depthface_ros.io.errors import one_line, silenced_decoders
+from depthface_ros.io.errors import one_line, reading, silenced_decoders
 from depthface_ros.io.frame import Frame, intrinsics_of
 from depthface_ros.io.npz_files import NpzFile
 from depthface_ros.io.png import MAX_PIXELS, decode_png
@@ -39,7 +45,7 @@ class ImageRecording:
     def __init__(self, files: list[Path], intrinsics: tuple[float, ...] | None = None,
                  unit_m: float | None = None):
         self._files, self._given, self._unit_m = files, intrinsics, unit_m
-        self._cameras: dict[Path, Intrinsics] = {}  # of folders
+        self._cameras: dict[Path, tuple[Path, CameraInfo]] = {}  # of folders
         self.count: int | None = len(files) if files[0].suffix.lower() == '.png' else None
         self.rejections = Rejections()
         if self.count is not None and not intrinsics:  # a PNG does not hold its camera
@@ -79,16 +85,19 @@ class ImageRecording:
             return intrinsics_of(self._given, height, width)
         if image.intrinsics:
             return image.intrinsics
-        return self._camera_of_folder(file)
+        camera_file, camera = self._camera_of_folder(file)
+        with reading(str(camera_file)):
+            return intrinsics_from_camera_info(camera, height, width)
 
-    def _camera_of_folder(self, file: Path) -> Intrinsics:
+    def _camera_of_folder(self, file: Path) -> tuple[Path, CameraInfo]:
+        """Return the camera file of an image, and what it holds."""
         folder = file.parent
         if folder not in self._cameras:
             beside = camera_file_beside(file)
             if beside is None:
                 raise ValueError(f'{file} does not say which camera took it: give fx,fy,cx,cy, or '
                                  'put a camera.json with these four numbers beside it')
-            self._cameras[folder] = read_camera_file(beside)
+            self._cameras[folder] = beside, read_camera_file(beside)
         return self._cameras[folder]
 
 

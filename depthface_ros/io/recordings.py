@@ -2,12 +2,15 @@
 """Open a recording of depth images of any format."""
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from depthface_ros.io.bags.files import BAG_SUFFIXES, METADATA, is_bag, is_bag_name
 from depthface_ros.io.frame import Recording
 from depthface_ros.io.image_files import ImageRecording, natural_order
-from depthface_ros.io.quoting import quoted
+from depthface_ros.io.quoting import as_name, quoted
+
+IMAGE_SUFFIXES = ('.npz', '.png')
 
 
 def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None,
@@ -35,16 +38,31 @@ def open_recording(path: str | Path, intrinsics: tuple[float, ...] | None = None
     if (path / METADATA).is_file() or path.name == METADATA or any(map(is_bag_name, inside)):
         from depthface_ros.io.bags import BagRecording
         return BagRecording(path, intrinsics, topic, info_topic, depth_unit)
-    for suffix in ('.npz', '.png'):
+    for suffix in IMAGE_SUFFIXES:
         files = [file for file in inside if file.suffix.lower() == suffix]
         if files:
             return ImageRecording(files, intrinsics, depth_unit)
     if path.is_file() and is_bag(path):
         from depthface_ros.io.bags import BagRecording
         return BagRecording(path, intrinsics, topic, info_topic, depth_unit)
-    folders = [file.name for file in inside if (file / METADATA).is_file()]
+    folders = [file.name for file in inside if file.is_dir() and _holds_recording(file)]
     if folders:
         raise ValueError(f'{path} holds {len(folders)} recordings, such as {quoted(folders[0])}: '
                          'name them, one or several')
-    raise ValueError(f'{path}: expected a bag ({", ".join(BAG_SUFFIXES)}, or a rosbag2 folder), a '
-                     '16-bit .png, an .npz, or a folder of either')
+    raise ValueError(f'{path} {_contents(path, inside)}: expected a bag '
+                     f'({", ".join(BAG_SUFFIXES)}, or a rosbag2 folder), a 16-bit .png, an .npz, '
+                     'or a folder of either')
+
+
+def _holds_recording(folder: Path) -> bool:
+    return any(is_bag_name(file) or file.name == METADATA or file.suffix.lower() in IMAGE_SUFFIXES
+               for file in folder.iterdir())
+
+
+def _contents(path: Path, inside: list[Path]) -> str:
+    """Return what a path holds that is no recording."""
+    if path.is_file():
+        return f'is a file of type {quoted(path.suffix)}'
+    kinds = Counter(file.suffix for file in inside if file.is_file())
+    return 'holds ' + (', '.join(f'{count} {as_name(kind) or "other"} file{"s" * (count > 1)}'
+                                 for kind, count in kinds.most_common(3)) or 'no files')

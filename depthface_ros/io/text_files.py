@@ -17,7 +17,15 @@ def read_json(file: str | Path):
 
 
 def read_yaml(file: str | Path):
-    """Return what a YAML file holds.
+    """Return what a YAML file of one document holds; see :func:`read_yaml_documents`."""
+    documents = read_yaml_documents(file)
+    if len(documents) != 1:
+        raise ValueError(f'it holds {len(documents)} YAML documents: expected one')
+    return documents[0]
+
+
+def read_yaml_documents(file: str | Path) -> list:
+    """Return the documents of a YAML file. `ros2 topic echo` separates messages so.
 
     :raises ValueError, ruamel.yaml.YAMLError, RecursionError: it is larger than `MAX_TEXT_BYTES`,
         no YAML, or has aliases: nested ones become gigabytes, and ROS does not read them either.
@@ -25,9 +33,13 @@ def read_yaml(file: str | Path):
     from ruamel.yaml import YAML
     from ruamel.yaml.events import AliasEvent
     text = _text(file)
+    if text.startswith('%YAML:'):  # OpenCV's FileStorage, whose matrices have a tag of its own
+        text = text.partition('\n')[2].replace('!!opencv-matrix', '')
     if any(isinstance(event, AliasEvent) for event in YAML(typ='safe').parse(text)):
         raise ValueError('it has YAML aliases (*name): write the values in their places')
-    return YAML(typ='safe').load(text)
+    documents = list(YAML(typ='safe').load_all(text))
+    # A separator at the end begins no document.
+    return documents[:-1] if len(documents) > 1 and documents[-1] is None else documents
 
 
 def _text(file: str | Path) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from depthface_ros.geometry.camera import Intrinsics
-from depthface_ros.io.camera_info import intrinsics_from_camera_info
+from depthface_ros.io.camera_info import intrinsics_from_camera_info, is_other_frame
 from depthface_ros.io.quoting import quoted
 from depthface_ros.ros.conversions import deserialised
 from depthface_ros.ros.health import Problems
@@ -83,7 +83,7 @@ class Camera:
         return self._conversion.intrinsics
 
     def _check_frame(self, info_frame: str, image_frame: str) -> None:
-        if info_frame and info_frame.lstrip('/') != image_frame.lstrip('/'):
+        if is_other_frame(info_frame, image_frame):
             self._problems.report(
                 'camera_info frame', f'camera_info is for frame {quoted(info_frame)}, images are '
                 f'in {quoted(image_frame)}: expected the camera_info of the depth stream; check '

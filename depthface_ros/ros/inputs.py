@@ -15,6 +15,7 @@ from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.camera_info import is_rectified
 from depthface_ros.io.compressed_depth import TRANSPORTS, CompressedDepth, raw_topic
 from depthface_ros.io.depth_encodings import median_depth, unit_problem
+from depthface_ros.io.frame import frame_name
 from depthface_ros.io.quoting import as_name, quoted
 from depthface_ros.ros import conversions
 from depthface_ros.ros.camera import Camera
@@ -112,7 +113,7 @@ class Inputs:
         else:
             image = conversions.received_image(data)
             encoding = image.encoding
-        frame_id = image.header.frame_id
+        frame_id = frame_name(image.header.frame_id)
         self._check_frame_id(frame_id)
         if self._type is CompressedImage:
             compressed = CompressedDepth(image.data, image.format, self._unit_m)

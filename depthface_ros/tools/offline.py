@@ -47,6 +47,7 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
     """
     rejections, summary = recording.rejections, Summary()
     ids: set[str] = set()
+    last: tuple[float | None, float] = None, 0.0  # median depth, focal length
     with ExitStack() as stack:
         for result in results:
             stack.callback(result.close)
@@ -55,7 +56,7 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
                                                                            rejections)
         for frame in frames:
             try:
-                _check_unit(frame, rejections)
+                median = _checked_median(frame, rejections)
                 frame, tracks, fault = track(frame)
             except Exception as error:  # one image never ends a run
                 rejections.reject(one_line(error), frame.name)
@@ -67,8 +68,11 @@ def run_recording(recording: Recording, estimator: FaceEstimator, results: Seque
                 result.write(frame, tracks)
             shown = in_image(tracks, frame.stamp_ns)
             summary.add(shown)
+            last = median, frame.intrinsics.fx
             ids |= {track.id for track in shown}
         rejections.require_some(summary.frames + len(summary.skipped))
+    if summary.frames and not summary.faces:
+        rejections.note(_why_none(*last))
     summary.ids, summary.rejected = len(ids), rejections.count
     summary.rejections = rejections.summary(summary.frames)
     return summary
@@ -111,9 +115,18 @@ def _is_single(frames: Iterable[Frame]) -> tuple[Iterator[Frame], bool]:
     return chain(first, frames), len(first) == 1
 
 
-def _check_unit(frame: Frame, rejections: Rejections) -> None:
-    """Warn of depth that is too large or too small for a depth camera."""
+def _why_none(median_m: float | None, focal_px: float) -> str:
+    """Return what to check where no image of a recording shows a face, by the last image."""
+    depth = 'no valid depth' if median_m is None else f'a median depth of {median_m:.2f} m'
+    return (f'no faces: the last image has {depth} and a focal length of {focal_px:.0f} px; if '
+            'that is wrong, give --depth-unit and --intrinsics; --video shows the images')
+
+
+def _checked_median(frame: Frame, rejections: Rejections) -> float | None:
+    """Return the median depth in metres; warn of none and of one that no camera measures."""
     median = median_depth(frame.depth)
-    problem = median is not None and unit_problem(median, str(frame.depth.dtype))
+    problem = ('image without any valid depth' if median is None
+               else unit_problem(median, str(frame.depth.dtype)))
     if problem:
         rejections.note(f'{frame.name}: {problem}')
+    return median

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthface_ros.geometry.camera import Intrinsics
-from depthface_ros.io.camera_info import intrinsics_from_camera_info, is_rectified
+from depthface_ros.io.camera_info import intrinsics_from_camera_info, is_other_frame, is_rectified
 
 LENS = [0.1, -0.2, 0.001, -0.002, 0.05]
 
@@ -186,3 +186,22 @@ def test_any_numbers_give_a_camera_or_one_sentence(k, p, d, model, rectified, si
         assert '\n' not in str(error) and len(str(error)) < 600
     else:
         found.check()
+
+
+@pytest.mark.parametrize('focal', [0.9, 5.0, 50_000.0])
+def test_focal_lengths_that_are_not_in_pixels_are_refused(focal):
+    k = [focal, 0, 310, 0, focal, 250, 0, 0, 1]
+    with pytest.raises(ValueError, match='expected focal lengths in pixels, 0.1 to 20 times'):
+        intrinsics_from_camera_info(camera_info(k=k, p=[0.0] * 12), 480, 640)
+
+
+def test_an_image_that_was_turned_by_a_quarter_is_named_as_such():
+    with pytest.raises(ValueError, match='640x480 .* has 480x640: it was turned by a quarter'):
+        intrinsics_from_camera_info(camera_info(), 640, 480)
+
+
+@pytest.mark.parametrize('one, other, expected', [
+    ('camera', 'camera', False), ('/camera', 'camera', False), ('', 'camera', False),
+    ('color', 'camera', True), ('camera/color', 'color', True)])
+def test_frames_are_compared_as_tf2_names_them(one, other, expected):
+    assert is_other_frame(one, other) is expected

@@ -183,3 +183,31 @@ def test_a_folder_without_anything_to_read_is_refused_with_what_is_expected(tmp_
         open_recording(tmp_path)
     with pytest.raises(FileNotFoundError, match='nowhere'):
         open_recording(tmp_path / 'nowhere')
+
+
+def test_other_files_are_named_as_found(tmp_path):
+    (tmp_path / 'a').mkdir()
+    for i in range(3):
+        np.save(tmp_path / 'a' / f'{i}.npy', DEPTH)
+    with pytest.raises(ValueError, match=r'holds 3 .npy files: expected a bag'):
+        open_recording(tmp_path / 'a')
+    with pytest.raises(ValueError, match=r"is a file of type '.npy': expected a bag"):
+        open_recording(tmp_path / 'a' / '0.npy')
+    (tmp_path / 'b').mkdir()
+    with pytest.raises(ValueError, match='holds no files: expected a bag'):
+        open_recording(tmp_path / 'b')
+
+
+def test_folders_of_images_in_a_folder_are_named(tmp_path):
+    for name in ('depth', 'rgb'):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / '0.png'), DEPTH)
+    with pytest.raises(ValueError, match="holds 2 recordings, such as 'depth': name them"):
+        open_recording(tmp_path)
+
+
+def test_a_slash_before_a_frame_is_left_out_and_makes_no_other_frame(bag, caplog):
+    bag.write('/depth/image', bag.image(frame='/camera_optical'))
+    bag.write('/depth/camera_info', bag.info(frame='camera_optical'))
+    frame, = open_recording(bag.close())
+    assert frame.frame_id == 'camera_optical' and not caplog.text

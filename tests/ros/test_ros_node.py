@@ -61,6 +61,14 @@ def test_a_face_becomes_a_frame_under_the_images_frame_with_its_gaze(peer):
     np.testing.assert_allclose(face_from_gaze[:, 1], [0, 0, -1], atol=1e-6)  # y down
 
 
+def test_a_slash_before_the_frame_is_left_out_since_tf2_refuses_it(peer):
+    peer.send_info(camera_info_message())
+    peer.send(image_message(DEPTH, 2 * SECOND, f'/{FRAME}'))
+    transform = peer.wait_for(lambda: peer.heard['tf'])[0].transforms[0]
+    marker = peer.wait_for(lambda: peer.heard['mesh'])[0]
+    assert transform.header.frame_id == marker.header.frame_id == FRAME
+
+
 def test_the_mesh_marker_holds_the_vertices_of_the_estimator(peer):
     peer.send_info(camera_info_message())
     peer.send(image_message(DEPTH, 2 * SECOND))

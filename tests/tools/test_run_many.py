@@ -178,3 +178,15 @@ def test_stamps_that_stand_still_are_replaced_by_the_times_of_recording(tmp_path
     found = rows(tmp_path / 'out')
     assert len({row['id'] for row in found}) == 2 and len({row['stamp'] for row in found}) >= 4
     assert 'time of arrival is used instead' in capsys.readouterr().err or stamp(5) == 0
+
+
+@pytest.mark.parametrize('depth, found', [
+    (np.full((48, 64), 5000, np.uint16), 'a median depth of 5.00 m'),
+    (np.zeros((48, 64), np.uint16), 'no valid depth')])
+def test_a_run_without_faces_names_what_to_check(tmp_path, capsys, depth, found):
+    np.savez(tmp_path / 'a.npz', depth_mm=depth, K=[60.0, 60.0, 31.5, 23.5])
+    assert main(['run', str(tmp_path / 'a.npz'), '--engine', 'cpu',
+                 '--out', str(tmp_path / 'out')]) == 0
+    errors = capsys.readouterr().err
+    assert f'no faces: the last image has {found} and a focal length of 60 px' in errors
+    assert '--depth-unit' in errors

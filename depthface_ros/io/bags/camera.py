@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator
 
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.io.bags.messages import decoded, frame_id
-from depthface_ros.io.camera_info import intrinsics_from_camera_info, is_rectified
+from depthface_ros.io.camera_info import (
+    intrinsics_from_camera_info,
+    is_other_frame,
+    is_rectified,
+)
 from depthface_ros.io.compressed_depth import raw_topic
 from depthface_ros.io.errors import one_line
 from depthface_ros.io.frame import intrinsics_of
@@ -81,7 +85,7 @@ class BagCamera:
         return info, intrinsics
 
     def _compare_frames(self, info, image_frame: str) -> None:
-        if frame_id(info) != image_frame:
+        if is_other_frame(frame_id(info), image_frame):
             self._rejections.note(
                 f'camera_info on {self._info_topic} is of frame {quoted(frame_id(info))}, the '
                 f'images of frame {quoted(image_frame)}: expected one frame; choose another one '

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from depthface_ros.io.errors import reading
+from depthface_ros.io.frame import frame_name
 from depthface_ros.io.serialised_image import read_image
 from depthface_ros.io.storage.types import IMAGE, Message
 
@@ -43,7 +44,8 @@ def stamp_ns(message) -> int | None:
 
 def frame_id(message) -> str:
     """Return the frame of a decoded message."""
-    return message.frame_id if hasattr(message, 'frame_id') else message.header.frame_id
+    return frame_name(message.frame_id if hasattr(message, 'frame_id')
+                      else message.header.frame_id)
 
 
 @cache

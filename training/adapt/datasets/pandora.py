@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from depthface_ros import Intrinsics
 from depthface_ros.io.camera_files import CAMERA_FILES, read_camera_file
+from depthface_ros.io.camera_info import intrinsics_from_camera_info
 from depthface_ros.io.frame import Frame
 from depthface_ros.io.recordings import open_recording
 from training.adapt.datasets import Labelled
@@ -57,8 +57,9 @@ class Pandora:
         beside = [place / name for place in (file.parent, folder, self._root)
                   for name in CAMERA_FILES
                   if (place / name).is_file()]
-        camera = read_camera_file(beside[0]) if beside else Intrinsics(*KINECT_2)
-        frame = next(iter(open_recording(file, (camera.fx, camera.fy, camera.cx, camera.cy))))
+        frame = next(iter(open_recording(file, KINECT_2)))
+        camera = (intrinsics_from_camera_info(read_camera_file(beside[0]), *frame.depth.shape)
+                  if beside else frame.intrinsics)
         if not beside and frame.depth.shape != KINECT_2_SHAPE:
             raise ValueError(f'{file} has {frame.depth.shape} pixels, and a Kinect v2 '
                              f'{KINECT_2_SHAPE}: put a camera.json with fx, fy, cx, cy beside it')
