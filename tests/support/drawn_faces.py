@@ -12,7 +12,6 @@ from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.io.frame import Frame
-from training.adapt.adversarial import set_batch_statistics
 from training.adapt.target_domain import observation
 from training.data.augment import shape_batch
 from training.data.frame_views import cut_window
@@ -55,6 +54,17 @@ def crops_at(*yaws):
     """Return crops (N, 4, S, S) of the face as inputs of the shape network."""
     noise = torch.Generator().manual_seed(0)
     return torch.cat([shape_batch(seen(face_at(yaw=yaw)), noise)['crop'] for yaw in yaws])
+
+
+def set_batch_statistics(network, crops):
+    """Set the running statistics of batch normalisation to those of some crops, in place."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over all batches
+    with torch.no_grad():
+        network.train()(crops)
+    network.eval()
 
 
 def write_models(folder):

@@ -18,9 +18,14 @@ from depthface_ros import Intrinsics
 from depthface_ros.face_model.mirror import mirrored_crops
 from depthface_ros.geometry.crop import shape_crop
 from depthface_ros.io.frame import Frame
-from training.adapt.self_consistency import ROLL, mirror_face, roll_face, self_consistency_figures
 from training.data.augment import rigid, transform
 from training.data.frame_views import cut_window, mirrored, rectified, rolled
+from training.evaluation.self_consistency import (
+    ROLL,
+    mirror_face,
+    roll_face,
+    self_consistency_figures,
+)
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 
 

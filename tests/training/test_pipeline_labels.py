@@ -15,10 +15,10 @@ from drawn_faces import CAMERA, MODEL, face_at, frame_of
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.io.frame import Frame
 from training.adapt.pipeline_labels import Labeller, in_face_frame, mean_face
-from training.adapt.self_consistency import disagreement, mesh_to_points, mirror_face
 from training.adapt.target_domain import numbers_of
 from training.data.augment import transform
 from training.data.frame_views import mirrored
+from training.evaluation.self_consistency import disagreement, mesh_to_points, mirror_face
 
 
 @pytest.fixture(scope='module')

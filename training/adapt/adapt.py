@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,8 @@ from depthface_ros.io.frame import Frame, Recording
 from depthface_ros.io.recordings import open_recording
 from depthface_ros.tools.progress import progress
 from training.adapt.adapted_models import first_networks, fit_settings, write_models
-from training.adapt.adversarial import METHODS
 from training.adapt.datasets import open_dataset
+from training.adapt.methods import METHODS
 from training.adapt.pipeline_labels import Labeller
 from training.adapt.report import (
     FILES,
@@ -128,7 +127,7 @@ def run(options: argparse.Namespace) -> None:
     faces = Labeller(options.models)(progress(frames.to_learn(), count, 'labelling faces'))
     print(f'{len(faces.is_face)} faces labelled in {count} frames')
     pose_network, start = first_networks(options.models, source)
-    network = adapt_shape(copy.deepcopy(start), tuple(options.methods), source, faces, fit_settings(options, options.seed),
+    network = adapt_shape(start, tuple(options.methods), source, faces, fit_settings(options, options.seed),
                           options.out / 'run', torch.device(options.device), options.batch, pose_network)
     write_models(options.models, options.out, 'face_shape', network, {'adapted': {
         'methods': options.methods, 'steps': options.steps, 'faces': len(faces.is_face)}})

@@ -1,165 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the face-shape network on labelled source and unlabelled target faces together."""
+"""Adversarial domain adaptation: gradient reversal and the discriminator (Ganin et al. 2016)."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthface_ros.face_model.mesh import FaceModel
-from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
-from training.adapt.domain_losses import DomainDiscriminator, adversarial_loss, reversal_scale
-from training.adapt.target_domain import VIEWS
-from training.data.augment import rigid, transform
-from training.models.networks import FaceShapeNet
-from training.train.shape import ShapeLoss, vertex_distance
 
-# The gradient with respect to features is then some tenths of that of the errors in mm.
-DOMAIN_WEIGHT = 10.
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
 
-
-class Prediction(NamedTuple):
-    """The outputs of the network for a batch."""
-
-    features: Tensor  # (B, F)
-    offsets: Tensor  # (B, V, 3) m, face frame
-    expression: Tensor  # (B, 52) logits
-    residual: Tensor  # (B, 6)
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * gradient, None
 
 
-class Adaptation(nn.Module):
-    """The network with the modules of its adaptation; maps a batch to named loss terms.
+def reverse_gradient(x: Tensor, scale: float) -> Tensor:
+    """Return `x`; its gradient is multiplied by -scale (Ganin et al. 2016, equation 13)."""
+    return _ReverseGradient.apply(x, scale)
 
-    The second half of each batch is the mirror image of the first half. Besides the terms of the
-    methods, both halves have to agree, in both domains.
 
-    :param methods: names of METHODS, whose terms are added up; none: the source alone.
-    :param steps: number of steps after which the reversed gradient has its full scale.
+def reversal_scale(progress: float) -> float:
+    """Return the scale of the reversed gradient, which grows from 0 to 1 with the progress.
+
+    2 / (1 + exp(-10 p)) - 1 for a progress p in 0..1 (Ganin et al. 2016, section 5.2.2).
     """
+    return 2 / (1 + math.exp(-10 * progress)) - 1
 
-    def __init__(self, network: FaceShapeNet, methods: tuple[str, ...], steps: int):
+
+class DomainDiscriminator(nn.Module):
+    """Map features (B, F) to the logit (B,) of coming from the target."""
+
+    def __init__(self, features: int = 256, width: int = 128):
         super().__init__()
-        unknown = set(methods) - set(METHODS)
-        if unknown:
-            raise ValueError(f'methods {sorted(unknown)}: expected some of {", ".join(METHODS)}')
-        model = FaceModel.load()
-        self.network, self.methods, self.steps = network, methods, steps
-        self.discriminator = DomainDiscriminator(
-            network.expression.in_features) if 'adversarial' in methods else None
-        self.register_buffer('step', torch.zeros((), dtype=torch.int64))
-        self.register_buffer('template', torch.from_numpy(model.template.copy()))
-        self.shape_loss = ShapeLoss(self.template.clone())
+        self.layers = nn.Sequential(
+            nn.LayerNorm(features),  # their scale is arbitrary
+            nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(width, 1))
 
-    @property
-    def progress(self) -> float:
-        return min(1., int(self.step) / self.steps)
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        source = self.predict(batch['crop'])
-        terms = self.supervised(source, batch) | {'mirror': self.asymmetry(source)}
-        if self.methods:
-            target = self.predict(batch['target_crop'])
-            for method in self.methods:
-                terms |= METHODS[method](self, source, target, batch)
-            views = [Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target))]
-            terms['target_mirror'] = sum(map(self.asymmetry, views)) / VIEWS
-        self.step += 1
-        return terms
-
-    def predict(self, crops: Tensor) -> Prediction:
-        encoder = self.network.encoder
-        features = encoder(crops.contiguous(memory_format=torch.channels_last)).float()
-        return Prediction(features, *(out.float() for out in self.network.decode(features)))
-
-    def supervised(self, predicted: Prediction, labels: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.shape_loss(lambda crop: predicted[1:], labels)
-
-    def posed(self, seen: Prediction, camera_from_view: Tensor) -> Tensor:
-        """Vertices (B, V, 3) m in the camera frame."""
-        return transform(camera_from_view @ rigid(seen.residual), self.template + seen.offsets)
-
-    def mirrored(self, seen: Prediction) -> Prediction:
-        """Return the predictions of faces from those of their mirror images."""
-        return Prediction(seen.features, **mirrored_shape(seen._asdict()))
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)[:, 0]
 
 
-    def asymmetry(self, seen: Prediction) -> Tensor:
-        """Return the disagreement of the first half of a batch with its mirror image, the second half."""
-        one, other = (Prediction(*half) for half in zip(*(part.chunk(2) for part in seen)))
-        still = torch.eye(4, device=one.offsets.device).expand(len(one.offsets), 4, 4)
-        return agreement(self, one, still, self.mirrored(other), still)
+def adversarial_loss(discriminator: nn.Module, source: Tensor, target: Tensor,
+                     scale: float) -> Tensor:
+    """Return the cross entropy of classifying features of source (B, F) and target (B', F).
 
-
-def adversarial(self: Adaptation, source: Prediction, target: Prediction,
-                batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make the features of both domains indistinguishable to a discriminator (Ganin et al. 2016)."""
-    return {'domain': DOMAIN_WEIGHT * adversarial_loss(
-        self.discriminator, source.features, target.features, reversal_scale(self.progress))}
-
-
-def consistency(self: Adaptation, source: Prediction, target: Prediction,
-                batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make two views of a face under a known motion give the same face."""
-    first, second = (Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
-    poses = batch['target_pose'].chunk(VIEWS)
-    return {'consistency': agreement(self, first, poses[0], second, poses[1])}
-
-
-def holes(self: Adaptation, source: Prediction, target: Prediction,
-          batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Supervise source faces through the holes of target faces in similar poses."""
-    pierced = self.predict(borrow_holes(batch['crop'], batch['target_crop']))
-    return {f'pierced_{name}': term for name, term in self.supervised(pierced, batch).items()}
-
-
-def self_training(self: Adaptation, source: Prediction, target: Prediction,
-           batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Supervise target faces with the labels that the pipeline gave them."""
-    own = {name.removeprefix('target_'): value for name, value in batch.items()
-           if name.startswith('target_')}
-    return {f'target_{name}': term for name, term in self.supervised(target, own).items()}
-
-
-METHODS: dict[str, Callable[..., dict[str, Tensor]]] = {
-    'adversarial': adversarial, 'consistency': consistency, 'holes': holes,
-    'self-training': self_training}
-
-
-def agreement(self: Adaptation, one: Prediction, one_pose: Tensor, other: Prediction,
-              other_pose: Tensor) -> Tensor:
-    """Return the distance of two predictions of the same faces: shapes and meshes in mm, expressions."""
-    shape = vertex_distance(one.offsets, other.offsets).mean() * 1000
-    mesh = vertex_distance(self.posed(one, one_pose), self.posed(other, other_pose)).mean() * 1000
-    expression = 10 * F.mse_loss(torch.sigmoid(one.expression), torch.sigmoid(other.expression))
-    return shape + mesh + expression
-
-
-def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
-    """Return crops (B, 4, S, S) of the source with the holes of the most similar target crops.
-
-    Crops are similar if their points, averaged over a coarse grid, are: the faces have similar poses.
+    The discriminator learns to lower it and, its gradient reversed, the encoder to raise it.
     """
-    candidates = torch.cat([target, mirrored_crops(target)])
-    coarse = [F.avg_pool2d(crops, 12).flatten(1) for crops in (source, candidates)]
-    chosen = candidates[torch.cdist(*coarse).argmin(1)]
-    return torch.where(chosen[:, 3:] == 0, 0., source)
-
-
-def set_batch_statistics(network: nn.Module, crops: Tensor) -> None:
-    """Set batch normalisation to the statistics of the target (Li et al. 2016, AdaBN), in place."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momentum = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all batches
-    network.train()
-    with torch.no_grad():
-        for chunk in crops.split(64):
-            if len(chunk) > 8 or len(crops) <= 8:
-                network(chunk)
-    for norm, value in zip(norms, momentum):
-        norm.momentum = value
-    network.eval()
+    logits = discriminator(reverse_gradient(torch.cat([source, target]), scale))
+    truth = torch.cat([torch.zeros(len(source)), torch.ones(len(target))]).to(logits)
+    return F.binary_cross_entropy_with_logits(logits, truth)

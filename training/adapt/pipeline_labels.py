@@ -20,10 +20,10 @@ from depthface_ros import FaceEstimator
 from depthface_ros.estimation.face_fitting import FaceFitting
 from depthface_ros.estimation.types import Face
 from depthface_ros.io.frame import Frame
-from training.adapt.self_consistency import MIN_SUPPORT, SAME_HEAD, apart, mirror_face
 from training.adapt.target_domain import observation
 from training.data.augment import Observation
 from training.data.frame_views import cut_window, mirrored
+from training.evaluation.self_consistency import MIN_SUPPORT, SAME_HEAD, apart, mirror_face
 
 # Sigmas per axis of the fitted poses, about those of the pose network: rad, m.
 FITTED_ROTATION_STD, FITTED_POSITION_STD = 0.04, 0.004

@@ -19,10 +19,10 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.io.frame import Frame
 from training.adapt.datasets import Labelled
-from training.adapt.self_consistency import self_consistency_figures
 from training.data.augment import observe, shape_batch
 from training.data.rendered_dataset import FaceWindows
 from training.evaluation.landmarks import landmark_figures, landmark_records
+from training.evaluation.self_consistency import self_consistency_figures
 from training.models.networks import FaceShapeNet
 from training.train.shape import shape_figures
 

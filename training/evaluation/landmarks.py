@@ -20,9 +20,9 @@ from depthface_ros import FaceEstimator, Intrinsics
 from depthface_ros.estimation.types import Face
 from depthface_ros.face_model.mesh import FaceModel
 from training.adapt.datasets import Labelled
-from training.adapt.self_consistency import mesh_to_points
 from training.evaluation.errors import Record, reported_uncertainty
 from training.evaluation.groups import Figure, percentage
+from training.evaluation.self_consistency import mesh_to_points
 
 # Name of a marked point -> landmarks of the face model (iBUG); their mean is the point.
 LANDMARKS = {

@@ -19,11 +19,11 @@ from depthface_ros import FaceEstimator
 from depthface_ros.estimation.types import Face
 from depthface_ros.io.frame import Frame
 from training.adapt.datasets import Labelled
-from training.adapt.self_consistency import mesh_to_points, self_consistency_figures
 from training.data.frame_views import rectified
 from training.evaluation.errors import HEAD_FROM_FACE, Record, pose_errors, reported_uncertainty
 from training.evaluation.figures import within_sigma
 from training.evaluation.groups import between, column, distribution, percentage
+from training.evaluation.self_consistency import mesh_to_points, self_consistency_figures
 
 SAME_HEAD = 0.15  # m between head centres
 ERRORS = ('geodesic_deg', 'mae_pyr_deg', 'mae_ypr_deg', 'head_mm')

@@ -7,7 +7,6 @@ All rows but the first take as many steps of the same batches.
 from __future__ import annotations
 
 import argparse
-import copy
 import itertools
 import json
 from pathlib import Path
@@ -24,12 +23,12 @@ from training.adapt.adapted_models import first_networks, fit_settings, write_mo
 from training.adapt.datasets import Labelled, open_dataset
 from training.adapt.pipeline_labels import Labeller
 from training.adapt.report import synthetic_faces, synthetic_figures
-from training.adapt.self_consistency import self_consistency_figures
 from training.adapt.shape_adaptation import adapt_shape
 from training.adapt.target_domain import together
 from training.data.augment import Observation
 from training.data.frame_views import rectified
 from training.evaluation.landmarks import landmark_figures, landmark_records
+from training.evaluation.self_consistency import self_consistency_figures
 from training.experiments.studies import change, compute_once, result_name, results_of
 
 BEFORE, ORACLE = 'before', 'oracle: self-training on the judged people'
@@ -75,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
         def outcome(seed=seed, row=row, folder=folder, left_out=left_out, judged=judged) -> dict:
             faces = together([people[name] for name in people if (name in left_out) == (row == ORACLE)])
             run = folder / result_name(row, seed)
-            network = adapt_shape(copy.deepcopy(start), ROWS[row], source, faces, fit_settings(options, seed),
+            network = adapt_shape(start, ROWS[row], source, faces, fit_settings(options, seed),
                                   run, torch.device(options.device), options.batch, pose_network)
             write_models(options.models, run, 'face_shape', network, {'adapted': {'methods': ROWS[row]}})
             return figures(run, judged, network, synthetic)

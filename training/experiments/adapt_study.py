@@ -7,7 +7,6 @@ Only the oracle uses its labels. All rows are evaluated on the same frames of fu
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 from dataclasses import replace
@@ -22,7 +21,6 @@ from torch import Tensor
 from depthface_ros.face_model.mesh import FaceModel
 from training.adapt.adapt import add_training_arguments, source_windows
 from training.adapt.adapted_models import first_networks, fit_settings
-from training.adapt.adversarial import set_batch_statistics
 from training.adapt.shape_adaptation import adapt_shape, crops_as_predicted
 from training.adapt.target_domain import camera_of, take
 from training.data.augment import (
@@ -47,8 +45,8 @@ UNSEEN = Sensor(noise_base=0.0015, noise_incidence=1e-4, correlation=3, lateral=
                 incidence_limit=0.8,
                 edge_drop=1.0, speckle=0.002, hole=0.01, hair_hole=0.2, bias=0.001)
 TARGETS = {'unseen': UNSEEN} | {camera.name: camera.sensor for camera in VALIDATION_CAMERAS}
-# Compared rows: name -> methods, as in training.adapt.adversarial.METHODS.
-ROWS = {'source only': (), 'target statistics': (), 'adversarial': ('adversarial',),
+# Compared rows: name -> methods, as in training.adapt.methods.METHODS.
+ROWS = {'source only': (), 'adversarial': ('adversarial',),
         'rigid-motion consistency': ('consistency',),
         'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
         'rigid-motion consistency and borrowed holes': ('consistency', 'holes'),
@@ -129,11 +127,9 @@ def run(options: argparse.Namespace) -> None:
             def outcome(row=row, seed=seed) -> dict[str, float]:
                 methods = ROWS[row]
                 faces = replace(target, camera_from_face=truth) if row == 'oracle' else target
-                network = adapt_shape(copy.deepcopy(start), methods, source, faces, fit_settings(options, seed),
+                network = adapt_shape(start, methods, source, faces, fit_settings(options, seed),
                                       results / 'runs' / f'{"+".join(methods) or "source"}-{seed}',
                                       torch.device(options.device), options.batch, pose_network)
-                if row == 'target statistics':
-                    set_batch_statistics(network, crops_as_predicted(target))
                 return true_errors(network, judged_truth, judged.camera_from_face)
             compute_once(results / f'{result_name(row, seed)}.json', outcome)
     print_study(results)

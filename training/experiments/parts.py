@@ -27,12 +27,12 @@ from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.types import Face
 from training.adapt.datasets import Labelled, open_dataset
-from training.adapt.self_consistency import mesh_to_points
 from training.data.render import add_people_arguments, people_factory
 from training.evaluation.errors import Record, mesh_errors, pose_errors
 from training.evaluation.frames import SyntheticFrames, intrinsics_of, match
 from training.evaluation.groups import column
 from training.evaluation.landmarks import Marked, across_ray, face_errors, landmark_figures
+from training.evaluation.self_consistency import mesh_to_points
 from training.experiments.unfamiliar_people import UnfamiliarPeople
 from training.synthesis.scene.cameras import sample_camera
 from training.synthesis.scene.random_scene import Head, sample_scene

@@ -8,13 +8,16 @@ zero-shot models').
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from onnx import numpy_helper
+from torch import nn
 
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     name = f'{options.network}.onnx'
-    model = averaged(options.before / name, options.after / name, options.share)
+    model = averaged_file(options.before / name, options.after / name, options.share)
     card = json.loads((options.after / name).with_suffix('.json').read_text())
     options.out.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(options.out / name))
@@ -45,30 +48,54 @@ def run(options: argparse.Namespace) -> None:
     print(f'{options.out / name}: {options.share:g} of the weights of {options.after}')
 
 
-def averaged(before: Path, after: Path, share: float) -> onnx.ModelProto:
-    """Return the model `after` with weights (1 - share) * before + share * after.
+def averaged_file(before: Path, after: Path, after_fraction: float) -> onnx.ModelProto:
+    """Return the model of the file `after` with the averaged weights of both files.
 
-    :raises ValueError: the files do not hold weights of the same names and shapes, or share is not
-        in 0..1.
+    :raises ValueError: as :func:`averaged_weights`.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f'--share {share:g}: expected a number in 0..1')
     model = read_onnx(after)
-    first, second = (_weights(each) for each in (read_onnx(before), model))
-    if {name: w.shape for name, w in first.items()} != {name: w.shape for name, w in second.items()}:
-        raise ValueError(f'{before} and {after} hold different networks: expected files that the '
-                         'same version exported')
+    weights = averaged_weights(_weights(read_onnx(before)), _weights(model), after_fraction)
     for tensor in model.graph.initializer:
-        if tensor.name in first:
-            mean = sum(part * weights[tensor.name].astype(np.float32)
-                       for part, weights in ((1 - share, first), (share, second)))
-            dtype = second[tensor.name].dtype
-            tensor.CopyFrom(numpy_helper.from_array(mean.astype(dtype), tensor.name))
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
     store_weights_in_half(model)
     return model
+
+
+def averaged_network(before: nn.Module, after: nn.Module, after_fraction: float) -> nn.Module:
+    """Return a copy of `after` with the averaged parameters of both; its buffers are those of `after`.
+
+    :raises ValueError: as :func:`averaged_weights`.
+    """
+    network = copy.deepcopy(after)
+    first, second = ({name: parameter.detach().cpu().numpy() for name, parameter in
+                      each.named_parameters()} for each in (before, after))
+    weights = averaged_weights(first, second, after_fraction)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()},
+                            strict=False)  # parameters without buffers
+    return network
+
+
+def averaged_weights(before: dict[str, np.ndarray], after: dict[str, np.ndarray],
+                     after_fraction: float) -> dict[str, np.ndarray]:
+    """Return (1 - after_fraction) * before + after_fraction * after of each weight.
+
+    :returns: arrays of the names, shapes and types of `after`.
+    :raises ValueError: the names or shapes differ, or the fraction is not in 0..1.
+    """
+    if not 0 <= after_fraction <= 1:
+        raise ValueError(f'--share {after_fraction:g}: expected a number in 0..1')
+    if ({name: array.shape for name, array in before.items()}
+            != {name: array.shape for name, array in after.items()}):
+        raise ValueError('the two networks have different weights: expected networks that the '
+                         'same version trained or exported')
+    return {name: ((1 - after_fraction) * np.float32(before[name])
+                   + after_fraction * np.float32(last)).astype(last.dtype)
+            for name, last in after.items()}
 
 
 def _weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Return the floating-point weights of a model by name."""
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    return {name: array for name, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
+    return {name: array for name, array in arrays.items()
+            if np.issubdtype(array.dtype, np.floating)}

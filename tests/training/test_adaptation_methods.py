@@ -16,24 +16,15 @@ from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_
 from depthface_ros.face_model.mirror import mirrored_crops
 from depthface_ros.geometry.crop import shape_crop
 from training.adapt.adversarial import (
-    METHODS,
-    Adaptation,
-    Prediction,
-    borrow_holes,
-    set_batch_statistics,
-)
-from training.adapt.domain_losses import (
     DomainDiscriminator,
     adversarial_loss,
-    pose_bins,
-    resampling_weights,
     reversal_scale,
     reverse_gradient,
-    viewpoints,
 )
-from training.adapt.self_consistency import roll_face
-from training.adapt.shape_adaptation import midway
+from training.adapt.matched_poses import pose_bins, resampling_weights, viewpoints
+from training.adapt.methods import METHODS, Adaptation, Prediction, borrow_holes
 from training.adapt.target_domain import take, view_batch, with_mirror_images
+from training.evaluation.self_consistency import roll_face
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 from training.models.from_onnx import load_onnx
 from training.models.networks import FaceShapeNet
@@ -224,28 +215,6 @@ def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
     assert float(adaptation.asymmetry(turned)) > 10
 
 
-def test_midway_between_two_networks_predictions_of_linear_layers_are_means(network):
-    other = FaceShapeNet(len(MODEL.template))
-    other.load_state_dict(network.state_dict())
-    with torch.no_grad():
-        other.basis.bias += 0.002
-        other.encoder.stem[0].weight += 0.5
-    middle = midway(other, network)
-    torch.testing.assert_close(middle.basis.bias, network.basis.bias + 0.001)
-    torch.testing.assert_close(middle.encoder.stem[0].weight, network.encoder.stem[0].weight + 0.25)
-    torch.testing.assert_close(middle.residual.weight, network.residual.weight)
-
-
 def test_unknown_methods_are_refused(network):
     with pytest.raises(ValueError, match='expected some of adversarial'):
         Adaptation(network, ('magic',), 10)
-
-
-def test_settling_takes_the_statistics_of_the_crops():
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Conv2d(4, 3, 1), torch.nn.BatchNorm2d(3))
-    crops = torch.randn(64, 4, 5, 5) * 3 + 1
-    set_batch_statistics(net, crops)
-    torch.testing.assert_close(net[1].running_mean, net[0](crops).mean((0, 2, 3)).detach(),
-                               atol=1e-4, rtol=1e-4)
-    assert net[1].momentum == 0.1 and not net.training

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The losses of the adaptation methods: on labelled source crops and on crops of the target."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthface_ros.face_model.mesh import FaceModel
+from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
+from training.adapt.adversarial import DomainDiscriminator, adversarial_loss, reversal_scale
+from training.adapt.target_domain import VIEWS
+from training.data.augment import rigid, transform
+from training.models.networks import FaceShapeNet
+from training.train.shape import ShapeLoss, vertex_distance
+
+# The gradient with respect to features is then some tenths of that of the errors in mm.
+DOMAIN_WEIGHT = 10.
+
+
+class Prediction(NamedTuple):
+    """The outputs of the network for a batch."""
+
+    features: Tensor  # (B, F)
+    offsets: Tensor  # (B, V, 3) m, face frame
+    expression: Tensor  # (B, 52) logits
+    residual: Tensor  # (B, 6)
+
+
+class Adaptation(nn.Module):
+    """The network with the modules of its adaptation; maps a batch to named loss terms.
+
+    The second half of each batch is the mirror image of the first half. Besides the terms of the
+    methods, both halves have to agree, in both domains.
+
+    :param methods: names of METHODS, whose terms are added up; none: the source alone.
+    :param steps: number of steps after which the reversed gradient has its full scale.
+    """
+
+    def __init__(self, network: FaceShapeNet, methods: tuple[str, ...], steps: int):
+        super().__init__()
+        unknown = set(methods) - set(METHODS)
+        if unknown:
+            raise ValueError(f'methods {sorted(unknown)}: expected some of {", ".join(METHODS)}')
+        model = FaceModel.load()
+        self.network, self.methods, self.steps = network, methods, steps
+        self.discriminator = DomainDiscriminator(
+            network.expression.in_features) if 'adversarial' in methods else None
+        self.register_buffer('step', torch.zeros((), dtype=torch.int64))
+        self.register_buffer('template', torch.from_numpy(model.template.copy()))
+        self.shape_loss = ShapeLoss(self.template.clone())
+
+    @property
+    def progress(self) -> float:
+        return min(1., int(self.step) / self.steps)
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        source = self.predict(batch['crop'])
+        terms = self.supervised(source, batch) | {'mirror': self.asymmetry(source)}
+        if self.methods:
+            target = self.predict(batch['target_crop'])
+            for method in self.methods:
+                terms |= METHODS[method](self, source, target, batch)
+            views = [Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target))]
+            terms['target_mirror'] = sum(map(self.asymmetry, views)) / VIEWS
+        self.step += 1
+        return terms
+
+    def predict(self, crops: Tensor) -> Prediction:
+        encoder = self.network.encoder
+        features = encoder(crops.contiguous(memory_format=torch.channels_last)).float()
+        return Prediction(features, *(out.float() for out in self.network.decode(features)))
+
+    def supervised(self, predicted: Prediction, labels: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.shape_loss(lambda crop: predicted[1:], labels)
+
+    def posed(self, predicted: Prediction, camera_from_view: Tensor) -> Tensor:
+        """Return vertices (B, V, 3) m in the camera frame."""
+        return transform(camera_from_view @ rigid(predicted.residual),
+                         self.template + predicted.offsets)
+
+    def mirrored(self, predicted: Prediction) -> Prediction:
+        """Return the predictions of faces from those of their mirror images."""
+        return Prediction(predicted.features, **mirrored_shape(predicted._asdict()))
+
+    def asymmetry(self, predicted: Prediction) -> Tensor:
+        """Return the disagreement, in mm, between the halves of a batch; one mirrors the other."""
+        one, other = (Prediction(*half) for half in zip(*(part.chunk(2) for part in predicted)))
+        still = torch.eye(4, device=one.offsets.device).expand(len(one.offsets), 4, 4)
+        return agreement(self, one, still, self.mirrored(other), still)
+
+
+def adversarial(adaptation: Adaptation, source: Prediction, target: Prediction,
+                batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make the features of both domains indistinguishable to a discriminator (Ganin et al. 2016)."""
+    return {'domain': DOMAIN_WEIGHT * adversarial_loss(
+        adaptation.discriminator, source.features, target.features, reversal_scale(adaptation.progress))}
+
+
+def consistency(adaptation: Adaptation, source: Prediction, target: Prediction,
+                batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make two views of a face under a known motion give the same face."""
+    first, second = (Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target)))
+    poses = batch['target_pose'].chunk(VIEWS)
+    return {'consistency': agreement(adaptation, first, poses[0], second, poses[1])}
+
+
+def holes(adaptation: Adaptation, source: Prediction, target: Prediction,
+          batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Supervise source faces through the holes of target faces in similar poses."""
+    pierced = adaptation.predict(borrow_holes(batch['crop'], batch['target_crop']))
+    return {f'pierced_{name}': term for name, term in adaptation.supervised(pierced, batch).items()}
+
+
+def self_training(adaptation: Adaptation, source: Prediction, target: Prediction,
+                  batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Supervise target faces with the labels that the pipeline predicted for them."""
+    labels = {name.removeprefix('target_'): value for name, value in batch.items()
+              if name.startswith('target_')}
+    return {f'target_{name}': term for name, term in adaptation.supervised(target, labels).items()}
+
+
+METHODS: dict[str, Callable[..., dict[str, Tensor]]] = {
+    'adversarial': adversarial, 'consistency': consistency, 'holes': holes,
+    'self-training': self_training}
+
+
+def agreement(adaptation: Adaptation, one: Prediction, one_pose: Tensor, other: Prediction,
+              other_pose: Tensor) -> Tensor:
+    """Return the distance of two predictions of the same faces.
+
+    The sum of the mean distances of shapes and of posed meshes, in mm, and of the expressions.
+    """
+    shape = vertex_distance(one.offsets, other.offsets).mean() * 1000
+    posed = adaptation.posed(one, one_pose), adaptation.posed(other, other_pose)
+    mesh = vertex_distance(*posed).mean() * 1000
+    expression = 10 * F.mse_loss(torch.sigmoid(one.expression), torch.sigmoid(other.expression))
+    return shape + mesh + expression
+
+
+def borrow_holes(source: Tensor, target: Tensor) -> Tensor:
+    """Return crops (B, 4, S, S) of the source with the holes of the most similar target crops.
+
+    Similarity is the distance of the crops' points on a coarse grid. Similar crops show faces in
+    similar poses.
+    """
+    candidates = torch.cat([target, mirrored_crops(target)])
+    coarse = [F.avg_pool2d(crops, 12).flatten(1) for crops in (source, candidates)]
+    chosen = candidates[torch.cdist(*coarse).argmin(1)]
+    return torch.where(chosen[:, 3:] == 0, 0., source)
