@@ -23,7 +23,7 @@ from depthface_ros.ros.health import SKIPS, Health, Problems, RateLimit
 from depthface_ros.ros.parameters import Parameters
 from depthface_ros.ros.shared_topic import SharedTopic
 from depthface_ros.ros.startup_log import describe_camera
-from depthface_ros.ros.subscription import LatchedSubscription, Listener, Silence
+from depthface_ros.ros.subscription import LatchedSubscription, Listener, Silence, type_name
 from depthface_ros.tracking.stamps import ImageTime, StampMonitor, fingerprint
 
 DESCRIPTION_PERIOD = 5.0  # s at least between two descriptions of the input in the log
@@ -69,7 +69,8 @@ class Inputs:
         self._frame_changes = 0
         self._described: tuple | None = None  # the input that the log describes
         self._descriptions = RateLimit(DESCRIPTION_PERIOD)
-        self._images = Listener(node, self._type, topic, on_image, health, problems)
+        self._listen = lambda kind: Listener(node, kind, topic, on_image, health, problems)
+        self._images = self._listen(self._type)
         try:
             self._camera_infos = Listener(node, CameraInfo, 'depth/camera_info',
                                           self._camera.on_camera_info, health, problems)
@@ -78,7 +79,8 @@ class Inputs:
             raise
         self._latched_infos = LatchedSubscription(
             node, CameraInfo, self._camera_infos.topic, self._camera.on_camera_info)
-        self._silence = Silence(node, problems, self._images, self._camera_infos)
+        self._watch = lambda: Silence(node, problems, self._images, self._camera_infos)
+        self._silence = self._watch()
         self._shared_images, self._shared_infos = (
             SharedTopic(node, problems, listener.topic, what) for listener, what in (
                 (self._images, 'images'), (self._camera_infos, 'camera_info')))
@@ -94,11 +96,27 @@ class Inputs:
     def check(self, input_timeout: float) -> None:
         """Report silence, losses and shared topics; to be called at each heartbeat."""
         self._latched_infos.check()
+        self._follow_type()
         self._silence.check(input_timeout, needs_info=not self._camera.known)
         frames = ', '.join(map(quoted, self._frame_ids))
         self._shared_images.check(self._images.alternations + self._frame_changes,
                                   f', the latest in frames {frames}' * (self._frame_changes > 1))
         self._shared_infos.check(self._camera.changes)
+
+    def _follow_type(self) -> None:
+        """Subscribe as the publishers send where they send the other type of image.
+
+        Only the topics of image_transport have names that tell raw and compressed images apart.
+        """
+        sent = self._images.publisher_types()
+        kind = next((kind for kind in (Image, CompressedImage) if {type_name(kind)} == sent), None)
+        if self._images.count or kind in (None, self._type):
+            return
+        self._images.close()
+        self._type = kind
+        self._images = self._listen(kind)
+        self._silence = self._watch()
+        self._log(f'listening to {self._images}: its publisher sends this type')
 
     # Worker's thread ----------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Listener:
                  health: Health, problems: Problems):
         self._node, self._hand_over = node, on_message
         self._health, self._problems = health, problems
-        self._type = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+        self._type = type_name(kind)
         self.count = self.lost = 0
         self.alternations = 0  # decreases of the publishers' message numbers
         self._number: int | None = None  # of the latest message, where the middleware counts them
@@ -80,6 +80,11 @@ class Listener:
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
+
+    def publisher_types(self) -> set[str]:
+        """Return the types that the publishers of this topic send."""
+        return {publisher.topic_type
+                for publisher in self._node.get_publishers_info_by_topic(self.topic)}
 
     def publishers(self) -> str:
         """Describe the publishers, and any known reason why their messages cannot arrive."""
@@ -151,6 +156,11 @@ class LatchedSubscription:
         """Unsubscribe."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
+
+
+def type_name(kind: type) -> str:
+    """Return the name of a message type, as sensor_msgs/msg/Image."""
+    return f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
 
 
 def full_name(endpoint) -> str:

@@ -126,6 +126,14 @@ class Peer:
     def send(self, image: Image | CompressedImage | bytes) -> None:
         self._image.publish(image)
 
+    def show(self, image: Image | CompressedImage, second: int) -> None:
+        """Send an image of a face at 1 m with this stamp; return when the face is on /tf."""
+        image.header.stamp.sec = second
+        self.send(image)
+        message = self.wait_for(lambda: [m for m in self.heard['tf']
+                                         if m.transforms[0].header.stamp.sec == second])[0]
+        assert abs(message.transforms[0].transform.translation.z - 1.0) < 1e-3
+
     def change_state(self, transition_id: int) -> bool:
         """Take the node through a transition, as `ros2 lifecycle set` does; return success."""
         request = ChangeState.Request()
@@ -138,6 +146,9 @@ class Peer:
             return {}
         status = self.heard['diagnostics'][-1].status[0]
         return {pair.key: pair.value for pair in status.values} | {'message': status.message}
+
+    def last_problem(self) -> str:
+        return self.diagnostics().get('last problem', '')
 
 
 @contextmanager
