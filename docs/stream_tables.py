@@ -64,7 +64,8 @@ def streams_age() -> str:
                               ('rigid_mm', '.2f'))),
             ' / '.join(_value(row, key, '.2f') for key in ('jitter_deg', 'jitter_mm'))])
     return table(['after 0.1 / 1 / 3 s in view', 'streams', 'rotation °', 'sellion mm',
-                  'surface mm, posed', 'inner face', 'surface mm, rigid', 'jitter at rest ° / mm'], rows)
+                  'surface mm, posed', 'inner face', 'surface mm, rigid',
+                  'jitter at rest ° / mm'], rows)
 
 
 @figure

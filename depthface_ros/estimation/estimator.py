@@ -16,7 +16,7 @@ from depthface_ros.estimation.acceptance import is_certain
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.covariance import pose_covariance
-from depthface_ros.estimation.face_fitting import FaceFitting, FittedFaces
+from depthface_ros.estimation.face_fitting import FaceFitting, FittedFaces, ignore
 from depthface_ros.estimation.head_detector import (
     MIN_DEPTH,
     DetectorConfig,
@@ -84,10 +84,6 @@ class EstimatorConfig:
                             'the image allows.', read_at='configure')
 
 
-def _ignore(stage: str) -> None:
-    pass
-
-
 class FaceEstimator:
     """Estimate faces in depth images: `faces = estimator(depth, intrinsics)`. Keeps no state."""
 
@@ -113,7 +109,7 @@ class FaceEstimator:
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
                  heads: HeadCandidates | None = None,
-                 stage_done: Callable[[str], None] = _ignore) -> list[Face]:
+                 stage_done: Callable[[str], None] = ignore) -> list[Face]:
         """Return the faces in a depth image, most confident first.
 
         :param depth: (H, W) uint16 millimetres, 0 invalid, or float32 metres, invalid where not
@@ -160,7 +156,7 @@ class FaceEstimator:
                     face, max_rotation_std, self.config.max_rotation_std))]
 
     def follow(self, depth: np.ndarray, intrinsics: Intrinsics, predicted: PredictedFaces,
-               stage_done: Callable[[str], None] = _ignore) -> list[Face]:
+               stage_done: Callable[[str], None] = ignore) -> list[Face]:
         """Return the predicted faces as a depth image shows them, in their order.
 
         Neither detector nor pose network runs, and the shape network runs once. Nothing is
@@ -181,8 +177,8 @@ class FaceEstimator:
     def find_heads(self, depth: np.ndarray, intrinsics: Intrinsics) -> HeadCandidates:
         """Return the head candidates in a depth image, best first; arguments as for a call."""
         intrinsics = check_camera(depth, intrinsics)
-        depth = self._upload(depth, _ignore)
-        return self._detect(partial(self._compute, depth, intrinsics, _ignore))
+        depth = self._upload(depth, ignore)
+        return self._detect(partial(self._compute, depth, intrinsics, ignore))
 
     # Stages with many numbers run where the engine computes, on numpy arrays or on tensors. The few
     # numbers per head between them are decided on here, in numpy.
@@ -208,13 +204,13 @@ class FaceEstimator:
             stage_done('alignment')  # with the stages around it
         return fitted
 
-    def _detector_stage(self, depth, intrinsics, stage_done=_ignore):
+    def _detector_stage(self, depth, intrinsics, stage_done=ignore):
         """Return heat map (30, W / 4), offsets (3, 30, W / 4) m and points (4, 120, W) m."""
         points = head_detector.detector_input(depth, intrinsics)
         predicted = self.engine.run('head_finder', points[None])
         return predicted['heatmap'][0], predicted['offset'][0], points
 
-    def _pose_stage(self, depth, intrinsics, camera_from_crop, stage_done=_ignore):
+    def _pose_stage(self, depth, intrinsics, camera_from_crop, stage_done=ignore):
         """Return poses (N, 4, 4), measured fraction (N,), confidence (N,), log variances (N, 2)."""
         xp = namespace(camera_from_crop)
         crops = crop_in_frame(depth, intrinsics, camera_from_crop)
@@ -274,7 +270,8 @@ class FaceEstimator:
         return [Face(pose, vertices, expression, float(confidence[i]), float(rotation_std[i]),
                      float(position_std[i]), float(detector_score[i]),
                      pose_covariance(pose, axis_std[i]), float(fitted.support[i]),
-                     fitted.expression_reliability[i], tuple(network_std[i].tolist()))
+                     fitted.expression_measured[i], fitted.expression_reliability[i],
+                     tuple(network_std[i].tolist()))
                 for i, (pose, vertices, expression) in enumerate(zip(*fitted[:3]))]
 
     def expression_reliability(self, distance_m: float) -> np.ndarray:

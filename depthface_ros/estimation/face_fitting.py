@@ -37,8 +37,8 @@ from depthface_ros.geometry.crop import shape_crop
 from depthface_ros.geometry.rotations import compose, rotation_from_vector
 
 
-def _ignore(stage: str) -> None:
-    pass
+def ignore(stage: str) -> None:
+    """Take the name of a stage that is done; nobody measures it."""
 
 
 class FittedFaces(NamedTuple):
@@ -51,7 +51,9 @@ class FittedFaces(NamedTuple):
     position_std: np.ndarray  # (N,) m
     # (N,) 0..1, share of the side turned to the camera that lies on the measured surface
     support: np.ndarray
-    # (N, 52) in 0..1, explained variance of the expression; 0 where its region is not measured
+    # (N, 52) in 0..1, measured share of the regions that expressions move, and explained variance
+    # of the coefficients, 0 where nothing is measured
+    expression_measured: np.ndarray
     expression_reliability: np.ndarray
     # (N,) 0..1, share of that side through which the image shows what is behind
     seen_through: np.ndarray
@@ -91,7 +93,7 @@ class FaceFitting:
         self._surface = SurfaceDetail(FaceModel.load(), SurfaceModes.load(), constant)
 
     def fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-            stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
+            stage_done: Callable[[str], None] = ignore) -> FittedFaces:
         """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m.
 
         The shape is the mean of two passes. The second one reads the mirror image at the corrected
@@ -105,7 +107,7 @@ class FaceFitting:
         return self._fit_shape(depth, intrinsics, mean, rotation_std, position_std, stage_done)
 
     def fit_once(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-                 stage_done: Callable[[str], None] = _ignore) -> FittedFaces:
+                 stage_done: Callable[[str], None] = ignore) -> FittedFaces:
         """Return the same by one pass, for faces that the next image shows again."""
         shape = self._predict_shape(depth, intrinsics, camera_from_face, stage_done)
         return self._fit_shape(depth, intrinsics, shape, rotation_std, position_std, stage_done)
@@ -117,7 +119,7 @@ class FaceFitting:
                                stage_done)
 
     def fit_meshes(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
-                   vertices_face, expression, stage_done: Callable[[str], None] = _ignore
+                   vertices_face, expression, stage_done: Callable[[str], None] = ignore
                    ) -> FittedFaces:
         """Return the fit that starts from given meshes (N, V, 3) m of the face frame."""
         aligned = self._align(depth, intrinsics, camera_from_face, rotation_std, position_std,
@@ -126,7 +128,7 @@ class FaceFitting:
         # Reliabilities are measured with the refiner. Without it there is none.
         faces = FittedFaces(*aligned[:2], expression, rotation_std, position_std,
                             namespace(rotation_std).ones_like(rotation_std), 0 * expression,
-                            0 * rotation_std)
+                            0 * expression, 0 * rotation_std)
         if self.refines:
             faces = self._refine(depth, intrinsics, aligned, faces)
             stage_done('refiner')
@@ -162,18 +164,13 @@ class FaceFitting:
         area = planes.visible_area[:, 0]
         support = (weights * area).sum(axis=1) / area.sum(axis=1).clip(1e-12)
         pose, vertices = self._refinement.refined(aligned, predicted['correction'])
-        expression, reliability = self._expression(predicted['expression'], aligned, weights)
-        return FittedFaces(pose, vertices, expression, std[:, 0], std[:, 1], support, reliability,
-                           seen_through(pixels, centre[:, 2:], planes.visible_area))
-
-    def _expression(self, expression, aligned: Aligned, weights):
-        """Return calibrated expressions (N, 52) and their reliability, 0 where not measured."""
-        xp = namespace(expression)
         position = aligned.camera_from_face[:, :3, 3]
-        distance = xp.sqrt((position * position).sum(axis=1))
-        calibrated, reliability = self._calibrated_expressions(expression, distance)
-        measured = self._measured_expressions.fraction(weights)
-        return calibrated * measured, reliability * measured
+        expression, reliability = self._calibrated_expressions(
+            predicted['expression'], xp.sqrt((position * position).sum(axis=1)))
+        measured = self._measured_expressions(weights)
+        return FittedFaces(pose, vertices, expression * measured, std[:, 0], std[:, 1], support,
+                           measured, reliability * measured,
+                           seen_through(pixels, centre[:, 2:], planes.visible_area))
 
 
 def _transform(camera_from_face, vertices_face):

@@ -65,7 +65,9 @@ class Face:
     pose_covariance: np.ndarray | None = None  # (6, 6) float64, never None in a face
     # 0..1, share of the side turned to the camera that lies on the measured surface
     support: float = 1.0
-    # (52,) in 0..1, explained variance of each coefficient; never None in a face, 1 if unknown
+    # (52,) in 0..1, how much of the region that each coefficient moves is measured; and explained
+    # variance of each coefficient in single images. Never None in a face, 1 if unknown.
+    expression_measured: np.ndarray | None = None
     expression_reliability: np.ndarray | None = None
     # rad and m, one sigma per axis each, of the pose network's last prediction
     network_std: tuple[float, float] = USUAL_NETWORK_STD
@@ -74,8 +76,9 @@ class Face:
         if self.pose_covariance is None:
             object.__setattr__(self, 'pose_covariance', isotropic_covariance(
                 self.rotation_std, self.position_std))
-        if self.expression_reliability is None:
-            object.__setattr__(self, 'expression_reliability', np.ones_like(self.expression))
+        for name in ('expression_measured', 'expression_reliability'):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.ones_like(self.expression))
 
     @property
     def head_centre(self) -> np.ndarray:

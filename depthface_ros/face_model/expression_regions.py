@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shrink expressions to rest in the regions that are not measured."""
+"""How much of the regions that expressions move is measured; others stay at rest."""
 from __future__ import annotations
 
 from importlib.resources import files
@@ -33,7 +33,7 @@ class ExpressionRegions(NamedTuple):
 
 
 class MeasuredExpressions:
-    """Shrink expression coefficients to rest where their regions are not measured.
+    """Factors that shrink coefficients to rest where their regions are not measured.
 
     A coefficient that is its own mirror image, such as jawOpen, is measured from either side. Any
     other one needs each side that it moves. Half a mouth does not distinguish mouthLeft from a
@@ -55,11 +55,7 @@ class MeasuredExpressions:
         self._unmoved = constant((unmoved & (~symmetric | unmoved.all(0))).astype(np.float32))
         self._symmetric = constant(symmetric)
 
-    def __call__(self, expression, weights):
-        """Return expressions (N, 52) for weights (N, T) in 0..1 of the measured triangles."""
-        return expression * self.fraction(weights)
-
-    def fraction(self, weights):
+    def __call__(self, weights):
         """Return factors (N, 52) in 0..1 for weights (N, T) in 0..1 of the measured triangles."""
         xp = namespace(weights)
         left, right = (xp.matmul(weights, xp.matrix_transpose(self._weights[side]))

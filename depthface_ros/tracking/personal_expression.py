@@ -29,12 +29,12 @@ POSE_STD = np.repeat([0.008, 0.0015], 3)  # rad, m: errors of one image's pose
 VERTEX_STEP = 2  # every so many vertices are compared
 
 
-def expression_of_mesh(prediction: np.ndarray, reliability: np.ndarray, vertices: np.ndarray,
+def expression_of_mesh(prediction: np.ndarray, measured: np.ndarray, vertices: np.ndarray,
                        neutral: np.ndarray, position_std: float) -> np.ndarray:
     """Return the coefficients (52,) in 0..1 of a mesh; as predicted for meshes of other topologies.
 
     :param prediction: (52,) coefficients by the networks.
-    :param reliability: (52,) in 0..1; a coefficient with 0 is not measured and stays.
+    :param measured: (52,) in 0..1, of the region of a coefficient; with 0 it stays as predicted.
     :param vertices, neutral: (V, 3) m, face frame.
     :param position_std: m, one sigma of the position of the face.
     """
@@ -46,7 +46,7 @@ def expression_of_mesh(prediction: np.ndarray, reliability: np.ndarray, vertices
     noise = NOISE * max(position_std / USUAL_POSITION_STD, 1)
     gain = model.strength / (model.strength ** 2 + noise ** 2)
     correction = model.mixing @ (gain * unexplained)
-    return (prediction + reliability * correction).clip(0, 1)
+    return (prediction + measured * correction).clip(0, 1)
 
 
 def displacement(expression: np.ndarray, count: int) -> np.ndarray:

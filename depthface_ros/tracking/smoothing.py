@@ -115,7 +115,7 @@ class FaceSmoother:
         The shape is filtered without the displacement by the expression, which moves faster.
         """
         vertices = in_frame(face.vertices, face.camera_from_face)
-        measured = expression_of_mesh(face.expression, face.expression_reliability, vertices,
+        measured = expression_of_mesh(face.expression, face.expression_measured, vertices,
                                       self.personal_shape.neutral, face.position_std)
         expression = self.face.expression + self._expression.step(
             (measured - self.face.expression)[:, None], seconds)[:, 0]

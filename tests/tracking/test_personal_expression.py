@@ -33,8 +33,8 @@ def shown(expression, person=PERSON):
     return person + np.tensordot(expression, expression_displacements(), 1)
 
 
-def measured(predicted, mesh, reliability=SEEN, std=STD):
-    return expression_of_mesh(predicted, reliability, mesh, PERSON, std)
+def measured(predicted, mesh, seen=SEEN, std=STD):
+    return expression_of_mesh(predicted, seen, mesh, PERSON, std)
 
 
 @pytest.mark.parametrize('expression', [
@@ -62,9 +62,9 @@ def test_an_error_of_the_pose_is_no_expression(turn, move):
 
 
 def test_what_is_not_measured_stays_as_predicted():
-    reliability = SEEN.copy()
-    reliability[[name.endswith('Left') for name in EXPRESSION_NAMES]] = 0
-    expression = measured(SMILE / 2, shown(SMILE), reliability)
+    seen = SEEN.copy()
+    seen[[name.endswith('Left') for name in EXPRESSION_NAMES]] = 0
+    expression = measured(SMILE / 2, shown(SMILE), seen)
     left, right = (EXPRESSION_NAMES.index(f'mouthSmile{side}') for side in ('Left', 'Right'))
     assert expression[left] == SMILE[left] / 2
     assert expression[right] > 0.5

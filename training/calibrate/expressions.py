@@ -22,7 +22,7 @@ FOLDS = 4
 def expression_record(face: Face, head: Head) -> Record:
     """Return uncalibrated and true coefficients of a found face, and which are measured."""
     return {'expression': face.expression, 'true_expression': head.person.expression,
-            'expression_measured': face.expression_reliability,
+            'expression_measured': face.expression_measured,
             'face_distance_m': float(np.linalg.norm(face.camera_from_face[:3, 3]))}
 
 
