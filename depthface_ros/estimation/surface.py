@@ -74,17 +74,26 @@ def opening_vertices(model: FaceModel) -> np.ndarray:
 
 
 class SurfaceDetail:
-    """Fit displacements of meshes to depth images; numpy or torch, as `constant` makes arrays."""
+    """Fit displacements of meshes to depth images; numpy or torch, as `constant` makes arrays.
+
+    The mirror plane of the face halves the work. Modes are even or odd in it, so sums and
+    differences of both halves' values depend on half of the modes each, on half of the triangles.
+    Values of triangles are (N, 2, T / 2): left and right half. Coefficients are (N, 2, M): even and
+    odd modes, the fewer of them padded by zeros.
+    """
 
     def __init__(self, model: FaceModel, modes: SurfaceModes, constant: Callable = np.asarray):
         """Prepare for meshes of a face model."""
         triangles = surface_triangles(model)
         self._triangles = MeshTriangles(constant(triangles))
-        self._displacements, self._directions = map(constant, modes)
-        at_triangles = modes.displacements[:, triangles].mean(axis=2)
-        self._jacobian = constant(at_triangles)  # (K, T)
-        self._jacobian_t = namespace(self._jacobian).matrix_transpose(self._jacobian)
-        self._square = constant(np.square(at_triangles).mean(axis=1))  # (K,) m^2
+        by_parity = even_and_odd(modes.displacements, model.mirror)  # (2, M, V)
+        self._displacements = constant(by_parity.reshape(-1, len(model.template)))
+        self._directions = constant(modes.directions)
+        at_triangles = by_parity[:, :, triangles].mean(axis=3)
+        self._jacobian = constant(np.ascontiguousarray(
+            at_triangles[..., :len(triangles) // 2]))  # (2, M, T / 2)
+        self._square = constant(np.square(at_triangles).mean(axis=2))  # (2, M) m^2
+        self._sum_and_difference = constant(np.float32([[1, 1], [1, -1]]))
         self._triangle_directions = constant(
             np.ascontiguousarray(modes.directions[triangles].mean(axis=1).T))  # (3, T)
         self._rank = constant(np.arange(len(triangles), dtype=np.float32))
@@ -100,19 +109,21 @@ class SurfaceDetail:
         by the modes.
         """
         xp = namespace(vertices_face)
-        distance, weight = self._distances(depth, intrinsics, camera_from_face, vertices_face)
+        distance, weight = (xp.reshape(values, (values.shape[0], 2, -1)) for values in
+                            self._distances(depth, intrinsics, camera_from_face, vertices_face))
         valid = weight > MIN_WEIGHT
-        enough = xp.astype(valid, xp.float32).sum(axis=1, keepdims=True) >= MIN_TRIANGLES
-        weight = weight * xp.astype(valid & enough, xp.float32)
+        count = _total(xp.astype(valid, xp.float32))
+        weight = weight * xp.astype(valid & (count >= MIN_TRIANGLES), xp.float32)
         coefficients, residual = 0.0, distance
         for min_cut in MIN_CUTS:
-            noise = self._noise(residual, valid)
+            noise = self._noise(residual, valid, count)
             robust = _robust(residual, (CUT * noise).clip(min_cut))
             information = weight * robust / (noise * noise)
-            gradient = xp.matmul(information * residual, self._jacobian_t) - coefficients
+            gradient = self._onto_modes(information * residual) - coefficients
             step, moved = self._solve(information, gradient)
             coefficients, residual = coefficients + step, residual - moved
-        displacement = xp.matmul(coefficients, self._displacements)
+        displacement = xp.matmul(xp.reshape(coefficients, (-1, 1, self._displacements.shape[0])),
+                                 self._displacements)[:, 0]
         return vertices_face + displacement[..., None] * self._directions
 
     def _distances(self, depth, intrinsics, camera_from_face, vertices_face):
@@ -124,51 +135,85 @@ class SurfaceDetail:
         cosine = (planes.normal * self._triangle_directions).sum(axis=1).clip(MIN_COSINE)
         return distance / cosine, weight * cosine * cosine
 
-    def _noise(self, residual, valid):
-        """Return one sigma (N, 1) m of residuals (N, T) by their median absolute deviation."""
+    def _at_triangles(self, coefficients):
+        """Return the displacements (N, 2, T / 2) m of triangles by modes: J' c."""
+        xp = namespace(coefficients)
+        return xp.matmul(self._sum_and_difference,
+                         xp.matmul(coefficients[:, :, None], self._jacobian)[:, :, 0])
+
+    def _onto_modes(self, values):
+        """Return the products (N, 2, M) of modes and values (N, 2, T / 2) of triangles: J v."""
+        xp = namespace(values)
+        return xp.matmul(xp.matmul(self._sum_and_difference, values)[:, :, None],
+                         xp.matrix_transpose(self._jacobian))[:, :, 0]
+
+    def _noise(self, residual, valid, count):
+        """Return one sigma (N, 1, 1) m of the valid residuals by their median absolute deviation.
+
+        :param count: (N, 1, 1), how many are valid.
+        """
         xp = namespace(residual)
-        outside = xp.full_like(residual, MAX_NOISE)
-        ordered = xp.sort(xp.where(valid, xp.abs(residual), outside), axis=1)
-        count = xp.astype(valid, xp.float32).sum(axis=1, keepdims=True)
-        middle = xp.astype(self._rank == xp.floor(count / 2), xp.float32)
-        median = (ordered * middle).sum(axis=1, keepdims=True)
+        size = xp.where(valid, xp.abs(residual), xp.full_like(residual, MAX_NOISE))
+        ordered = xp.sort(xp.reshape(size, (size.shape[0], -1)), axis=1)
+        middle = xp.astype(self._rank == xp.floor(count[..., 0] / 2), xp.float32)
+        median = (ordered * middle).sum(axis=1)[:, None, None]
         return (1.4826 * median).clip(MIN_NOISE, MAX_NOISE)
 
     def _solve(self, information, gradient):
-        """Return Gauss-Newton steps (N, K), and how far they move the triangles, (N, T) m.
+        """Return Gauss-Newton steps (N, 2, M), and how far they move the triangles, m.
 
             (J W J' + I) step = gradient,   moved = J' step
 
         Some preconditioned conjugate gradients solve it.
 
-        :param information: (N, T), the diagonal of W, in 1 / m^2.
+        :param information: (N, 2, T / 2), the diagonal of W, in 1 / m^2.
         """
-        xp = namespace(gradient)
-        total = information.sum(axis=1, keepdims=True)
-        preconditioner = 1 / (1 + total * self._square)
+        preconditioner = 1 / (1 + _total(information) * self._square)
         step, moved, residual = 0.0, 0.0, gradient
         direction = preconditioner * residual
         energy = _dot(residual, direction)
         for remaining in reversed(range(SOLVER_STEPS)):
-            motion = xp.matmul(direction, self._jacobian)
+            motion = self._at_triangles(direction)
             weighted = information * motion
             length = energy / (_dot(weighted, motion) + _dot(direction, direction)).clip(TINY)
             step, moved = step + length * direction, moved + length * motion
             if remaining:
-                residual = residual - length * (xp.matmul(weighted, self._jacobian_t) + direction)
+                residual = residual - length * (self._onto_modes(weighted) + direction)
                 scaled = preconditioner * residual
                 previous, energy = energy, _dot(residual, scaled)
                 direction = scaled + energy / previous.clip(TINY) * direction
         return step, moved
 
 
+def even_and_odd(modes: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    """Return modes (K, V) as (2, M, V): those that are even in the mirror plane, and the odd ones.
+
+    :param mirror: (V,) index of the mirrored vertex.
+    :raises ValueError: a mode is neither.
+    """
+    mirrored, limit = modes[:, mirror], 1e-3 * np.abs(modes).max(axis=1)
+    parts = [modes[np.abs(modes - sign * mirrored).max(axis=1) < limit] for sign in (1, -1)]
+    if sum(map(len, parts)) != len(modes):
+        raise ValueError('surface modes are neither even nor odd in the mirror plane: write them '
+                         'anew with `python -m training surface-modes`')
+    found = np.zeros((2, max(map(len, parts)), modes.shape[1]), modes.dtype)
+    for part, place in zip(parts, found):
+        place[:len(part)] = part
+    return found
+
+
 def _robust(residual, cut):
-    """Return Welsch's weights of residuals (N, T) m: a quarter at the cut (N, 1), soon nothing."""
+    """Return Welsch's weights of residuals (m): a quarter at the cut (m), soon nothing."""
     xp = namespace(residual)
     scaled = xp.maximum(residual / FRONT, residual) / cut  # positive ones are in front
     return xp.exp(-math.log(4) * scaled * scaled)
 
 
 def _dot(a, b):
-    """Return the inner products (N, 1) of vectors (N, K)."""
-    return (a * b).sum(axis=1, keepdims=True)
+    """Return the inner products (N, 1, 1) of N arrays."""
+    return _total(a * b)
+
+
+def _total(values):
+    """Return the sums (N, 1, 1) of N arrays."""
+    return values.sum(axis=(1, 2), keepdims=True)

@@ -17,6 +17,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.surface import (
     SurfaceDetail,
     SurfaceModes,
+    even_and_odd,
     opening_vertices,
     surface_triangles,
 )
@@ -142,6 +143,18 @@ def test_faces_of_a_batch_do_not_depend_on_each_other_and_torch_agrees():
     on_device = SurfaceDetail(MODEL, MODES, torch.from_numpy)
     found = on_device(*(torch.from_numpy(depth), CAMERA), *map(torch.from_numpy, (poses, meshes)))
     np.testing.assert_allclose(found.numpy(), both, atol=2e-6)
+
+
+def test_modes_are_sorted_by_parity_and_others_are_refused():
+    even, odd = even_and_odd(MODES.displacements, MODEL.mirror)
+    np.testing.assert_allclose(even[:, MODEL.mirror], even, atol=1e-6)
+    np.testing.assert_allclose(odd[:, MODEL.mirror], -odd, atol=1e-6)
+    kept = np.concatenate([even, odd])
+    kept = kept[kept.any(axis=1)]
+    assert {row.tobytes() for row in kept} == {row.tobytes() for row in MODES.displacements}
+    one_sided = np.where(MODEL.template[:, 1] > 0, MODES.displacements, 0)
+    with pytest.raises(ValueError, match='neither even nor odd.*surface-modes'):
+        even_and_odd(one_sided, MODEL.mirror)
 
 
 def test_it_can_be_switched_off_and_needs_an_alignment():
