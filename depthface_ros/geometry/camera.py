@@ -5,6 +5,7 @@ Everything works on numpy arrays and on torch tensors alike, through the array A
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from typing import Any
@@ -63,9 +64,9 @@ class Intrinsics:
     def check(self) -> None:
         """Raise ValueError unless this is one camera with finite, positive focal lengths."""
         values = (self.fx, self.fy, self.cx, self.cy)
-        if any(np.ndim(value) for value in values):
+        if not all(isinstance(value, float) or np.ndim(value) == 0 for value in values):
             raise ValueError('intrinsics are arrays: expected those of one camera, numbers')
-        if not (all(np.isfinite(value) for value in values)
+        if not (all(map(math.isfinite, values))
                 and 0 < self.fx < MAX_FOCAL_LENGTH and 0 < self.fy < MAX_FOCAL_LENGTH):
             raise ValueError(f'intrinsics fx, fy, cx, cy = {values} are not those of a camera: '
                              f'expected finite numbers, fx and fy above 0 and below '

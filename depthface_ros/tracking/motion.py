@@ -2,11 +2,12 @@
 """Motion of a tracked head: velocities from noisy poses, and the pose that they predict."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from depthface_ros.geometry.rotations import rotation_from_vector, vector_from_rotation
+from depthface_ros.geometry.one_rotation import rotation_matrix, rotation_vector
 
 VELOCITY_S = 0.15  # s; time constant of the filter: differences of two images are noisy
 MOMENTUM_S = 0.5  # s; time constant with which the velocity of an unseen head decays
@@ -34,17 +35,17 @@ class Motion:
         if seconds <= 0:
             return self
         difference = pose_difference(before, after) / seconds
-        weight = -np.expm1(-seconds / VELOCITY_S)
+        weight = -math.expm1(-seconds / VELOCITY_S)
         deviation = difference - self.twist
-        measured = weight / (2 - weight) * np.outer(deviation, deviation)
+        measured = weight / (2 - weight) * deviation[:, None] * deviation
         return Motion(self.twist + weight * deviation,
                       self.covariance + weight * (measured - self.covariance))
 
     def predicted(self, camera_from_face: np.ndarray, seconds: float) -> np.ndarray:
         """Return the pose (4, 4) float64 some time later; motion fades over MOMENTUM_S."""
-        move = -self.twist * MOMENTUM_S * np.expm1(-seconds / MOMENTUM_S)
+        move = -MOMENTUM_S * math.expm1(-seconds / MOMENTUM_S) * self.twist
         pose = np.array(camera_from_face, float)
-        pose[:3, :3] = rotation_from_vector(move[None, 3:])[0] @ pose[:3, :3]
+        pose[:3, :3] = rotation_matrix(move[3:]) @ pose[:3, :3]
         pose[:3, 3] += move[:3]
         return pose
 
@@ -52,5 +53,5 @@ class Motion:
 def pose_difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return translation (m) and rotation vector (rad) between poses: (6,), camera axes."""
     before, after = np.asarray(before, float), np.asarray(after, float)
-    turn = vector_from_rotation((after[:3, :3] @ before[:3, :3].T)[None])[0]
+    turn = rotation_vector(after[:3, :3] @ before[:3, :3].T)
     return np.concatenate([after[:3, 3] - before[:3, 3], turn])

@@ -54,7 +54,7 @@ def displacement(expression: np.ndarray, count: int) -> np.ndarray:
     displacements = _linear_model().displacements
     if count != displacements.shape[1] // 3:
         return np.zeros((count, 3), np.float32)
-    return (expression @ displacements).reshape(count, 3)
+    return (expression @ displacements).reshape(3, count).T
 
 
 class _LinearModel(NamedTuple):
@@ -63,8 +63,8 @@ class _LinearModel(NamedTuple):
     With unknowns in units of their sigmas, J = [A B] = directions' diag(strength) mixing'.
     """
 
-    displacements: np.ndarray  # (52, V * 3) m; 0 of expressions that move no skin
-    normals: np.ndarray  # (V, 3) unit vectors out of the face
+    displacements: np.ndarray  # (52, 3 * V) m; 0 of expressions that move no skin
+    normals: np.ndarray  # (V, 3) unit vectors out of the face; axes contiguous, as of meshes
     compared: np.ndarray  # (C,) indices of vertices
     motion: np.ndarray  # (C, 52) m along the normals
     directions: np.ndarray  # (58, C)
@@ -84,6 +84,7 @@ def _linear_model() -> _LinearModel:
     u, strength, v = np.linalg.svd(np.concatenate([motion, moved], axis=1) * std,
                                    full_matrices=False)
     mixing = (std[:, None] * v.T)[:motion.shape[1]]
-    return _LinearModel(*(array.astype(np.float32) for array in (
-        displacements.reshape(len(displacements), -1), normals)), compared, *(
-        array.astype(np.float32) for array in (motion, u.T, strength, mixing)))
+    by_axis = displacements.transpose(0, 2, 1).reshape(len(displacements), -1)
+    return _LinearModel(by_axis.astype(np.float32), normals.astype(np.float32, order='F'),
+                        compared, *(array.astype(np.float32, order='C')
+                                    for array in (motion, u.T, strength, mixing)))

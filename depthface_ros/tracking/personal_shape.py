@@ -68,7 +68,7 @@ class PersonalShape:
         both = self._covariance
         total = neutral + 2 * both + deviation + noise * noise
         residual = measured - (self.neutral + self._deviation)
-        if self._is_other_person((residual * residual).mean(axis=1) / total):
+        if self._is_other_person(residual, total):
             self._restart(measured)
             return self.neutral
         neutral_gain, deviation_gain = (neutral + both) / total, (both + deviation) / total
@@ -87,10 +87,11 @@ class PersonalShape:
                                     + (1 - kept ** 2) * self._topology.deviation_variance)
         self._neutral_variance = self._neutral_variance + np.float32(NEUTRAL_STEP ** 2)
 
-    def _is_other_person(self, squares: np.ndarray) -> bool:
-        """Return whether squared residuals (V,), in their variances, are those of a stranger."""
-        stable = squares[self._topology.stable]
-        return 2 * np.count_nonzero(stable > OTHER_PERSON) > len(stable)
+    def _is_other_person(self, residual: np.ndarray, variance: np.ndarray) -> bool:
+        """Return whether residuals (V, 3) m with variances (V,) m^2 are those of a stranger."""
+        stable = self._topology.stable
+        squares = np.square(residual[stable]).mean(axis=1)
+        return 2 * np.count_nonzero(squares > OTHER_PERSON * variance[stable]) > len(stable)
 
 
 def vertex_noise(face: Face) -> np.ndarray:

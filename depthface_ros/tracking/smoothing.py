@@ -14,7 +14,8 @@ from math import pi
 import numpy as np
 
 from depthface_ros.estimation.types import Face
-from depthface_ros.geometry.rotations import in_frame, rotation_from_vector, vector_from_rotation
+from depthface_ros.geometry.one_rotation import rotation_matrix, rotation_vector
+from depthface_ros.geometry.rotations import in_frame
 from depthface_ros.settings import setting
 from depthface_ros.tracking.personal_expression import displacement, expression_of_mesh
 from depthface_ros.tracking.personal_shape import PersonalShape, vertex_noise
@@ -95,11 +96,11 @@ class FaceSmoother:
             return face
         before, pose = self.face.camera_from_face, face.camera_from_face.copy()
         # in the tangent space at the filtered rotation: no signs to flip, no angles to wrap
-        turn = vector_from_rotation(before[:3, :3].T @ pose[:3, :3])
-        turned = before[:3, :3] @ rotation_from_vector(self._rotation.step(
+        turn = rotation_vector(before[:3, :3].T @ pose[:3, :3])
+        turned = before[:3, :3] @ rotation_matrix(self._rotation.step(
             turn, seconds, _trust(face.rotation_std, USUAL_ROTATION_STD)))
         # A Newton step to the nearest rotation; otherwise rounding errors would accumulate.
-        pose[:3, :3] = turned @ (1.5 * np.eye(3, dtype=turned.dtype) - 0.5 * turned.T @ turned)
+        pose[:3, :3] = turned @ (1.5 * np.eye(3) - 0.5 * turned.T @ turned)
         pose[:3, 3] = before[:3, 3] + self._position.step(
             pose[:3, 3] - before[:3, 3], seconds, _trust(face.position_std, USUAL_POSITION_STD))
         shape_face, expression = self._shape_and_expression(face, seconds)
