@@ -144,11 +144,12 @@ class FaceEstimator:
 
         # Predict shape and expression, align the meshes to the depth image, refine
         camera_from_face, confidence, rotation_std, position_std = poses.of(accepted)
-        fitted = self._fitted(depth, intrinsics, stage_done, self._fitting.fit, camera_from_face,
-                              rotation_std, position_std)
+        tracked = heads.tracked[accepted]
+        fit = self._fitting.fit_once if tracked.all() else self._fitting.fit
+        fitted = self._fitted(depth, intrinsics, stage_done, fit, camera_from_face, rotation_std,
+                              position_std)
 
         # Calibrate the sigmas; reject new faces with too large ones, and what is seen through
-        tracked = heads.tracked[accepted]
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted],
                                        np.stack([rotation_std, position_std], axis=1), tracked)
         return [face for face, known, seen_through in zip(faces, tracked, fitted.seen_through)

@@ -141,3 +141,13 @@ def test_each_stage_reports_its_end():
     stages.clear()
     estimator.follow(depth, CAMERA, predicted(head_pose(0, 0, 1)), stages.append)
     assert stages == ['shape crop', 'shape network', 'alignment']
+
+
+@pytest.mark.parametrize(('tracked', 'passes'), [((True, True), 1), ((True, False), 2)])
+def test_the_shape_network_runs_once_where_all_faces_are_tracked(tracked, passes):
+    poses = [head_pose(-0.3, 0, 1), head_pose(0.3, 0, 1)]
+    estimator, depth = estimator_of(poses)
+    stages = []
+    heads = HeadCandidates(np.concatenate([head_centre(pose)[None] for pose in poses]), tracked=np.array(tracked))
+    assert len(estimator(depth, CAMERA, heads, stages.append)) == 2
+    assert stages.count('shape network') == passes
