@@ -2,10 +2,11 @@
 """Play a bag through the node: `ros2 launch depthface_ros replay.launch.py bag:=my_robot.mcap`.
 
 Takes all arguments of depthface.launch.py as well. Without `camera` and `depth_topic` the node
-subscribes to the one depth topic of the bag. Topics that a face node published during the
+subscribes to the one depth topic of the bag and to the camera_info nearest to it in name. Topics that a face node published during the
 recording are not played.
 """
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -32,17 +33,23 @@ NODE = Path(__file__).resolve().with_name('depthface.launch.py')
 NODE_LAUNCH = runpy.run_path(str(NODE))
 
 
-def find_topic(context):
-    """Set depth_topic to the depth topic of the bag unless the user named a topic or a camera."""
+def find_topics(context):
+    """Set the topics of image and camera_info to those of the bag, as far as none are named."""
     given = context.launch_configurations
-    if given.get('depth_topic') or given.get('camera', 'generic') != 'generic':
+    named = given.get('depth_topic')
+    if given.get('camera', 'generic') != 'generic' or (named and not named.startswith('/')):
         return []
     from depthface_ros.io.bags import BagRecording
+    bag = Path(given['bag']).expanduser()
+    if not bag.exists():
+        raise RuntimeError(f'bag:={bag} does not exist')
     try:
-        return [SetLaunchConfiguration('depth_topic',
-                                       BagRecording(Path(given['bag']).expanduser()).topic)]
+        recording = BagRecording(bag, topic=named, info_topic=given.get('info_topic'))
     except (ValueError, OSError) as error:
-        raise RuntimeError(f'{error}; name the topic with depth_topic:=') from error
+        raise RuntimeError(re.sub('--(info-)?topic', lambda option: (
+            'info_topic:=' if option[1] else 'depth_topic:='), str(error))) from error
+    return [SetLaunchConfiguration('depth_topic', recording.topic),
+            SetLaunchConfiguration('info_topic', recording.info_topic)]
 
 
 def player(context):
@@ -110,6 +117,6 @@ def generate_launch_description():
         DeclareLaunchArgument('loop', default_value='false', choices=NODE_LAUNCH['BOOL'],
                               description='start again at the end'),
         *NODE_LAUNCH['declared'](fastdds='true', use_sim_time='true'),
-        OpaqueFunction(function=find_topic),
+        OpaqueFunction(function=find_topics),
         OpaqueFunction(function=play),
     ])

@@ -64,13 +64,19 @@ def open_engine(name: str = 'auto', models_folder: str | Path = MODELS_FOLDER,
     if name not in ('auto', *ENGINES):
         raise ValueError(f"engine {name!r}: expected one of 'auto', "
                          f'{", ".join(map(repr, ENGINES))}')
+    models_folder = Path(models_folder)
+    for network in NETWORKS:
+        if not (models_folder / f'{network}.onnx').is_file():
+            raise EngineUnavailable(f'{models_folder / network}.onnx is missing: expected all of '
+                                    f'{", ".join(NETWORKS)}, as `python -m training adapt` writes '
+                                    'them')
     skipped = []
     for candidate in AUTO if name == 'auto' else (name,):
         if name == 'auto' and candidate != 'cpu' and not _has_nvidia_driver():
             skipped.append((candidate, 'no NVIDIA driver: libcuda.so.1 does not load'))
             continue
         try:
-            return _open(candidate, Path(models_folder), build and name != 'auto'), skipped
+            return _open(candidate, models_folder, build and name != 'auto'), skipped
         except (RuntimeError, OSError) as error:  # EngineUnavailable, or a failed first run
             skipped.append((candidate, str(error)))
     raise EngineUnavailable('; '.join(f'engine {failed}: {reason}' for failed, reason in skipped))

@@ -61,7 +61,7 @@ def _holds_recording(folder: Path) -> bool:
 
 def _contents(path: Path, inside: list[Path]) -> str:
     """Return what a path holds that is no recording."""
-    if path.is_file():
+    if not path.is_dir():
         return f'is a file of type {quoted(path.suffix)}'
     kinds = Counter(file.suffix for file in inside if file.is_file())
     return 'holds ' + (', '.join(f'{count} {as_name(kind) or "other"} file{"s" * (count > 1)}'

@@ -88,6 +88,9 @@ def test_the_folder_of_the_networks_is_a_text_or_a_path(models, convert, engine)
 def test_missing_broken_and_wrong_model_files_are_named(models, tmp_path):
     with pytest.raises(EngineUnavailable, match='head_finder.onnx is missing'):
         open_engine('cpu', tmp_path)
+    for engine in ('auto', 'cpu_fp32', 'tensorrt'):  # the folder is the cause, no engine
+        with pytest.raises(EngineUnavailable, match=f'^{tmp_path}/no/head_finder.onnx is missing: '):
+            open_engine(engine, tmp_path / 'no')
     (models / 'head_pose.int8.onnx').unlink()
     (models / 'head_pose.onnx').write_bytes(b'version https://git-lfs.github.com/spec/v1')
     with pytest.raises(EngineUnavailable, match='head_pose.onnx does not load'):

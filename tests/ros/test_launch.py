@@ -23,6 +23,7 @@ from launched import ROOT, Launched, installed, write_program
 from ros_helpers import DEPTH, Peer, camera_info_message, image_message, spinning
 from sensor_msgs.msg import CameraInfo, Image
 
+SAMPLE = ROOT / 'demo' / 'sample.mcap'
 CAMERAS = yaml.safe_load((ROOT / 'config' / 'cameras.yaml').read_text())
 # Stands in for `ros2 bag play` and `ros2 service call`, which are not on PyPI. As the real player it
 # does not wait for subscribers: it starts at once, or paused until its service is called.
@@ -171,7 +172,7 @@ def install_player(tmp_path, monkeypatch):
 def test_ctrl_c_during_a_replay_ends_it_well(share, tmp_path, monkeypatch):
     pytest.importorskip('rosbags')
     install_player(tmp_path, monkeypatch)
-    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={ROOT / "demo" / "sample.mcap"}',
+    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={SAMPLE}',
                   log=tmp_path / 'log') as launched:
         launched.wait_for('image: 640x480 16UC1', 120)
         launched.interrupt()
@@ -185,7 +186,7 @@ def test_a_replay_whose_player_cannot_be_resumed_ends(share, tmp_path, monkeypat
     pytest.importorskip('rosbags')
     install_player(tmp_path, monkeypatch)
     write_program(tmp_path / 'bin' / 'ros2', PLAYER.replace("open(resumed, 'w').close()", "sys.exit(1)"))
-    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={ROOT / "demo" / "sample.mcap"}',
+    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={SAMPLE}',
                   log=tmp_path / 'log') as launched:
         printed = launched.wait_for('the player could not be resumed', 120)
         launched.status(60)
@@ -195,7 +196,10 @@ def test_a_replay_whose_player_cannot_be_resumed_ends(share, tmp_path, monkeypat
 @pytest.mark.parametrize('file, arguments, found', [
     ('depthface', ['params_file:=/no/file.yaml'], 'params_file:=/no/file.yaml does not exist'),
     ('depthface', ['rviz:=true'], 'rviz:=true needs the package rviz2'),
-    ('replay', ['bag:=/no/bag'], '/no/bag'),
+    ('replay', ['bag:=/no/bag'], 'bag:=/no/bag does not exist'),
+    ('replay', [f'bag:={SAMPLE}', 'depth_topic:=/rear/depth'], 'no images on topic /rear/depth: its '
+     'topics are /camera/depth/camera_info'),
+    ('replay', [f'bag:={SAMPLE}', 'info_topic:=/rear/info'], 'name it with info_topic:='),
 ])
 def test_a_launch_that_cannot_work_starts_nothing(share, tmp_path, monkeypatch, file, arguments,
                                                   found):
@@ -223,10 +227,22 @@ def test_all_arguments_are_declared(share, file):
     assert ('bag' in names) == (file == 'replay')
 
 
+def test_replay_subscribes_to_the_camera_info_that_belongs_to_the_depth(share, tmp_path):
+    pytest.importorskip('rosbags')
+    from bags import Bag
+    bag = Bag(tmp_path / 'walk')
+    bag.write('/camera/aligned_depth_to_color/image_raw', bag.image())
+    bag.write('/camera/color/camera_info', bag.info())
+    with Launched(share / 'launch' / 'replay.launch.py', f'bag:={bag.close()}',
+                  log=tmp_path / 'log') as launched:
+        launched.wait_for('listening to /camera/aligned_depth_to_color/image_raw')
+        launched.wait_for('listening to /camera/color/camera_info')
+
+
 def test_replay_plays_the_bag_through_the_node_and_ends_with_it(share, tmp_path, monkeypatch):
     pytest.importorskip('rosbags')
     install_player(tmp_path, monkeypatch)
-    bag = ROOT / 'demo' / 'sample.mcap'
+    bag = SAMPLE
     rclpy.init()
     peer = Peer()
     with Launched(share / 'launch' / 'replay.launch.py', f'bag:={bag}', 'namespace:=robot',
