@@ -33,9 +33,10 @@ class Camera:
     """Keeps the latest camera_info and converts it for the images; one message is enough.
 
     :param rectified: whether the images are rectified: P counts, D does not.
+    :param before: the camera before the node was deactivated: its camera_info stays in force.
     """
 
-    def __init__(self, problems: Problems, rectified: bool):
+    def __init__(self, problems: Problems, rectified: bool, before: Camera | None = None):
         self.rectified = rectified
         self.changes = 0  # of the content of camera_info
         self._problems = problems
@@ -43,6 +44,9 @@ class Camera:
         self._content = b''
         self._came = threading.Event()
         self._conversion: _Conversion | None = None
+        if before is not None and before.known:
+            self._info, self._content = before._info, before._content
+            self._came.set()
 
     @property
     def known(self) -> bool:

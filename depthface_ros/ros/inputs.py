@@ -52,10 +52,12 @@ class Inputs:
     :param stamps: of the tracker; gives the images their times.
     :param on_image: called in the executor's thread with each serialised image. `frame()`, which
         runs in another thread, decodes it.
+    :param before: the subscriptions before the node was deactivated, None for the first time.
     """
 
     def __init__(self, node: Node, settings: Parameters, health: Health, problems: Problems,
-                 stamps: StampMonitor, on_image: Callable[[bytes], None]):
+                 stamps: StampMonitor, on_image: Callable[[bytes], None],
+                 before: Inputs | None = None):
         self._clock, self._log = node.get_clock(), node.get_logger().info
         self._health, self._problems, self._stamps = health, problems, stamps
         self._unit_m = settings.depth_unit or None
@@ -64,7 +66,8 @@ class Inputs:
         if raw == topic and settings.image_transport in TRANSPORTS:
             topic = f'{topic}/{settings.image_transport}'
         self._type = Image if raw == topic else CompressedImage
-        self._camera = Camera(problems, settings.rectified or is_rectified(raw))
+        self._camera = Camera(problems, settings.rectified or is_rectified(raw),
+                              before._camera if before else None)
         self._frame_ids = ['', '']  # the latest two that differ
         self._frame_changes = 0
         self._described: tuple | None = None  # the input that the log describes

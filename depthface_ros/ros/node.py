@@ -67,7 +67,7 @@ class FaceNode(ParameterisedNode):
         super().__init__('depthface', **options)
         self._health = Health(self._now)
         self.problems = Problems(self._health, self.get_logger().warning)
-        self._estimator = self._worker = None
+        self._estimator = self._worker = self._inputs = None
         # ids of faces: none is used twice during the node's life
         self._numbers = itertools.count(self.get_parameter('first_id').value)
         self._outputs = Outputs(self)
@@ -101,7 +101,7 @@ class FaceNode(ParameterisedNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._tracker = FaceTracker(self._estimator, self.settings.tracker, self._numbers)
         self._inputs = Inputs(self, self.settings, self._health, self.problems,
-                              self._tracker.stamps, self._on_image)
+                              self._tracker.stamps, self._on_image, self._inputs)
         self._apply(self.settings)
         self._health.forget_latency()
         self._worker = NewestFirstWorker(self._process, lambda: self._health.count('dropped'))
@@ -114,7 +114,8 @@ class FaceNode(ParameterisedNode):
 
     @reporting_failures
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._estimator, self.configured = None, False
+        self._estimator = self._inputs = None
+        self.configured = False
         return super().on_cleanup(state)
 
     @reporting_failures

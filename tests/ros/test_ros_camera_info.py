@@ -11,6 +11,7 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
+from lifecycle_msgs.msg import Transition
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from ros_helpers import (
     DEPTH,
@@ -154,6 +155,19 @@ def test_another_calibration_is_used_at_once(monkeypatch, cameras, focal):
         peer.send_info(camera_info_message(focal=focal))
         show(peer, 2)
         assert [camera.fx for camera in cameras] == [60.0, focal]
+
+
+def test_one_camera_info_is_enough_for_a_node_that_is_activated_again(monkeypatch, cameras):
+    with active_node(monkeypatch) as peer:
+        peer.send_info(camera_info_message())
+        show(peer, 1)
+        assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
+        assert peer.change_state(Transition.TRANSITION_ACTIVATE)
+        peer.wait_until_connected()
+        show(peer, 2)
+        peer.send_info(camera_info_message(focal=70.0))
+        show(peer, 3)
+        assert [camera.fx for camera in cameras[-3:]] == [60.0, 60.0, 70.0]
 
 
 def test_drift_adds_up_to_another_camera(monkeypatch, cameras):
