@@ -2,21 +2,11 @@
 """Tables of recorded beside rendered faces, and of adaptation to people; see figures.py."""
 from __future__ import annotations
 
-import numpy as np
 from markdown_tables import figure, measured, results, table
 
-from training.experiments.studies import change
+from training.experiments.adapt_people_table import caption, table_cells
 
 CAMERAS = {'compare_kinect2': 'Kinect v2', 'compare_sr305': 'SR305'}
-FIGURES = {'landmark_mm_mean': 'landmarks, mm',
-           'mouth_opening_correlation': 'mouth opening, correlation',
-           'mouth_opening_slope': 'mouth opening, slope',
-           'mouth_width_correlation': 'mouth width, correlation',
-           'mouth_width_slope': 'mouth width, slope',
-           'mesh_to_points_mm_median': 'points to mesh, mm',
-           'mirror_deg_median': 'mirrored copy, deg', 'mirror_mm_median': 'mirrored copy, mm',
-           'synthetic_shape_mm': 'synthetic strangers: shape, mm',
-           'synthetic_posed_mm': 'synthetic strangers: mesh in its pose, mm'}
 
 
 @figure
@@ -62,13 +52,4 @@ def _spread(middle: float, low: float, high: float) -> str:
 def adapt_people() -> str:
     """Return the figures of the study, with changes and standard errors over groups."""
     study = results('adapt_people')
-    rows, before = study['rows'], study['rows']['before']
-    others = {name: row for name, row in rows.items() if row is not before}
-    body = [[text, f'{np.mean(before[name]):.2f}',
-             *('{:.2f} ({:+.2f} ± {:.2f})'.format(*change(row[name], before[name]))
-               for row in others.values())] for name, text in FIGURES.items()]
-    body.append(['seeds', '-', *(len(row['landmark_mm_mean']) for row in others.values())])
-    return (f'{study["folds"]} groups of people, each left out once; {study["steps"]} steps of '
-            f'{study["batch"]} crops of each domain, learning rate {study["learning_rate"]:g}; '
-            f'judged on one image in {study["judge_every"]}. In brackets: change, and its standard '
-            'error over groups.\n\n' + table(['', *rows], body) + measured('adapt_people'))
+    return caption(study) + '\n\n' + table(*table_cells(study)) + measured('adapt_people')

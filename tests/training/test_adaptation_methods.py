@@ -23,7 +23,7 @@ from training.adapt.adversarial import (
 )
 from training.adapt.matched_poses import pose_bins, resampling_weights, viewpoints
 from training.adapt.methods import METHODS, Adaptation, Prediction, borrow_holes
-from training.adapt.target_domain import take, view_batch, with_mirror_images
+from training.adapt.target_domain import select, view_batch, with_mirror_images
 from training.evaluation.self_consistency import roll_face
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
 from training.models.from_onnx import load_onnx
@@ -169,9 +169,9 @@ def test_borrowed_holes_come_from_the_target_crop_of_the_face_that_is_turned_ali
 @pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('adversarial', 'holes')])
 def test_every_method_gives_finite_losses_that_reach_the_encoder(network, methods):
     labels = {'offsets': torch.zeros(8, len(MODEL.template), 3), 'expression': torch.zeros(8, 52)}
-    target = view_batch(take(seen(face_at(yaw=12)), torch.tensor([0, 0])),
+    target = view_batch(select(seen(face_at(yaw=12)), torch.tensor([0, 0])),
                         torch.Generator().manual_seed(0))
-    source = view_batch(take(seen(face_at(yaw=-12)), torch.tensor([0, 0])),
+    source = view_batch(select(seen(face_at(yaw=-12)), torch.tensor([0, 0])),
                         torch.Generator().manual_seed(1))
     fresh = FaceShapeNet(len(MODEL.template))
     fresh.load_state_dict(network.state_dict())
@@ -190,7 +190,7 @@ def test_every_method_gives_finite_losses_that_reach_the_encoder(network, method
 
 def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
     """Each crop of a batch stands beside its mirror image, and a loss measures their disagreement."""
-    view = view_batch(take(seen(face_at(yaw=25)), torch.tensor([0, 0])), torch.Generator().manual_seed(0))
+    view = view_batch(select(seen(face_at(yaw=25)), torch.tensor([0, 0])), torch.Generator().manual_seed(0))
     for crops, poses in zip(view['crop'].chunk(2), view['pose'].chunk(2)):
         one, other = crops.chunk(2)
         torch.testing.assert_close(mirrored_crops(one), other)

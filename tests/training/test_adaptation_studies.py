@@ -16,6 +16,7 @@ from depthface_ros import Intrinsics
 from training.__main__ import main
 from training.evaluation.landmarks import LANDMARKS
 from training.experiments.__main__ import COMMANDS
+from training.experiments.adapt_people_table import table_cells
 from training.experiments.studies import change
 
 BRIEFLY = ['--preset', 'cpu', '--steps', '2', '--batch', '8', '--device', 'cpu']
@@ -59,28 +60,40 @@ def test_on_real_people(tmp_path, pools, models, capsys):
     depth = np.stack([frame_of(face, camera=camera, shape=(240, 240)).depth for face in faces])
     np.savez(tmp_path / 'frames.npz', depth_mm=np.round(1000 * depth).astype(np.uint16),
              size_hw=np.full((6, 2), 240), session=np.array([1, 1, 1, 2, 2, 2]))
+    np.savez(tmp_path / 'other.npz', depth_mm=np.round(1000 * depth[:2]).astype(np.uint16),
+             K=np.float32([365., 365., 119.5, 119.5]))
     points = np.stack([[MODEL.landmarks(face.vertices)[list(indices)].mean(0) for indices in LANDMARKS.values()]
                        for face in faces])
     np.savez(tmp_path / 'landmarks.npz', names=np.array(list(LANDMARKS)),
              landmarks_xy=points[..., :2] / points[..., 2:] * 365 + 119.5)
     out = tmp_path / 'out'
-    main(['adapt-people', 'kinect2-crops', str(tmp_path), '--folds', '2', '--rows', 'self-training',
-          '--seeds', '0', '1', '--pools', str(pools), '--models', str(models), '--out', str(out),
+    main(['adapt-people', 'kinect2-crops', str(tmp_path), '--folds', '2', '--rows', 'source only',
+          'self-training', '--seeds', '0', '1', '--pools', str(pools), '--models', str(models),
+          '--out', str(out), '--other', 'one-person', str(tmp_path / 'other.npz'),
           '--json', str(tmp_path / 'study.json'), *BRIEFLY], COMMANDS)
     printed = ' '.join(capsys.readouterr().out.split())
     results = {str(path.relative_to(out)): json.loads(path.read_text()) for path in out.glob('fold-*/*-?.json')}
     assert results.keys() == {f'fold-{fold}/{row}.json' for fold in (0, 1)
-                              for row in ('before-0', 'self-training-0', 'self-training-1')}
+                              for row in ('before-0', 'source-only-0', 'source-only-1',
+                                          'self-training-0', 'self-training-1')}
     for result in results.values():
         assert result['frames'] == 3 == result['faces']
         assert result['missed_percent'] == 0 and result['landmark_mm_mean'] > 0
         assert result['synthetic_shape_mm'] > 0
+        assert result['other_frames_with_faces'] == 2
+    without_target = [results[f'fold-{fold}/source-only-0.json']['synthetic_shape_mm'] for fold in (0, 1)]
+    assert without_target[0] == without_target[1]  # one training serves all groups of people
     of_seeds = [[results[f'fold-{fold}/self-training-{seed}.json']['landmark_mm_mean'] for fold in (0, 1)]
                 for seed in (0, 1)]
     summary = json.loads((tmp_path / 'study.json').read_text())
-    assert summary['rows'].keys() == {'before', 'self-training'}
+    assert summary['rows'].keys() == {'before', 'source only', 'self-training'}
     np.testing.assert_allclose(summary['rows']['self-training']['landmark_mm_mean'], of_seeds, atol=1e-4)
-    assert 'self-training' in printed
+    heading, rows = table_cells(summary)
+    assert heading == ['', 'before', 'source only', 'self-training']
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells['seeds'] == ['-', '2', '2']
+    assert cells['other camera: images with faces'][2] == '2.00 (+0.00 ± 0.00)'
+    assert cells['landmarks, mm'][2] in printed
 
 
 def test_changes_are_paired_by_fold_and_their_errors_are_over_folds():

@@ -42,22 +42,29 @@ PRESETS = {'cpu': {'steps': 40, 'batch': 32, 'learning_rate': 1e-4, 'shards': 24
 
 
 class RecordingSplit:
-    """Frames of a recording, evenly spaced and rectified, for training or held out at its end."""
+    """Rectified, evenly spaced frames of a recording: for training, and held out at its end."""
 
     def __init__(self, recording: Recording, most: int):
-        """:raises ValueError: fewer than two frames."""
-        self.recording = recording
-        self.count = recording.count or sum(1 for _ in recording)
-        if self.count < 2:
-            raise ValueError(f'the recording holds {self.count} frames: to adapt takes hundreds')
-        self.border = max(1, self.count - max(1, round(HELD_OUT * self.count)))
-        self.step = -(-self.border // most)
+        """Split a recording.
 
-    def to_learn(self) -> Iterator[Frame]:
+        :param most: frames for training.
+        :raises ValueError: there are fewer than two frames.
+        """
+        self.recording = recording
+        frames = recording.count or sum(1 for _ in recording)
+        if frames < 2:
+            raise ValueError(f'the recording holds {frames} frames: expected hundreds, of the '
+                             'people and distances that the camera will see')
+        self.n_held_out = max(1, round(HELD_OUT * frames))
+        self.border = frames - self.n_held_out
+        self.step = -(-self.border // most)
+        self.n_training = -(-self.border // self.step)
+
+    def training(self) -> Iterator[Frame]:
         yield from map(rectified, itertools.islice(self.recording, 0, self.border, self.step))
 
     def held_out(self, most: int) -> Iterator[Frame]:
-        step = -(-(self.count - self.border) // most)
+        step = -(-self.n_held_out // most)
         yield from map(rectified, itertools.islice(self.recording, self.border, None, step))
 
 
@@ -82,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--frames', type=int, default=1500,
                         help='of the recording to learn from, at most')
     parser.add_argument('--judge', nargs=2, metavar=('KIND', 'FOLDER'),
-                        help='data set with marked landmarks, for the report only, as kinect2-crops')
+                        help='data set with marked landmarks, for the report only, as '
+                        'kinect2-crops')
     parser.add_argument('--empty', type=Path, metavar='RECORDING',
                         help='without people, to count false faces in it, for the report only')
     parser.add_argument('--report-frames', type=int, default=150,
@@ -107,7 +115,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def source_windows(options: argparse.Namespace) -> FaceWindows:
-    """Return the labelled windows of the source; fill options that are not given from the preset."""
+    """Return the labelled windows of the source, after options take defaults from the preset."""
     for name, value in PRESETS[options.preset].items():
         if getattr(options, name, None) is None:
             setattr(options, name, value)
@@ -123,12 +131,13 @@ def run(options: argparse.Namespace) -> None:
         return
     frames = RecordingSplit(open_recording(options.bag or options.folder, options.intrinsics,
                                    options.topic), options.frames)
-    count = -(-frames.border // frames.step)
-    faces = Labeller(options.models)(progress(frames.to_learn(), count, 'labelling faces'))
-    print(f'{len(faces.is_face)} faces labelled in {count} frames')
+    faces = Labeller(options.models)(progress(frames.training(), frames.n_training,
+                                              'labelling faces'))
+    print(f'{len(faces.is_face)} faces labelled in {frames.n_training} frames')
     pose_network, start = first_networks(options.models, source)
-    network = adapt_shape(start, tuple(options.methods), source, faces, fit_settings(options, options.seed),
-                          options.out / 'run', torch.device(options.device), options.batch, pose_network)
+    network = adapt_shape(start, tuple(options.methods), source, faces,
+                          fit_settings(options, options.seed), options.out / 'run',
+                          torch.device(options.device), options.batch, pose_network)
     write_models(options.models, options.out, 'face_shape', network, {'adapted': {
         'methods': options.methods, 'steps': options.steps, 'faces': len(faces.is_face)}})
     quantise_folder(options.out, calibration_images(frames))
@@ -136,11 +145,12 @@ def run(options: argparse.Namespace) -> None:
     print(next_steps(options.out, options.pools))
 
 
-def report_on(options: argparse.Namespace, frames: RecordingSplit, before: FaceShapeNet, after: FaceShapeNet,
-              faces: int) -> None:
-    """Measure both folders of networks on what was held out, and write and print the report."""
+def report_on(options: argparse.Namespace, frames: RecordingSplit, before: FaceShapeNet,
+              after: FaceShapeNet, faces: int) -> None:
+    """Measure both folders of networks on held-out frames; write and print the report."""
     def held_out() -> Iterator[Frame]:
-        return iter(progress(frames.held_out(options.report_frames), None, 'measuring held-out frames'))
+        return iter(progress(frames.held_out(options.report_frames), None,
+                             'measuring held-out frames'))
 
     rows = recording_rows(options.models, options.out, held_out)
     if options.judge:
@@ -148,7 +158,8 @@ def report_on(options: argparse.Namespace, frames: RecordingSplit, before: FaceS
         rows += labelled_rows(options.models, options.out, samples)
     if options.empty:
         empty = open_recording(options.empty, options.intrinsics, options.topic)
-        rows += empty_rows(options.models, options.out, itertools.islice(empty, options.report_frames))
+        rows += empty_rows(options.models, options.out,
+                           itertools.islice(empty, options.report_frames))
     rows += synthetic_rows(before, after, options.pools)
     verdict = write_report(options.out, rows, {
         'methods': ' '.join(options.methods), 'steps': options.steps, 'batch': options.batch,
@@ -159,15 +170,15 @@ def report_on(options: argparse.Namespace, frames: RecordingSplit, before: FaceS
 
 def calibration_images(frames: RecordingSplit) -> Iterator[tuple[np.ndarray, Intrinsics]]:
     """Yield some depth images of the training part, with their cameras, to quantise on."""
-    step = -(-frames.border // frames.step // QUANTISATION_FRAMES) or 1
-    for frame in itertools.islice(frames.to_learn(), 0, None, step):
+    step = -(-frames.n_training // QUANTISATION_FRAMES)
+    for frame in itertools.islice(frames.training(), 0, None, step):
         yield frame.depth, frame.intrinsics
 
 
 def next_steps(out: Path, pools: Path) -> str:
     """Return the commands that complete a folder of adapted networks, and those that use it."""
     people = '[--ict FOLDER] [--hair FOLDER]'
-    return f"""{out} holds all networks. The refiner and the calibration are still those of the networks before.
+    return f"""{out} holds all networks. Its refiner and calibration are those of the old networks.
 Fit them to the adapted network (about two hours on two cores):
   python -m training calibrate --models {out} {people}
   python -m training refiner --models {out} --start {out} --pools {pools} --runs {out / 'run'}

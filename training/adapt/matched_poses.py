@@ -14,9 +14,11 @@ UNIFORM_FRACTION = 0.1  # of source samples drawn from all poses, so that all ar
 
 
 def viewpoints(camera_from_face: Tensor) -> Tensor:
-    """Return the direction of the camera in face frames (N, 4, 4): (N, 3) azimuth, elevation, rad; distance, m.
+    """Return where the camera is in face frames (N, 4, 4).
 
-    Roll is left out: shape crops are upright.
+    Roll is left out, because shape crops are upright.
+
+    :returns: (N, 3) azimuth and elevation in rad, distance in m.
     """
     position = camera_from_face[:, :3, 3]
     distance = position.norm(dim=1)
@@ -35,10 +37,10 @@ def pose_bins(camera_from_face: Tensor) -> Tensor:
 
 def resampling_weights(source: Tensor, target: Tensor,
                        uniform_fraction: float = UNIFORM_FRACTION) -> Tensor:
-    """Return probabilities (N,) of source poses (N, 4, 4) that match the distribution of target poses (M, 4, 4).
+    """Return probabilities (N,) of source poses (N, 4, 4), to draw them as target poses (M, 4, 4).
 
-    As in PADACO (Kuhnke and Ostermann, ICCV 2019): features can be alike only if labels are. Bins
-    that the source lacks are left out; if they share none, all source poses are alike likely.
+    Features of both domains can have one distribution only if their labels have. Bins without
+    source poses are left out. If no bin has poses of both, all source poses are equally likely.
     """
     bins, index = torch.unique(torch.cat([pose_bins(source), pose_bins(target)]),
                                return_inverse=True)

@@ -95,9 +95,10 @@ class Adaptation(nn.Module):
 
 def adversarial(adaptation: Adaptation, source: Prediction, target: Prediction,
                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make the features of both domains indistinguishable to a discriminator (Ganin et al. 2016)."""
+    """Make features of both domains indistinguishable to a discriminator (Ganin et al. 2016)."""
+    scale = reversal_scale(adaptation.progress)
     return {'domain': DOMAIN_WEIGHT * adversarial_loss(
-        adaptation.discriminator, source.features, target.features, reversal_scale(adaptation.progress))}
+        adaptation.discriminator, source.features, target.features, scale)}
 
 
 def consistency(adaptation: Adaptation, source: Prediction, target: Prediction,

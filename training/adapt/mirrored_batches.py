@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches in which each crop stands beside its mirror image, so that an adaptation has no side."""
+"""Batches with the mirror image of each crop, so that adaptation keeps the network symmetric."""
 from __future__ import annotations
 
 import torch
@@ -11,19 +11,20 @@ FLIP_CAMERA, FLIP_FACE = (-1., 1., 1., 1.), (1., -1., 1., 1.)  # of homogeneous 
 
 
 def with_mirror_crops(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a batch of :func:`shape_batch`, labelled or not, followed by its exact mirror image.
+    """Return a batch of :func:`shape_batch`, labelled or not, followed by its mirror image.
 
-    Optional entries: `pose` (B, 4, 4), in which a crop was taken.
+    :param batch: its optional entry `pose` (B, 4, 4) is the pose in which a crop was taken.
     """
     labels = {name: batch[name] for name in ('offsets', 'expression', 'residual')}
     labelled = labels['offsets'].shape[1] > 0
-    mirror = {'crop': mirrored_crops(batch['crop'])} | (mirrored_shape(labels) if labelled else labels)
+    mirror = mirrored_shape(labels) if labelled else labels
+    mirror = {'crop': mirrored_crops(batch['crop'])} | mirror
     if 'pose' in batch:
         mirror['pose'] = mirrored_poses(batch['pose'])
     return {name: torch.cat([batch[name], mirror[name]]) for name in mirror}
 
 
 def mirrored_poses(camera_from_face: Tensor) -> Tensor:
-    """Return the poses (N, 4, 4) of mirrored faces: x changes sign in the camera, y in the face frame."""
-    flip_camera, flip_face = (camera_from_face.new_tensor(signs) for signs in (FLIP_CAMERA, FLIP_FACE))
+    """Return the poses (N, 4, 4) of mirrored faces: camera x and face y change their signs."""
+    flip_camera, flip_face = map(camera_from_face.new_tensor, (FLIP_CAMERA, FLIP_FACE))
     return flip_camera[:, None] * camera_from_face * flip_face

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of unlabelled frames: what the whole pipeline makes of each face (analysis by synthesis).
+"""Labels for unlabelled frames, by the whole pipeline (analysis by synthesis).
 
-The stages behind the shape network fit the mesh to the measured surface. So they follow the faces
-of an unfamiliar camera better than the network, which can learn from their results. Three steps
-make these better than one pass of the pipeline: the mean with the result for the mirror image, one
-more fit from there, and a threshold on the support by the measured surface.
+The stages after the shape network fit the mesh to the measured surface. So they follow faces
+before an unfamiliar camera better than the network, which can learn from their results. Three steps
+improve one pass of the pipeline: the mean with the result for the mirror image, one more fit from
+that mean, and a threshold on the support by the measured surface.
 """
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class Labeller:
                                     config.refine, config.surface)
 
     def __call__(self, frames: Iterable[Frame]) -> Observation:
-        """Return windows around the faces of rectified frames, labelled with pose, mesh and expression.
+        """Return windows around faces, labelled with pose, mesh and expression.
 
-        :raises ValueError: there is no face at all.
+        :param frames: rectified.
+        :raises ValueError: no frame has a face.
         """
         depths, cameras, faces = [], [], []
         for frame in frames:
@@ -51,9 +52,9 @@ class Labeller:
                 cameras.append(camera)
                 faces.append(face)
         if not faces:
-            raise ValueError('no face was found in the recording: is the depth in millimetres '
-                             '(uint16) or metres (float32), are the intrinsics right, is somebody '
-                             '0.3 to 3 m away?')
+            raise ValueError('no face was found in the recording: expected people 0.3 to 3 m '
+                             'away. Check that depth is in millimetres (uint16) or metres '
+                             '(float32), and that the intrinsics are those of the camera')
         poses, vertices, expression = (np.stack(values) for values in zip(*(
             (face.camera_from_face, face.vertices, face.expression) for face in faces)))
         offsets = in_face_frame(vertices, poses) - self._estimator.face_model.template
@@ -66,7 +67,8 @@ class Labeller:
         if not found:
             return
         mirror, model = mirrored(frame), self._estimator.face_model
-        again = [mirror_face(face, model) for face in self._estimator(mirror.depth, mirror.intrinsics)]
+        again = [mirror_face(face, model)
+                 for face in self._estimator(mirror.depth, mirror.intrinsics)]
         for face in found:
             other = min(again, key=lambda other: apart(face, other), default=None)
             if other is not None and apart(face, other) < SAME_HEAD:
@@ -81,12 +83,13 @@ class Labeller:
         fitted = self._fitting.fit_meshes(
             frame.depth, frame.intrinsics, pose, np.float32([FITTED_ROTATION_STD]),
             np.float32([FITTED_POSITION_STD]), in_face_frame(vertices, pose), expression)
-        return replace(face, camera_from_face=fitted.camera_from_face[0], vertices=fitted.vertices[0],
-                       expression=fitted.expression[0], support=float(fitted.support[0]))
+        return replace(face, camera_from_face=fitted.camera_from_face[0],
+                       vertices=fitted.vertices[0], expression=fitted.expression[0],
+                       support=float(fitted.support[0]))
 
 
 def mean_face(one: Face, other: Face) -> Face:
-    """Return the mean pose, the mean mesh in the face frame and the mean expression of two estimates."""
+    """Return the mean of two estimates: of pose, mesh in the face frame, and expression."""
     poses = np.stack([one.camera_from_face, other.camera_from_face])
     pose = poses.mean(0)
     pose[:3, :3] = Rotation.from_matrix(poses[:, :3, :3]).mean().as_matrix()

@@ -49,12 +49,14 @@ class Row(NamedTuple):
 
 
 # Figures of the recording: name -> direction in which they are better.
-LABEL_FREE = {'frames_with_faces': UP, 'faces': INFORMATION, 'likely_false_faces_per_100_images': DOWN, 'confidence_median': INFORMATION,
-              'mesh_to_points_mm_median': DOWN, 'mesh_to_points_mm_p90': DOWN, 'mirror_found_again': UP,
-              'mirror_deg_median': DOWN, 'mirror_mm_median': DOWN, 'roll_found_again': UP, 'roll_deg_median': DOWN,
-              'roll_mm_median': DOWN}
+LABEL_FREE = {'frames_with_faces': UP, 'faces': INFORMATION,
+              'likely_false_faces_per_100_images': DOWN, 'confidence_median': INFORMATION,
+              'mesh_to_points_mm_median': DOWN, 'mesh_to_points_mm_p90': DOWN,
+              'mirror_found_again': UP, 'mirror_deg_median': DOWN, 'mirror_mm_median': DOWN,
+              'roll_found_again': UP, 'roll_deg_median': DOWN, 'roll_mm_median': DOWN}
 LANDMARKS = {'missed_percent': DOWN, 'landmark_mm_mean': DOWN, 'mouth_opening_correlation': UP,
-             'mouth_width_correlation': UP, 'mouth_opening_slope_error': DOWN, 'mouth_width_slope_error': DOWN}
+             'mouth_width_correlation': UP, 'mouth_opening_slope_error': DOWN,
+             'mouth_width_slope_error': DOWN}
 SYNTHETIC = {'shape_mm': DOWN, 'posed_mm': DOWN, 'deg_median': DOWN, 'expression': DOWN}
 SYNTHETIC_FACES = 512  # at most
 STAGES = {'recording, networks alone': EstimatorConfig(alignment=AlignmentConfig(steps=0)),
@@ -62,11 +64,12 @@ STAGES = {'recording, networks alone': EstimatorConfig(alignment=AlignmentConfig
 
 
 def recording_rows(before: Path, after: Path, held_out: Callable[[], Iterable[Frame]]) -> list[Row]:
-    """Return label-free figures of frames that were not learnt from, for both folders of networks."""
+    """Return label-free figures of held-out frames, for both folders of networks."""
     rows = []
     for stage, config in STAGES.items():
-        figures = [self_consistency_figures(FaceEstimator('cpu', config, models_folder=folder), held_out())
-                   for folder in (before, after)]
+        estimators = [FaceEstimator('cpu', config, models_folder=folder)
+                      for folder in (before, after)]
+        figures = [self_consistency_figures(estimator, held_out()) for estimator in estimators]
         rows += _rows(stage, *figures, LABEL_FREE)
     return rows
 
@@ -93,15 +96,19 @@ def labelled_rows(before: Path, after: Path, samples: list[Labelled]) -> list[Ro
 
 
 def synthetic_rows(before: FaceShapeNet, after: FaceShapeNet, pools: Path) -> list[Row]:
-    """Return true errors of the shape network on synthetic faces of `windows-validation`; none without them."""
+    """Return true errors of the shape network on synthetic faces.
+
+    :param pools: rendered data sets; without a `windows-validation` there is no row.
+    """
     if not (pools / 'windows-validation').exists():
         return []
     batch = synthetic_faces(pools)
-    return _rows('synthetic faces', *(synthetic_figures(network, batch) for network in (before, after)), SYNTHETIC)
+    figures = [synthetic_figures(network, batch) for network in (before, after)]
+    return _rows('synthetic faces', *figures, SYNTHETIC)
 
 
 def synthetic_faces(pools: Path) -> dict[str, Tensor]:
-    """Return a fixed batch of the shape network from `windows-validation`: strangers before all sensors."""
+    """Return a fixed batch of strangers before all sensors, from `windows-validation`."""
     windows = FaceWindows.load(pools / 'windows-validation')
     generator = torch.Generator().manual_seed(1)
     faces = torch.nonzero(windows.is_face)[:SYNTHETIC_FACES, 0]
@@ -115,37 +122,40 @@ def synthetic_figures(network: FaceShapeNet, batch: dict[str, Tensor]) -> dict[s
             for name, value in shape_figures(network.eval(), batch, template).items()}
 
 
-def _rows(where: str, before: dict[str, float], after: dict[str, float], better: dict[str, int]) -> list[Row]:
-    return [Row(where, name, before[name], after[name], direction) for name, direction in better.items()
-            if name in before and name in after]
+def _rows(where: str, before: dict[str, float], after: dict[str, float],
+          better: dict[str, int]) -> list[Row]:
+    return [Row(where, name, before[name], after[name], direction)
+            for name, direction in better.items() if name in before and name in after]
 
 
 def write_report(out: Path, rows: list[Row], about: dict) -> str:
-    """Write the report as JSON and Markdown into a folder; return the verdict that the Markdown ends with."""
+    """Write the report as JSON and Markdown into a folder; return its verdict."""
     worse = [row for row in rows if row.worse]
-    verdict = ('Nothing got worse.' if not worse else 'WARNING, worse than before: ' + '; '.join(
-        f'{row.figure.replace("_", " ")} ({row.where}) {row.before:.4g} -> {row.after:.4g}' for row in worse)
-        + '. Keep the old networks unless pictures of both say otherwise.')
-    table = ['| measured on | figure | before | after | |', '|---|---|---|---|---|']
-    table += [f'| {row.where} | {row.figure.replace("_", " ")} | {row.before:.4g} | {row.after:.4g} | {_sign(row)} |'
-              for row in rows]
+    changes = '; '.join('{1} ({0}) {2} -> {3}'.format(*_cells(row)) for row in worse)
+    verdict = 'Nothing got worse.' if not worse else (
+        f'WARNING, worse than before: {changes}. Keep the old networks unless pictures of both '
+        'show otherwise.')
     facts = [f'- {name.replace("_", " ")}: {value}' for name, value in about.items()]
-    (out / FILES[0]).write_text(json.dumps(about | {
+    table = ['| measured on | figure | before | after | |', '|---|---|---|---|---|',
+             *('| ' + ' | '.join(_cells(row)) + ' |' for row in rows)]
+    json_file, page = (out / name for name in FILES)
+    json_file.write_text(json.dumps(about | {
         'worse': [f'{row.where}: {row.figure}' for row in worse],
         'rows': [row._asdict() for row in rows]}, indent=1) + '\n')
-    (out / FILES[1]).write_text('\n'.join(['# Adaptation', '', *facts, '', *table, '', verdict, '']))
+    page.write_text('\n'.join(['# Adaptation', '', *facts, '', *table, '', verdict, '']))
     return verdict
 
 
 def print_report(rows: list[Row], verdict: str) -> None:
     table = Table('measured on', 'figure', 'before', 'after', '', title='Before and after')
     for row in rows:
-        table.add_row(row.where, row.figure.replace('_', ' '), f'{row.before:.4g}', f'{row.after:.4g}', _sign(row))
+        table.add_row(*_cells(row))
     Console(width=120).print(table)
     print(verdict)
 
 
-def _sign(row: Row) -> str:
-    """Return 'worse' or 'better' beyond TOLERANCE, else nothing."""
-    mirrored = row._replace(before=row.after, after=row.before)
-    return 'worse' if row.worse else 'better' if mirrored.worse else ''
+def _cells(row: Row) -> tuple[str, ...]:
+    """Return the cells of a table; the last is 'worse' or 'better' beyond TOLERANCE, else empty."""
+    swapped = row._replace(before=row.after, after=row.before)
+    sign = 'worse' if row.worse else 'better' if swapped.worse else ''
+    return (row.where, row.figure.replace('_', ' '), f'{row.before:.4g}', f'{row.after:.4g}', sign)

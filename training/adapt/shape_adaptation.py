@@ -12,7 +12,7 @@ from depthface_ros.geometry.crop import shape_crop
 from training.adapt.matched_poses import resampling_weights
 from training.adapt.methods import Adaptation
 from training.adapt.mirrored_batches import with_mirror_crops
-from training.adapt.target_domain import VIEWS, take, view_batch, with_mirror_images
+from training.adapt.target_domain import VIEWS, select, view_batch, with_mirror_images
 from training.data.augment import Observation, crops_of
 from training.data.predicted_crops import CROPS, shape_makers
 from training.data.rendered_dataset import FaceWindows
@@ -57,7 +57,7 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
             return batch_of_source
         count = max(1, batch // (2 * VIEWS))
         index = torch.randint(len(target.is_face), (count,), generator=generator)
-        views = view_batch(take(target, index), generator)
+        views = view_batch(select(target, index), generator)
         return batch_of_source | {f'target_{name}': value for name, value in views.items()}
 
     torch.manual_seed(settings.seed)  # of the discriminator
@@ -67,6 +67,6 @@ def adapt_shape(network: FaceShapeNet, methods: tuple[str, ...], source: FaceWin
     return averaged_network(network, adapted, AFTER_FRACTION).eval()
 
 
-def crops_as_predicted(seen: Observation) -> Tensor:
+def crops_as_predicted(windows: Observation) -> Tensor:
     """Return the shape crops (N, 4, S, S) of the pipeline."""
-    return shape_crop(seen.depth_m, seen.intrinsics, seen.camera_from_face)
+    return shape_crop(windows.depth_m, windows.intrinsics, windows.camera_from_face)

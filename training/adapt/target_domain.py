@@ -19,41 +19,46 @@ COLUMNS = ('depth_m', 'camera_from_face', 'offsets', 'expression', 'is_face')  #
 
 def observation(depth_m: np.ndarray, cameras: np.ndarray,
                 camera_from_face: np.ndarray) -> Observation:
-    """Return unlabelled windows (N, H, W) with cameras (N, 4) fx, fy, cx, cy and poses (N, 4, 4)."""
+    """Return unlabelled windows.
+
+    :param depth_m: (N, H, W) m.
+    :param cameras: (N, 4) fx, fy, cx, cy in pixels.
+    :param camera_from_face: (N, 4, 4).
+    """
     count = len(depth_m)
     return Observation(torch.from_numpy(depth_m), camera_of(torch.from_numpy(cameras)),
                        torch.from_numpy(camera_from_face).float(), torch.zeros(count, 0, 3),
                        torch.zeros(count, 0), torch.ones(count))
 
 
-def take(seen: Observation, index: Tensor) -> Observation:
-    """Select windows by index."""
-    return replace(seen, intrinsics=camera_of(numbers_of(seen.intrinsics)[index]),
-                   **{name: getattr(seen, name)[index] for name in COLUMNS})
+def select(windows: Observation, index: Tensor) -> Observation:
+    """Return the windows of an index (M,) int64."""
+    return replace(windows, intrinsics=camera_of(numbers_of(windows.intrinsics)[index]),
+                   **{name: getattr(windows, name)[index] for name in COLUMNS})
 
 
-def together(parts: list[Observation]) -> Observation:
-    """Concatenate windows."""
-    return Observation(intrinsics=camera_of(torch.cat([numbers_of(part.intrinsics) for part in parts])),
-                       **{name: torch.cat([getattr(part, name) for part in parts]) for name in COLUMNS})
+def concatenate(parts: list[Observation]) -> Observation:
+    numbers = torch.cat([numbers_of(part.intrinsics) for part in parts])
+    return Observation(intrinsics=camera_of(numbers), **{
+        name: torch.cat([getattr(part, name) for part in parts]) for name in COLUMNS})
 
 
-def with_mirror_images(seen: Observation) -> Observation:
+def with_mirror_images(windows: Observation) -> Observation:
     """Return windows, labelled or not, followed by their exact mirror images.
 
     People's poses in a recording are rarely symmetric. A network adapted to them alone would be
-    biased to one side; with the mirror images, neither the data nor its statistics have a side.
+    biased to one side.
     """
-    width, labelled = seen.depth_m.shape[2], seen.offsets.shape[1] > 0
-    fx, fy, cx, cy = numbers_of(seen.intrinsics).unbind(1)
-    mirrored_numbers = torch.stack([fx, fy, width - 1 - cx, cy], 1)
-    return Observation(
-        torch.cat([seen.depth_m, seen.depth_m.flip(2)]),
-        camera_of(torch.cat([numbers_of(seen.intrinsics), mirrored_numbers])),
-        torch.cat([seen.camera_from_face, mirrored_poses(seen.camera_from_face)]),
-        torch.cat([seen.offsets, mirrored_offsets(seen.offsets) if labelled else seen.offsets]),
-        torch.cat([seen.expression, mirrored_expression(seen.expression) if labelled else seen.expression]),
-        seen.is_face.repeat(2))
+    width, labelled = windows.depth_m.shape[2], windows.offsets.shape[1] > 0
+    fx, fy, cx, cy = numbers_of(windows.intrinsics).unbind(1)
+    mirror = replace(
+        windows, depth_m=windows.depth_m.flip(2),
+        intrinsics=camera_of(torch.stack([fx, fy, width - 1 - cx, cy], 1)),
+        camera_from_face=mirrored_poses(windows.camera_from_face))
+    if labelled:
+        mirror = replace(mirror, offsets=mirrored_offsets(windows.offsets),
+                         expression=mirrored_expression(windows.expression))
+    return concatenate([windows, mirror])
 
 
 def camera_of(numbers: Tensor) -> Intrinsics:
@@ -66,15 +71,15 @@ def numbers_of(camera: Intrinsics) -> Tensor:
     return torch.cat([field[:, :, 0] for field in (camera.fx, camera.fy, camera.cx, camera.cy)], 1)
 
 
-def view_batch(seen: Observation, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return VIEWS crops of every window, at different pose errors, so their relative motion is known.
+def view_batch(windows: Observation, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return VIEWS crops of every window at different pose errors: views of known relative motion.
 
     :returns: the entries of :func:`shape_batch`, and the `pose` that each crop was taken in. Views
         follow each other, each with its mirror image: (2 VIEWS B, ...).
     """
     views = []
     for _ in range(VIEWS):
-        view = shape_batch(seen, generator)
-        pose = seen.camera_from_face @ rigid_inverse(rigid(view['residual']))
+        view = shape_batch(windows, generator)
+        pose = windows.camera_from_face @ rigid_inverse(rigid(view['residual']))
         views.append(with_mirror_crops(view | {'pose': pose}))
     return joined(views)

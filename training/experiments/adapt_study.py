@@ -22,7 +22,7 @@ from depthface_ros.face_model.mesh import FaceModel
 from training.adapt.adapt import add_training_arguments, source_windows
 from training.adapt.adapted_models import first_networks, fit_settings
 from training.adapt.shape_adaptation import adapt_shape, crops_as_predicted
-from training.adapt.target_domain import camera_of, take
+from training.adapt.target_domain import camera_of, select
 from training.data.augment import (
     Observation,
     crop_from_face,
@@ -140,7 +140,7 @@ def _as_found(seen: Observation, network: HeadPoseNet,
     """Return the accepted faces with their predicted poses, and their true poses."""
     predicted, found = predicted_poses(network, seen, generator)
     index = torch.nonzero(found)[:, 0]
-    kept = take(seen, index)
+    kept = select(seen, index)
     return replace(kept, camera_from_face=predicted[index]), kept.camera_from_face
 
 

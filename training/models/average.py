@@ -12,6 +12,7 @@ import copy
 import hashlib
 import json
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -22,6 +23,8 @@ from torch import nn
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.onnx_file import read_onnx, store_weights_in_half
+
+Network = TypeVar('Network', bound=nn.Module)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +65,7 @@ def averaged_file(before: Path, after: Path, after_fraction: float) -> onnx.Mode
     return model
 
 
-def averaged_network(before: nn.Module, after: nn.Module, after_fraction: float) -> nn.Module:
+def averaged_network(before: Network, after: Network, after_fraction: float) -> Network:
     """Return a copy of `after` with the averaged parameters of both; its buffers are those of `after`.
 
     :raises ValueError: as :func:`averaged_weights`.
