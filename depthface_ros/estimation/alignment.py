@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -182,12 +183,17 @@ class Alignment:
 def _gauss_newton_step(jacobian, weight, weighted_residual, z):
     """Return dz (N, P, 1) of the normal equations (J W J' + I) dz = J W r - z."""
     xp = namespace(jacobian)
-    identity = xp.eye(jacobian.shape[1], dtype=jacobian.dtype, device=device_of(jacobian))
-    information = xp.matmul(jacobian * weight, xp.matrix_transpose(jacobian)) + identity
+    information = (xp.matmul(jacobian * weight, xp.matrix_transpose(jacobian))
+                   + _identity(jacobian.shape[1], jacobian.dtype, xp, device_of(jacobian)))
     gradient = xp.matmul(jacobian, xp.matrix_transpose(weighted_residual)) - z
     if is_torch_array(information):  # without the check for singular matrices, which waits for GPUs
         return xp.linalg.solve_ex(information, gradient).result
     return xp.linalg.solve(information, gradient)
+
+
+@lru_cache(maxsize=8)
+def _identity(size: int, dtype, xp, device):
+    return xp.eye(size, dtype=dtype, device=device)
 
 
 def _split(parameters):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -83,15 +84,18 @@ class Calibration:
 
         :param tracked: (...) whether the candidate of a face came from a track.
         """
-        position, rotation = np.asarray(position_std), np.asarray(rotation_std)
-        down = self.lateral_factor * self.down_factor
-        std = np.stack([
-            self.lateral_factor * position, down * position,
-            self.radial_factor * position, self.roll_factor * rotation,
-            self.pitch_factor * rotation, self.yaw_factor * rotation], axis=-1)
-        factors = [getattr(self, field.name) for field in fields(self)
-                   if field.name.startswith(TRACKED)]
-        return np.where(np.asarray(tracked)[..., None], std * factors, std)
+        std = np.stack(3 * [position_std] + 3 * [rotation_std], axis=-1) * self._axis_factors
+        return np.where(np.asarray(tracked)[..., None], std * self._tracked_factors, std)
+
+    @cached_property
+    def _axis_factors(self) -> np.ndarray:
+        return np.array([self.lateral_factor, self.lateral_factor * self.down_factor,
+                         self.radial_factor, self.roll_factor, self.pitch_factor, self.yaw_factor])
+
+    @cached_property
+    def _tracked_factors(self) -> np.ndarray:
+        return np.array([getattr(self, field.name) for field in fields(self)
+                         if field.name.startswith(TRACKED)])
 
     def confidence(self, detector_score: np.ndarray, confidence: np.ndarray,
                    rotation_std: np.ndarray) -> np.ndarray:

@@ -34,7 +34,8 @@ from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.geometry.crop import shape_crop
-from depthface_ros.geometry.rotations import compose, rotation_from_vector
+from depthface_ros.geometry.one_rotation import rotation_matrices
+from depthface_ros.geometry.rotations import compose
 
 
 def ignore(stage: str) -> None:
@@ -146,7 +147,7 @@ class FaceFitting:
         shape = (mirrored_shape(self._engine.run('face_shape', mirrored_crops(crops)))
                  if mirrored else self._engine.run('face_shape', crops))
         residual = shape['residual']  # rotation vector and translation
-        camera_from_face = compose(camera_from_face, rotation_from_vector(residual[:, :3]),
+        camera_from_face = compose(camera_from_face, rotation_matrices(residual[:, :3]),
                                    residual[:, 3:])
         stage_done('shape network')
         return PredictedShape(camera_from_face, shape['offsets'], shape['expression'])

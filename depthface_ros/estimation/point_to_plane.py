@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.geometry.camera import Intrinsics, depth_around
-from depthface_ros.geometry.rotations import cross
 
 # Cosine to the viewing ray below which triangles have no weight; from twice that on they have all.
 MIN_FACING = 0.2
@@ -46,16 +45,21 @@ class MeshTriangles:
 
     def corners(self, vertices):
         """Return the vertices (N, V, 3) at the three corners of each triangle: (N, 3, T) each."""
-        xp = namespace(vertices)
-        taken = xp.take(xp.matrix_transpose(vertices), self._corners, axis=2)
+        return self._at_corners(namespace(vertices).matrix_transpose(vertices))
+
+    def _at_corners(self, rows):
+        """Return rows (N, R, V) of values of the vertices at the three corners: (N, R, T) each."""
+        taken = namespace(rows).take(rows, self._corners, axis=2)
         return [taken[..., i * self.count:(i + 1) * self.count] for i in range(3)]
 
     def planes(self, camera_from_face, vertices_face) -> Planes:
         """Return the planes of meshes (N, V, 3) m at poses (N, 4, 4)."""
         xp = namespace(vertices_face)
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
-        a, b, c = self.corners(vertices_face)
-        centre, area = (a + b + c) / 3, cross(b - a, c - a, axis=1)  # twice the area
+        xyz = xp.matrix_transpose(vertices_face)
+        a, b, c = self._at_corners(xp.concat([xyz, xyz[:, :2]], axis=1))  # rows x, y, z, x, y
+        centre, ab, ac = (a + b + c)[:, :3] / 3, b - a, c - a
+        area = ab[:, 1:4] * ac[:, 2:] - ab[:, 2:] * ac[:, 1:4]  # cross product: twice the area
         size = _length(area).clip(1e-12)
         ray = centre - xp.matmul(xp.matrix_transpose(rotation), -origin)
         in_view = -(area * ray).sum(axis=1, keepdims=True) / _length(ray)

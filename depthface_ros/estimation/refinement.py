@@ -15,7 +15,8 @@ from depthface_ros.estimation.error_prior import POSE
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import SIGNS, mirrored_corrections
 from depthface_ros.geometry.arrays import namespace
-from depthface_ros.geometry.rotations import compose, rotation_from_vector
+from depthface_ros.geometry.one_rotation import rotation_matrices
+from depthface_ros.geometry.rotations import compose
 
 # The features: residual and weight of each triangle; correction of the alignment, in sigmas; shape,
 # in modes; direction and log distance of the camera; log sigmas; log odds of the expressions.
@@ -81,7 +82,7 @@ class Refinement:
         and shape modes in sigmas.
         """
         xp = namespace(correction)
-        pose = compose(aligned.camera_from_face, rotation_from_vector(correction[:, :3]),
+        pose = compose(aligned.camera_from_face, rotation_matrices(correction[:, :3]),
                        correction[:, 3:POSE])
         offsets = xp.reshape(xp.matmul(correction[:, POSE:], self._modes),
                              aligned.vertices_face.shape)

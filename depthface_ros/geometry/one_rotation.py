@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rotation and its vector, in plain floats: numpy takes ten times as long for three numbers."""
+"""Single rotations and their vectors, in plain floats: numpy takes ten times as long for them."""
 from __future__ import annotations
 
 from math import atan2, cos, sin, sqrt
 
 import numpy as np
 
-from depthface_ros.geometry.rotations import vector_from_rotation
+from depthface_ros.geometry.rotations import rotation_from_vector, vector_from_rotation
 
 TINY = 1e-12  # of an angle or its sine, below which the limit is taken
 
@@ -23,6 +23,13 @@ def rotation_matrix(vector: np.ndarray) -> np.ndarray:
     return np.array([[1 - b * (y * y + z * z), b * x * y - a * z, b * x * z + a * y],
                      [b * x * y + a * z, 1 - b * (x * x + z * z), b * y * z - a * x],
                      [b * x * z - a * y, b * y * z + a * x, 1 - b * (x * x + y * y)]])
+
+
+def rotation_matrices(vectors):
+    """Return rotations (N, 3, 3) of a few rotation vectors (N, 3); tensors are computed at once."""
+    if not isinstance(vectors, np.ndarray):
+        return rotation_from_vector(vectors)
+    return np.array([rotation_matrix(vector) for vector in vectors], vectors.dtype)
 
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:
