@@ -12,16 +12,12 @@ import numpy as np
 
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.estimation import head_detector
-from depthface_ros.estimation.acceptance import is_certain
+from depthface_ros.estimation.acceptance import acceptance_std
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.covariance import pose_covariance
 from depthface_ros.estimation.face_fitting import FaceFitting, FittedFaces, ignore
-from depthface_ros.estimation.head_detector import (
-    MIN_DEPTH,
-    DetectorConfig,
-    non_maximum_suppression,
-)
+from depthface_ros.estimation.head_detector import MIN_DEPTH, DetectorConfig
 from depthface_ros.estimation.poses import Poses
 from depthface_ros.estimation.recrop import recrop, test_time_augmentation
 from depthface_ros.estimation.types import Face, HeadCandidates, PredictedFaces
@@ -61,11 +57,13 @@ class EstimatorConfig:
     tta_confidence: float = setting(
         0.98, 'Confidence below which poses are averaged over rotated and mirrored crops '
         '(test-time augmentation); 0: never.', 0.0, 1.0, old_name='sure_confidence')
-    max_rotation_std: float = setting(0.065, 'Maximum sigma of the rotation, in radians per axis, '
-                                      'of faces in single images.', 0.0, 10.0)
+    max_rotation_std: float = setting(
+        0.055, 'Maximum sigma of the rotation, in radians per axis, of faces in single images: '
+        'geometric mean of the sigmas before and after the fit.', 0.0, 10.0)
     track_init_max_rotation_std: float = setting(
-        0.12, 'Maximum sigma of the rotation, in radians per axis, of new faces while tracking.',
-        0.0, 10.0, old_name='followed_rotation_std')
+        0.062, 'Maximum sigma of the rotation, in radians per axis, of new faces while tracking: '
+        'geometric mean of the sigmas before and after the fit.', 0.0, 10.0,
+        old_name='followed_rotation_std')
     # Meshes at profiles and in noisy images exceed their heads by up to 0.04.
     max_seen_through: float = setting(
         0.07, 'Maximum fraction of the visible side of a new face through which the image shows '
@@ -115,9 +113,8 @@ class FaceEstimator:
         :param depth: (H, W) uint16 millimetres, 0 invalid, or float32 metres, invalid where not
             finite or <= 0; any size.
         :param intrinsics: of the depth camera, for this image size.
-        :param heads: candidates that replace the head detector, as a tracker predicts them. The
-            limit of the rotation's sigma is then `track_init_max_rotation_std`; tracked heads have
-            none.
+        :param heads: candidates that replace the head detector, as a tracker predicts them; their
+            limit of sigma is `track_init_max_rotation_std`, tracked heads have none.
         :param stage_done: called with the name of each stage when it is done.
         :raises ValueError: image or intrinsics are not as described above.
         """
@@ -152,9 +149,9 @@ class FaceEstimator:
         # Calibrate the sigmas; reject new faces with too large ones, and what is seen through
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted],
                                        np.stack([rotation_std, position_std], axis=1), tracked)
-        return [face for face, known, seen_through in zip(faces, tracked, fitted.seen_through)
-                if known or (seen_through <= self.config.max_seen_through and is_certain(
-                    face, max_rotation_std, self.config.max_rotation_std))]
+        certain = acceptance_std(faces, self._fitting.prior) <= max_rotation_std
+        opaque = fitted.seen_through <= self.config.max_seen_through
+        return [faces[i] for i in np.flatnonzero(tracked | certain & opaque)]
 
     def follow(self, depth: np.ndarray, intrinsics: Intrinsics, predicted: PredictedFaces,
                stage_done: Callable[[str], None] = ignore) -> list[Face]:
@@ -297,4 +294,4 @@ class FaceEstimator:
         order = np.argsort(-poses.confidence, kind='stable')
         order = order[confident[order]]
         sellions = poses.camera_from_face[order, :3, 3]
-        return order[non_maximum_suppression(sellions, self.config.separation)]
+        return order[head_detector.non_maximum_suppression(sellions, self.config.separation)]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthface_ros.estimation.calibration import log_odds, probability
 from depthface_ros.geometry.rotations import homogeneous, nearest_rotation
 
 
@@ -37,9 +36,10 @@ def averaged(predictions: list[Poses]) -> Poses:
     """Return the average of several predictions of the same N heads.
 
     Rotations and positions have weights 1 / sigma^2. The mean rotation is the one nearest to the
-    mean matrix (Hartley et al. 2013, 'Rotation Averaging', section 5.3). Confidences are averaged
-    as log odds and sigmas as logs: the errors of predictions of one head are correlated, so their
-    number does not reduce the sigma.
+    mean matrix (Hartley et al. 2013, 'Rotation Averaging', section 5.3). Sigmas are averaged as
+    logs: the errors of predictions of one head are correlated, so their number does not reduce the
+    sigma. The confidence is the least one: hands look like faces in most of their crops, faces in
+    all of them.
     """
     camera_from_face, confidence, rotation_std, position_std = map(np.stack, zip(*predictions))
     weight = _normalised_precision(rotation_std)[..., None, None]
@@ -47,7 +47,7 @@ def averaged(predictions: list[Poses]) -> Poses:
     weight = _normalised_precision(position_std)[..., None]
     position = (weight * camera_from_face[:, :, :3, 3]).sum(0)
     return Poses(homogeneous(nearest_rotation(rotation), position),
-                 probability(log_odds(np.nan_to_num(confidence)).mean(0)),
+                 np.nan_to_num(confidence).min(0),
                  np.exp(np.log(rotation_std).mean(0)), np.exp(np.log(position_std).mean(0)))
 
 

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which fitted faces are accepted: opaque ones, and certain ones."""
+"""Which new faces are accepted: opaque ones, certain before and after the fit."""
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import CAMERA, head_pose
+from oracle import CAMERA, estimator_of, head_centre, head_pose
 from sample_frames import sample_frames
 
 from depthface_ros import FaceEstimator
-from depthface_ros.estimation.acceptance import is_certain
+from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.estimation.alignment import aligned_triangles
+from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.estimation.estimator import EstimatorConfig
 from depthface_ros.estimation.point_to_plane import (
     MeshTriangles,
@@ -19,12 +22,13 @@ from depthface_ros.estimation.point_to_plane import (
     pixels_around,
     seen_through,
 )
-from depthface_ros.estimation.types import Face, HeadCandidates
+from depthface_ros.estimation.types import HeadCandidates
 from depthface_ros.face_model.mesh import FaceModel
 
 FRAMES = sample_frames(every=30)
 BACKGROUND_MM, OCCLUDER = 2500, 0.2  # m before the face
-SINGLE, NEW_TRACK = 0.065, 0.12  # rad, the limits that are set
+PRIOR = ErrorPrior.load(MODELS_FOLDER, 30, 632)
+POSE, NETWORK_STD = head_pose(0, 0, 1), (0.05, 0.004)  # rad and m, of the oracle
 
 
 @pytest.fixture(scope='module')
@@ -106,14 +110,33 @@ def test_neither_holes_nor_occluders_nor_noise_are_seen_through(z, noise):
         assert part_seen_through(image, pose, planes) == 0
 
 
-@pytest.mark.parametrize('confidence, z, std, single, tracking', [
-    (0.95, 1.0, 0.055, True, True), (0.95, 1.0, 0.07, False, True), (0.95, 1.0, 0.13, False, False),
-    (0.87, 1.0, 0.040, True, True), (0.87, 1.0, 0.050, False, False),
-    (0.87, 2.0, 0.057, True, True), (0.87, 2.0, 0.07, False, False),
-    (0.80, 2.0, 0.050, True, True), (0.80, 2.0, 0.057, False, False)])
-def test_a_doubtful_face_must_be_more_certain_and_a_near_one_most(confidence, z, std, single,
-                                                                  tracking):
-    face = Face(head_pose(0, 0, z), np.zeros((3, 3), np.float32), np.zeros(52, np.float32),
-                confidence, std, 0.004)
-    assert is_certain(face, SINGLE, SINGLE) == single
-    assert is_certain(face, NEW_TRACK, SINGLE) == tracking
+@pytest.mark.parametrize('tracked', [None, False, True])
+@pytest.mark.parametrize('limit, count', [(1.05, 1), (0.95, 0)])
+def test_the_sigmas_before_and_after_the_fit_count_alike(limit, count, tracked):
+    oracle, depth = estimator_of([POSE])
+    before = PRIOR.std(*NETWORK_STD)[0]
+    heads = None if tracked is None else HeadCandidates(head_centre(POSE)[None], tracked=tracked)
+    for scale in (0.5, 1.0, 2.0):
+        limited = limit * before * scale ** 0.5
+        config = EstimatorConfig(tta_confidence=0.0, refine=False, max_rotation_std=limited,
+                                 track_init_max_rotation_std=limited)
+        after = StdAfterTheFit(oracle.engine, config)
+        after.std = scale * before
+        assert len(after(depth, CAMERA, heads)) == (count or int(bool(tracked)))
+
+
+class StdAfterTheFit(FaceEstimator):
+    """Returns faces with one sigma of the rotation after the fit."""
+
+    def _calibrated_faces(self, *arguments):
+        return [replace(face, rotation_std=self.std)
+                for face in super()._calibrated_faces(*arguments)]
+
+
+@pytest.mark.parametrize('scale, count', [(0.5, 1), (1.5, 0)])
+def test_the_sigma_before_the_fit_is_calibrated(tmp_path, scale, count):
+    oracle, depth = estimator_of([POSE])
+    replace(PRIOR, error_cholesky=np.float32(scale) * PRIOR.error_cholesky).save(tmp_path)
+    config = EstimatorConfig(tta_confidence=0.0, refine=False,
+                             max_rotation_std=PRIOR.std(*NETWORK_STD)[0])
+    assert len(FaceEstimator(oracle.engine, config, models_folder=tmp_path)(depth, CAMERA)) == count

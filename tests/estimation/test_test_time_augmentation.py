@@ -65,15 +65,14 @@ def test_rolled_and_mirrored_crops_give_the_same_pose(monkeypatch):
     np.testing.assert_allclose(rolled, expected, atol=0.005)
 
 
-def test_errors_that_differ_average_out_and_so_does_the_confidence(monkeypatch):
+def test_errors_that_differ_average_out_and_the_least_confidence_counts(monkeypatch):
     """Weights are precisions: three times the sigma counts a ninth."""
     errors = np.array([[0.09, 0, 0], [-0.01, 0, 0], [0, 0.05, 0], [0, -0.05, 0], [0, 0, 0]])
-    network = SeesPoses(monkeypatch, errors, (0.9, 0.5, 0.9, 0.9, 0.99), (0.3, 0.1, 0.1, 0.1, 0.1))
+    network = SeesPoses(monkeypatch, errors, (0.9, 0.7, 0.9, 0.9, 0.99), (0.3, 0.1, 0.1, 0.1, 0.1))
     face, = estimate(network)
     turn = face.camera_from_face[:3, :3] @ POSE[:3, :3].T
     np.testing.assert_allclose(turn, np.eye(3), atol=1e-3)
-    odds = np.prod(np.array([9, 1, 9, 9, 99])) ** (1 / 5)
-    assert face.confidence == pytest.approx(odds / (1 + odds), abs=1e-4)
+    assert face.confidence == pytest.approx(0.7, abs=1e-4)
     told, _ = UNALIGNED.std(0.1 * 3 ** (1 / 5), 0.1)
     assert face.rotation_std == pytest.approx(told, rel=1e-4)
 
@@ -83,7 +82,11 @@ def test_only_uncertain_heads_get_test_time_augmentation(monkeypatch, confidence
     network = SeesPoses(monkeypatch, confidences=(confidence, 0.99, 0.99, 0.99, 0.99))
     faces = estimate(network)
     assert len(network.frames) == looks
-    assert len(faces) == (confidence > 0.1)
+    assert len(faces) == (confidence > 0.6)
+
+
+def test_a_face_in_all_views_but_one_is_rejected(monkeypatch):
+    assert estimate(SeesPoses(monkeypatch, confidences=(0.94, 0.94, 0.94, 0.3, 0.94))) == []
 
 
 def test_a_face_in_one_view_only_is_rejected(monkeypatch):
