@@ -14,6 +14,7 @@ from launch import LaunchDescription
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 CAMERAS = yaml.safe_load((CONFIG / 'cameras.yaml').read_text())
+FRAME = 'camera_depth_optical_frame'  # of most drivers
 BOOL = ['true', 'false', 'True', 'False']
 
 # Name, default, description, and the values if they are few.
@@ -34,7 +35,7 @@ ARGUMENTS = (
     ('fastdds', 'false', 'config/fastdds.xml for everything that is started: enough shared '
      'memory for depth images', BOOL),
     ('rviz', 'false', 'show the faces in RViz', BOOL),
-    ('fixed_frame', 'camera_depth_optical_frame', 'frame in which RViz shows them', None),
+    ('fixed_frame', '', "frame in which RViz shows them; empty: that of the camera", None),
     ('log_level', 'info', 'least severity of messages that are printed',
      ['debug', 'info', 'warn', 'error']),
 )
@@ -88,10 +89,11 @@ def start(context):
         remappings=[('depth/image', depth_topic), ('depth/camera_info', info_topic)],
         ros_arguments=['--log-level', value['log_level']]))
     if value['rviz'] == 'true':
+        fixed_frame = value['fixed_frame'] or CAMERAS[value['camera']].get('frame', FRAME)
         actions.append(Node(
             package='rviz2', executable='rviz2', output='screen',
             namespace=value['namespace'],
-            arguments=['-d', str(CONFIG / 'depthface.rviz'), '-f', value['fixed_frame']],
+            arguments=['-d', str(CONFIG / 'depthface.rviz'), '-f', fixed_frame],
             parameters=[{'use_sim_time': value['use_sim_time'] == 'true'}],
             remappings=[('/depth/image', depth_topic), ('/depthface/mesh', 'depthface/mesh')]))
     return actions

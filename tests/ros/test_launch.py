@@ -143,14 +143,16 @@ def test_a_launched_node_receives_its_camera_and_publishes(share, tmp_path):
     assert 'Traceback' not in printed and 'process has finished cleanly' in printed
 
 
-def test_rviz_is_opened_on_the_topics_of_the_node(share, tmp_path):
+@pytest.mark.parametrize('arguments, frame', [
+    (['fixed_frame:=zed_left'], 'zed_left'), ([], CAMERAS['zed']['frame'])])
+def test_rviz_is_opened_on_the_topics_of_the_node(share, tmp_path, arguments, frame):
     with Launched(share / 'launch' / 'depthface.launch.py', 'rviz:=true', 'camera:=zed',
-                  'namespace:=left', 'fixed_frame:=zed_left', 'autostart:=false',
+                  'namespace:=left', 'autostart:=false', *arguments,
                   log=tmp_path / 'log') as launched:
         printed = launched.wait_for('seen by')
         launched.wait_for('depthface_node-1]: process started')
     seen, = (line for line in printed.splitlines() if 'seen by' in line)
-    assert f'-d {share}/config/depthface.rviz -f zed_left' in seen
+    assert f'-d {share}/config/depthface.rviz -f {frame}' in seen
     assert f'/depth/image:={CAMERAS["zed"]["depth_topic"]}' in seen
     assert '/depthface/mesh:=depthface/mesh' in seen and '__ns:=/left' in seen
 
