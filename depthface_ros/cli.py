@@ -53,10 +53,9 @@ def _run(arguments: list[str] | None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Find faces in recordings and write poses, meshes or pictures."""
-    from depthface_ros.tools.run import check_outputs
+    from depthface_ros.tools.run import check_outputs, is_folder_of_images, run_one
     check_outputs(options)
-    if len(options.input) == 1:
-        from depthface_ros.tools.run import run_one
+    if len(options.input) == 1 or is_folder_of_images(options.input):
         return run_one(options)
     from depthface_ros.tools.run_many import run_many
     return run_many(options)

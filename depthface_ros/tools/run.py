@@ -12,6 +12,7 @@ from depthface_ros.estimation.estimator import EstimatorConfig, FaceEstimator
 from depthface_ros.io import writers
 from depthface_ros.io.errors import writing
 from depthface_ros.io.frame import Recording
+from depthface_ros.io.image_files import ImageRecording, natural_order
 from depthface_ros.io.recordings import open_recording
 from depthface_ros.parameter_file import read_parameter_file
 from depthface_ros.tools.offline import Summary, run_recording
@@ -21,10 +22,17 @@ from depthface_ros.tracking.tracks import TrackerConfig
 
 def run_one(options: argparse.Namespace) -> int:
     """Run on the only input; print what is read, what runs, and the counts."""
-    summary = run_input(options, options.input[0], options.out)
+    path = options.input[0].parent if is_folder_of_images(options.input) else options.input[0]
+    summary = run_input(options, path, options.out)
     if options.summary:
-        write_summaries(options.summary, {str(options.input[0]): asdict(summary)})
+        write_summaries(options.summary, {str(path): asdict(summary)})
     return 0
+
+
+def is_folder_of_images(inputs: list[Path]) -> bool:
+    """Return whether the inputs are PNG files of one folder, as in `depth/*.png`: one recording."""
+    return (len(inputs) > 1 and {path.parent for path in inputs} == {inputs[0].parent}
+            and all(path.suffix.lower() == '.png' and path.is_file() for path in inputs))
 
 
 def check_outputs(options: argparse.Namespace) -> None:
@@ -41,7 +49,9 @@ def run_input(options: argparse.Namespace, path: Path, out: Path) -> Summary:
 
     :raises ValueError, OSError, EngineUnavailable: it cannot be read, run or written.
     """
-    recording = open_input(options, path)
+    recording = (ImageRecording(sorted(options.input, key=natural_order), options.intrinsics,
+                                options.depth_unit) if is_folder_of_images(options.input)
+                 else open_input(options, path))
     configs = {'estimator': EstimatorConfig(), 'tracker': TrackerConfig()}
     if options.params_file:
         configs = read_parameter_file(options.params_file, **configs)

@@ -6,11 +6,15 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from depthface_ros.geometry.camera import Intrinsics
+from depthface_ros.io.recordings import open_recording
 
 DEPTH = np.random.default_rng(0).integers(500, 5000, (6, 8), dtype=np.uint16)
 CAMERA = Intrinsics(10.0, 11.0, 3.5, 2.5)
+LARGE = (480, 640)  # two images fill a chunk
+LARGE_CAMERA = Intrinsics(600.0, 610.0, 319.5, 239.5)
 STAMP_NS = 1_700_000_000_123_456_789
 STEP_NS = 33_000_000
 IMAGE_TOPIC, INFO_TOPIC = '/camera/depth/image_raw', '/camera/depth/camera_info'
@@ -124,3 +128,22 @@ def storage_file(path: Path) -> Path:
     """Return the only storage file of a rosbag2 folder."""
     file, = (file for file in path.iterdir() if file.suffix in ('.mcap', '.db3', '.zstd'))
     return file
+
+
+def stamps(recording) -> list[int]:
+    """Return the numbers of the frames that `fill` wrote, checked pixel by pixel."""
+    found = []
+    for frame in recording:
+        number = (frame.stamp_ns - STAMP_NS) // STEP_NS
+        np.testing.assert_array_equal(frame.depth, numbered(number, frame.depth.shape))
+        assert frame.intrinsics == (LARGE_CAMERA if frame.depth.shape == LARGE else CAMERA)
+        found.append(number)
+    return found
+
+
+def error(path, **options) -> str:
+    """Return the one line with which a recording is refused."""
+    with pytest.raises(ValueError) as caught:
+        list(open_recording(path, **options))
+    assert '\n' not in str(caught.value)
+    return str(caught.value)

@@ -190,3 +190,16 @@ def test_a_run_without_faces_names_what_to_check(tmp_path, capsys, depth, found)
     errors = capsys.readouterr().err
     assert f'no faces: the last image has {found} and a focal length of 60 px' in errors
     assert '--depth-unit' in errors
+
+
+def test_png_files_of_one_folder_are_one_recording(tmp_path, capsys):
+    cv2 = pytest.importorskip('cv2')
+    frames = list(open_recording(SAMPLE))[30:33]
+    camera = {name: getattr(frames[0].intrinsics, name) for name in ('fx', 'fy', 'cx', 'cy')}
+    (tmp_path / 'camera.json').write_text(json.dumps(camera))
+    for number, frame in zip((9, 10, 11), frames):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), frame.depth)
+    files = [str(tmp_path / f'{number}.png') for number in (10, 11, 9)]  # as a shell sorts them
+    assert main(['run', *files, '--engine', 'cpu', '--out', str(tmp_path / 'out')]) == 0
+    assert '3 .png files' in capsys.readouterr().out
+    assert list(dict.fromkeys(row['frame'] for row in rows(tmp_path / 'out'))) == ['9', '10', '11']
