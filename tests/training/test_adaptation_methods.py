@@ -13,6 +13,7 @@ pytest.importorskip('cv2')
 
 from drawn_faces import CAMERA, MODEL, crops_at, face_at, frame_of, seen, write_models
 
+from depthface_ros.face_model.expression_displacements import expression_displacements
 from depthface_ros.face_model.mirror import mirrored_crops
 from depthface_ros.geometry.crop import shape_crop
 from training.adapt.adversarial import (
@@ -22,7 +23,7 @@ from training.adapt.adversarial import (
     reverse_gradient,
 )
 from training.adapt.matched_poses import pose_bins, resampling_weights, viewpoints
-from training.adapt.methods import METHODS, Adaptation, Prediction, borrow_holes
+from training.adapt.methods import LOSSES, Adaptation, Prediction, borrow_holes
 from training.adapt.target_domain import select, view_batch, with_mirror_images
 from training.evaluation.self_consistency import roll_face
 from training.evaluation.surface_distance import face_triangles, median_distances, surface_distances
@@ -166,7 +167,7 @@ def test_borrowed_holes_come_from_the_target_crop_of_the_face_that_is_turned_ali
     assert source[0, 3, :40].any() and source[1, 3, 60:].any()  # the data set was not empty
 
 
-@pytest.mark.parametrize('methods', [(name,) for name in METHODS] + [('adversarial', 'holes')])
+@pytest.mark.parametrize('methods', [(name,) for name in LOSSES] + [('adversarial', 'holes')])
 def test_every_method_gives_finite_losses_that_reach_the_encoder(network, methods):
     labels = {'offsets': torch.zeros(8, len(MODEL.template), 3), 'expression': torch.zeros(8, 52)}
     target = view_batch(select(seen(face_at(yaw=12)), torch.tensor([0, 0])),
@@ -213,6 +214,28 @@ def test_faces_to_one_side_do_not_make_the_network_lopsided(network):
     assert float(adaptation.asymmetry(symmetric)) < 0.1  # mm; the template is symmetric to that
     turned = symmetric._replace(residual=torch.tensor([[0., 0., 0.2, 0., 0., 0.]]).repeat(2, 1))
     assert float(adaptation.asymmetry(turned)) > 10
+
+
+def test_self_training_keeps_predicted_expressions_and_corrects_the_rest(network):
+    """Labels lose what expressions explain of their change, also while the network is trained."""
+    fresh = FaceShapeNet(len(MODEL.template))
+    fresh.load_state_dict(network.state_dict())
+    adaptation = Adaptation(fresh.eval(), ('self-training',), 10).eval()
+    crops = crops_at(-10, 20)
+    offsets, expression, _ = (part.detach() for part in fresh(crops))
+    with torch.no_grad():
+        fresh.basis.bias += 0.01  # training goes on; the predictions to keep are those before it
+    smile = torch.from_numpy(expression_displacements()[MODEL.expression_names.index('mouthSmileLeft')])
+    further_away = torch.tensor([0.02, 0., 0.]).expand_as(offsets)
+    expressive = (further_away.flatten(1) @ adaptation.expression_span.T) @ adaptation.expression_span
+    labels = {'crop': crops, 'offsets': offsets + smile + further_away,
+              'expression': torch.ones(2, 52)}
+    kept = adaptation.with_kept_expressions(labels)
+    torch.testing.assert_close(kept['expression'], torch.sigmoid(expression), atol=1e-4, rtol=0)
+    rest = kept['offsets'] - offsets - further_away + expressive.view_as(offsets)
+    assert float(smile.norm(dim=1).max()) > 0.005
+    assert float(rest.norm(dim=2).max()) < 0.0015
+    assert float(expressive.norm(dim=1).max()) < 0.6 * float(further_away.flatten(1).norm(dim=1).max())
 
 
 def test_unknown_methods_are_refused(network):

@@ -2,6 +2,7 @@
 """The losses of the adaptation methods: on labelled source crops and on crops of the target."""
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthface_ros.face_model.expression_displacements import expression_displacements
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from training.adapt.adversarial import DomainDiscriminator, adversarial_loss, reversal_scale
@@ -19,6 +21,7 @@ from training.train.shape import ShapeLoss, vertex_distance
 
 # The gradient with respect to features is then some tenths of that of the errors in mm.
 DOMAIN_WEIGHT = 10.
+EXPRESSION_DIRECTIONS = 30  # nearly all of the variance of the 52 displacements
 
 
 class Prediction(NamedTuple):
@@ -36,13 +39,13 @@ class Adaptation(nn.Module):
     The second half of each batch is the mirror image of the first half. Besides the terms of the
     methods, both halves have to agree, in both domains.
 
-    :param methods: names of METHODS, whose terms are added up; none: the source alone.
+    :param methods: names of LOSSES, whose terms are added up; none: the source alone.
     :param steps: number of steps after which the reversed gradient has its full scale.
     """
 
     def __init__(self, network: FaceShapeNet, methods: tuple[str, ...], steps: int):
         super().__init__()
-        unknown = set(methods) - set(METHODS)
+        unknown = set(methods) - set(LOSSES)
         if unknown:
             raise ValueError(f'methods {sorted(unknown)}: expected some of {", ".join(METHODS)}')
         model = FaceModel.load()
@@ -52,6 +55,10 @@ class Adaptation(nn.Module):
         self.register_buffer('step', torch.zeros((), dtype=torch.int64))
         self.register_buffer('template', torch.from_numpy(model.template.copy()))
         self.shape_loss = ShapeLoss(self.template.clone())
+        self.before = None
+        if 'self-training' in methods:
+            self.before = copy.deepcopy(network).requires_grad_(False)
+            self.register_buffer('expression_span', expression_span())
 
     @property
     def progress(self) -> float:
@@ -63,7 +70,7 @@ class Adaptation(nn.Module):
         if self.methods:
             target = self.predict(batch['target_crop'])
             for method in self.methods:
-                terms |= METHODS[method](self, source, target, batch)
+                terms |= LOSSES[method](self, source, target, batch)
             views = [Prediction(*parts) for parts in zip(*(part.chunk(VIEWS) for part in target))]
             terms['target_mirror'] = sum(map(self.asymmetry, views)) / VIEWS
         self.step += 1
@@ -76,6 +83,16 @@ class Adaptation(nn.Module):
 
     def supervised(self, predicted: Prediction, labels: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.shape_loss(lambda crop: predicted[1:], labels)
+
+    @torch.no_grad()
+    def with_kept_expressions(self, labels: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return labels whose expressions are the predictions of the network before the training."""
+        crops = labels['crop'].contiguous(memory_format=torch.channels_last)
+        offsets, expression, _ = (out.float() for out in self.before(crops))
+        change = (labels['offsets'] - offsets).flatten(1)
+        by_expression = (change @ self.expression_span.T) @ self.expression_span
+        return labels | {'offsets': labels['offsets'] - by_expression.view_as(offsets),
+                         'expression': torch.sigmoid(expression)}
 
     def posed(self, predicted: Prediction, camera_from_view: Tensor) -> Tensor:
         """Return vertices (B, V, 3) m in the camera frame."""
@@ -118,15 +135,38 @@ def holes(adaptation: Adaptation, source: Prediction, target: Prediction,
 
 def self_training(adaptation: Adaptation, source: Prediction, target: Prediction,
                   batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Supervise target faces with the labels that the pipeline predicted for them."""
-    labels = {name.removeprefix('target_'): value for name, value in batch.items()
-              if name.startswith('target_')}
+    """Supervise target faces with the labels of the pipeline, but keep predicted expressions.
+
+    The labels correct the mean shape of faces before the camera. With their expressions, the
+    network learns part of this correction by damping smiles (docs/research/adaptation.md).
+    """
+    labels = adaptation.with_kept_expressions(target_entries(batch))
     return {f'target_{name}': term for name, term in adaptation.supervised(target, labels).items()}
+
+
+def supervised(adaptation: Adaptation, source: Prediction, target: Prediction,
+               batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Supervise target faces with true labels: the oracle of a study."""
+    terms = adaptation.supervised(target, target_entries(batch))
+    return {f'target_{name}': term for name, term in terms.items()}
 
 
 METHODS: dict[str, Callable[..., dict[str, Tensor]]] = {
     'adversarial': adversarial, 'consistency': consistency, 'holes': holes,
     'self-training': self_training}
+LOSSES = METHODS | {'supervised': supervised}  # with the one that needs true labels
+
+
+def target_entries(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries of the target domain, without their prefix."""
+    return {name.removeprefix('target_'): value for name, value in batch.items()
+            if name.startswith('target_')}
+
+
+def expression_span() -> Tensor:
+    """Return orthonormal directions (EXPRESSION_DIRECTIONS, V * 3) of displacements by expressions."""
+    displacements = torch.from_numpy(expression_displacements()).flatten(1)
+    return torch.linalg.svd(displacements, full_matrices=False)[2][:EXPRESSION_DIRECTIONS]
 
 
 def agreement(adaptation: Adaptation, one: Prediction, one_pose: Tensor, other: Prediction,

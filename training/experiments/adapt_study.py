@@ -45,12 +45,12 @@ UNSEEN = Sensor(noise_base=0.0015, noise_incidence=1e-4, correlation=3, lateral=
                 incidence_limit=0.8,
                 edge_drop=1.0, speckle=0.002, hole=0.01, hair_hole=0.2, bias=0.001)
 TARGETS = {'unseen': UNSEEN} | {camera.name: camera.sensor for camera in VALIDATION_CAMERAS}
-# Compared rows: name -> methods, as in training.adapt.methods.METHODS.
+# Compared rows: name -> methods, as in training.adapt.methods.LOSSES.
 ROWS = {'source only': (), 'adversarial': ('adversarial',),
         'rigid-motion consistency': ('consistency',),
         'borrowed holes': ('holes',), 'adversarial and borrowed holes': ('adversarial', 'holes'),
         'rigid-motion consistency and borrowed holes': ('consistency', 'holes'),
-        'oracle': ('self-training',)}
+        'oracle': ('supervised',)}
 
 
 def observe_faces(windows: FaceWindows, sensor: Sensor, generator: torch.Generator) -> Observation:
