@@ -50,7 +50,7 @@ class EstimatorConfig:
     REMOVED: ClassVar = ('shape_iterations', 'shape_looks')
 
     detector: DetectorConfig = group(DetectorConfig, old_name='finder')
-    min_confidence: float = setting(0.6, 'Minimum confidence of a face.', 0.0, 1.0)
+    min_confidence: float = setting(0.5, 'Minimum confidence of a face.', 0.0, 1.0)
     track_keep_confidence: float = setting(
         0.1, 'Minimum confidence of a tracked face; lower than min_confidence, so that faces do '
         'not flicker.', 0.0, 1.0, old_name='keep_confidence')

@@ -82,7 +82,7 @@ def test_only_uncertain_heads_get_test_time_augmentation(monkeypatch, confidence
     network = SeesPoses(monkeypatch, confidences=(confidence, 0.99, 0.99, 0.99, 0.99))
     faces = estimate(network)
     assert len(network.frames) == looks
-    assert len(faces) == (confidence > 0.6)
+    assert len(faces) == (confidence > 0.5)
 
 
 def test_a_face_in_all_views_but_one_is_rejected(monkeypatch):
