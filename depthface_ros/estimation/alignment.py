@@ -95,7 +95,7 @@ class Alignment:
         prior = prior or ErrorPrior.independent(len(modes), self.triangles.count)
         xp, device = namespace(triangles), device_of(triangles)
         self._modes = modes[:config.modes]
-        self._modes_centre = sum(self.triangles.corners(self._modes)) / 3  # (K, 3, T)
+        self._modes_centre = sum(self.triangles.corners(self._modes))[:, :3] / 3  # (K, 3, T)
         self._parameters = POSE + len(self._modes)
         cholesky = prior.error_cholesky[:self._parameters, :self._parameters]
         self._cholesky, self._surface_loadings, self._triangle_information = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from depthface_ros.geometry.arrays import namespace
+from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics, depth_around
 
 # Cosine to the viewing ray below which triangles have no weight; from twice that on they have all.
@@ -14,6 +14,7 @@ FRONT_REACH = 0.7
 # Distance behind a mesh, m and m / m^2, from which on points are not noise of its surface. The
 # noise of triangulation grows with the square of the distance.
 BEHIND, BEHIND_PER_SQUARE = 0.05, 0.01
+ROWS = (0, 1, 2, 0, 1)  # x, y, z, x, y: with them a cross product is one of slices
 
 
 class Planes(NamedTuple):
@@ -40,24 +41,24 @@ class MeshTriangles:
     def __init__(self, triangles):
         """Keep triangles that are counter-clockwise seen from outside."""
         xp = namespace(triangles)
-        self._corners = xp.reshape(xp.matrix_transpose(triangles), (-1,))
+        rows = xp.asarray(ROWS, device=device_of(triangles))[:, None]
+        places = 3 * xp.matrix_transpose(triangles)[:, None] + rows  # (3, 5, T)
+        self._places = xp.astype(xp.reshape(places, (-1,)), xp.int64)
         self.count = triangles.shape[0]
 
     def corners(self, vertices):
-        """Return the vertices (N, V, 3) at the three corners of each triangle: (N, 3, T) each."""
-        return self._at_corners(namespace(vertices).matrix_transpose(vertices))
-
-    def _at_corners(self, rows):
-        """Return rows (N, R, V) of values of the vertices at the three corners: (N, R, T) each."""
-        taken = namespace(rows).take(rows, self._corners, axis=2)
-        return [taken[..., i * self.count:(i + 1) * self.count] for i in range(3)]
+        """Return the ROWS of the vertices (N, V, 3) at the three corners: (N, 5, T) each."""
+        xp = namespace(vertices)
+        meshes, count, _ = vertices.shape
+        taken = xp.take(xp.reshape(vertices, (meshes, 3 * count)), self._places, axis=1)
+        taken = xp.reshape(taken, (meshes, 3, len(ROWS), self.count))
+        return [taken[:, i] for i in range(3)]
 
     def planes(self, camera_from_face, vertices_face) -> Planes:
         """Return the planes of meshes (N, V, 3) m at poses (N, 4, 4)."""
         xp = namespace(vertices_face)
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
-        xyz = xp.matrix_transpose(vertices_face)
-        a, b, c = self._at_corners(xp.concat([xyz, xyz[:, :2]], axis=1))  # rows x, y, z, x, y
+        a, b, c = self.corners(vertices_face)
         centre, ab, ac = (a + b + c)[:, :3] / 3, b - a, c - a
         area = ab[:, 1:4] * ac[:, 2:] - ab[:, 2:] * ac[:, 1:4]  # cross product: twice the area
         size = _length(area).clip(1e-12)
