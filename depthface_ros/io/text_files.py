@@ -37,7 +37,7 @@ def read_yaml_documents(file: str | Path) -> list:
         text = text.partition('\n')[2].replace('!!opencv-matrix', '')
     if any(isinstance(event, AliasEvent) for event in YAML(typ='safe').parse(text)):
         raise ValueError('it has YAML aliases (*name): write the values in their places')
-    documents = list(YAML(typ='safe').load_all(text))
+    documents = list(YAML(typ='safe').load_all(text)) or [None]
     # A separator at the end begins no document.
     return documents[:-1] if len(documents) > 1 and documents[-1] is None else documents
 

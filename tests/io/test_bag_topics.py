@@ -155,3 +155,20 @@ def test_units_other_than_those_of_the_encoding_can_be_given(tmp_path):
     tenths, = open_recording(path, depth_unit=0.0001)
     np.testing.assert_allclose(tenths.depth, plain.depth * np.float32(0.0001), rtol=1e-6)
     assert tenths.depth.dtype == np.float32 and plain.depth.shape == DEPTH.shape
+
+
+@pytest.mark.parametrize('beside', ['/ir/image_raw', '/camera/infra1/image_rect_raw', '/zed/confidence',
+                                    '/kinect2/sd/image_ir_rect', '/depth/disparity/image'])
+def test_images_that_are_no_depth_by_their_name_leave_the_choice_clear(tmp_path, beside):
+    bag = Bag(tmp_path / 'bag')
+    bag.write(beside, bag.image(encoding='mono16'))
+    bag.write(INFO_TOPIC, bag.info())
+    bag.write('/air/mirror/depth', bag.image())
+    assert open_recording(bag.close()).topic == '/air/mirror/depth'
+
+
+def test_such_a_name_does_not_hide_the_only_images(tmp_path):
+    bag = Bag(tmp_path / 'bag')
+    bag.write('/ir/depth/image', bag.image())
+    bag.write(INFO_TOPIC, bag.info())
+    assert open_recording(bag.close()).topic == '/ir/depth/image'

@@ -100,6 +100,8 @@ def test_a_file_of_an_image_twice_as_large_keeps_the_directions(tmp_path):
     ('camera.json', '{"fx": 1.9, "fy": 1.9, "cx": 320, "cy": 240}', 'focal lengths in pixels'),
     ('camera.json', '{"focal": 3}', 'expected fx, fy, cx and cy, K, a camera_matrix'),
     ('camera.yaml', 'camera_matrix: [1, 2]', 'expected fx, fy, cx and cy, K, a camera_matrix'),
+    ('camera.yaml', '', 'expected fx, fy, cx and cy'),
+    ('camera.yaml', '[1, 2]', 'expected fx, fy, cx and cy'),
     ('camera.yaml', '---\n---\n', 'expected fx, fy, cx and cy')])
 def test_a_file_of_another_camera_is_named_with_the_cause(tmp_path, name, text, message):
     with pytest.raises(ValueError, match=message) as caught:

@@ -18,15 +18,22 @@ TRIED_MESSAGES = 5  # until one of a topic can be decoded
 # Images that a face node publishes itself: with `ros2 bag record -a` they are in the bag.
 OWN_TOPICS = re.compile(r'(^|/)humans/|/debug_image($|/)')
 
+# What some cameras publish beside depth in an encoding of depth, by its name.
+NO_DEPTH_NAMES = re.compile(
+    r'(^|[/_])(ir|infra\d*|infrared|amplitude|intensity|confidence|disparity)([/_\d]|$)', re.I)
+
 
 def depth_topic(bag: BagFiles) -> str:
     """Return the one topic of depth images, raw rather than compressed.
+
+    Infrared and confidence may have an encoding of depth: topics of such a name come last.
 
     :raises ValueError: there is none, or there are several; the text lists the topics.
     """
     found = list(dict.fromkeys(
         topic.name for topic, count in bag.topics.items()
         if count and not OWN_TOPICS.search(topic.name) and _holds_depth(bag, topic)))
+    found = [name for name in found if not NO_DEPTH_NAMES.search(name)] or found
     raw = [name for name in found if raw_topic(name) == name]
     found = raw + [name for name in found if not {name, raw_topic(name)} & set(raw)]
     found = _preferred_transports(found)
