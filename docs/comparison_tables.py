@@ -50,6 +50,16 @@ def _spread(middle: float, low: float, high: float) -> str:
 
 @figure
 def adapt_people() -> str:
-    """Return the figures of the study, with changes and standard errors over groups."""
-    study = results('adapt_people')
-    return caption(study) + '\n\n' + table(*table_cells(study)) + measured('adapt_people')
+    """Return the figures of the default of `adapt`, with changes and their standard errors."""
+    return _study('adapt_people')
+
+
+@figure
+def adapt_people_methods() -> str:
+    """Return the same for several methods, by an earlier pipeline."""
+    return _study('adapt_people_methods')
+
+
+def _study(name: str) -> str:
+    study = results(name)
+    return caption(study) + '\n\n' + table(*table_cells(study)) + measured(name)

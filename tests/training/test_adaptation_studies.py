@@ -101,3 +101,16 @@ def test_changes_are_paired_by_fold_and_their_errors_are_over_folds():
     mean, changed, error = change([[2.9, 3.8], [2.7, 3.8]], before)  # two seeds of two folds
     assert (mean, changed, error) == pytest.approx((3.3, -0.2, 0.0))
     assert change([[2.5, 4.0]], before) == pytest.approx((3.25, -0.25, 0.25))
+
+
+def test_figures_that_some_runs_lack_are_not_in_the_table():
+    """A study is resumed with --other: runs of before have no figures of another camera."""
+    landmarks, faces = {'landmark_mm_mean': [[3.0, 4.0]]}, {'other_faces': [[11, 11]]}
+    summary = {'rows': {'before': landmarks | faces, 'adversarial': landmarks,
+                        'self-training': landmarks | faces}}
+    heading, rows = table_cells(summary)
+    assert heading == ['', 'before', 'adversarial', 'self-training']
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells['other camera: faces'] == ['11.00', '-', '11.00 (+0.00 ± 0.00)']
+    assert cells['landmarks, mm'] == ['3.50', *['3.50 (+0.00 ± 0.00)'] * 2]
+    assert cells['seeds'] == ['-', '1', '1']

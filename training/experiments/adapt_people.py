@@ -132,10 +132,11 @@ def summarise(options: argparse.Namespace) -> dict:
     for row in (BEFORE, *ROWS):
         folds = [results_of(folder, row) for folder in folders]
         complete = sorted(set.intersection(*map(set, folds)))
-        if complete:
-            first = folds[0][complete[0]]
-            rows[row] = {name: [[round(fold[seed][name], 4) for fold in folds] for seed in complete]
-                         for name in FIGURES if name in first}
+        results = [[fold[seed] for fold in folds] for seed in complete]
+        if results:
+            rows[row] = {name: [[round(each[name], 4) for each in of_seed] for of_seed in results]
+                         for name in FIGURES
+                         if all(name in each for of_seed in results for each in of_seed)}
     return {'measured': measured(), 'dataset': options.dataset, 'folds': len(folders),
             'steps': options.steps, 'batch': options.batch, 'learning_rate': options.learning_rate,
             'judge_every': options.judge_every, 'rows': rows}

@@ -27,7 +27,7 @@ def table_cells(summary: dict) -> tuple[list[str], list[list[str]]]:
     """Return the heading and the rows of a table with a column for each way to adapt.
 
     Cells hold means over groups of people and seeds, the change against `before` and its standard
-    error over groups. The last row has the number of seeds.
+    error over groups. `-`: not measured for all runs. The last row has the number of seeds.
 
     :param summary: what `adapt-people --json` writes.
     """
@@ -36,7 +36,8 @@ def table_cells(summary: dict) -> tuple[list[str], list[list[str]]]:
     after = {name: figures for name, figures in columns.items() if name != BEFORE}
     rows = [[text, f'{np.mean(before[name]):.2f}', *(
         '{:.2f} ({:+.2f} ± {:.2f})'.format(*change(figures[name], before[name]))
-        for figures in after.values())] for name, text in FIGURES.items() if name in before]
+        if name in figures else '-' for figures in after.values())]
+        for name, text in FIGURES.items() if name in before]
     rows.append(['seeds', '-', *(str(len(next(iter(figures.values())))) for figures in after.values())])
     return ['', BEFORE, *after], rows
 
