@@ -14,8 +14,8 @@ from depthface_ros.io.frame import frame_name
 EDGE = 0.05  # of the image: a principal point nearer to a border is of another image size
 # Principal points that are off centre by more, and by the same part of both axes, are, too.
 OFF_CENTRE, SAME_OFFSET = 0.12, 0.04
-# Focal lengths in longer sides of the image: fields of view of 157 and 3 degrees, or of more with
-# a fisheye lens. Others are in millimetres, or of no image.
+# Focal lengths: at least so many shorter sides of the image, at most so many longer ones. Others
+# are in millimetres, or of no image.
 FOCAL_RANGE = 0.1, 20.0
 MAX_DECIMATION = 8  # to every so many pixels on both axes
 
@@ -120,9 +120,9 @@ def _fault(matrix: np.ndarray | None, width: int, height: int) -> str:
     if fx <= 0 or fy <= 0:
         return f'{shown}, expected focal lengths > 0'
     low, high = FOCAL_RANGE
-    if not all(low <= focal / max(width, height) <= high for focal in (fx, fy)):
-        return (f'{shown}, expected focal lengths in pixels, {low:g} to {high:g} times the longer '
-                f'side of {width}x{height} pixels')
+    if min(fx, fy) < low * min(width, height) or max(fx, fy) > high * max(width, height):
+        return (f'{shown}, expected focal lengths in pixels, {low:g} to {high:g} times the sides '
+                f'of {width}x{height} pixels')
     across, down = cx / width, cy / height
     if (not (EDGE <= across <= 1 - EDGE and EDGE <= down <= 1 - EDGE)
             or (abs(across - 0.5) > OFF_CENTRE and abs(across - down) < SAME_OFFSET)):
