@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from markdown_tables import ROOT, cell, figure, measured, results, table
 
-RELIABLE = 8  # coefficients in the short table of expressions
+from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.estimation.expression_calibration import ExpressionCalibration
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES
+
+RELIABLE = 12  # coefficients in the short table of expressions
+RELIABILITY_AT = (0.6, 1.2, 2.0)  # m
 
 # README
 
@@ -110,12 +115,17 @@ def expressions_best() -> str:
 
 
 def _expressions(count: int | None) -> str:
+    streams = results('streams_expressive')['explained_variance']
+    calibration = ExpressionCalibration.load(MODELS_FOLDER)
     best = sorted(results('evaluation')['expression'].items(),
-                  key=lambda item: -item[1]['correlation'][0])[:count]
-    return table(['coefficient', 'correlation with the truth', 'mean error',
-                  'error of always guessing the median'],
-                 [[f'`{name}`', *(cell(row, key, '.3f') for key in (
-                     'correlation', 'error', 'guess_error'))] for name, row in best])
+                  key=lambda item: -item[1]['explained_percent_near'][0])[:count]
+    return table(['coefficient', 'correlation, all distances', 'explained variance within 1 m',
+                  'in streams', *(f'reliability at {metres} m' for metres in RELIABILITY_AT)],
+                 [[f'`{name}`', cell(row, 'correlation', '.2f'),
+                   f'{cell(row, "explained_percent_near", ".0f")} %',
+                   f'{100 * streams[name]:.0f} %' if name in streams else '-',
+                   *(f'{calibration.reliability_at(metres)[EXPRESSION_NAMES.index(name)]:.2f}'
+                     for metres in RELIABILITY_AT)] for name, row in best])
 
 
 @figure
