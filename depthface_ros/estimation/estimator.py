@@ -12,7 +12,7 @@ import numpy as np
 
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.estimation import head_detector
-from depthface_ros.estimation.acceptance import acceptance_std
+from depthface_ros.estimation.acceptance import are_certain
 from depthface_ros.estimation.alignment import AlignmentConfig
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.covariance import pose_covariance
@@ -58,11 +58,11 @@ class EstimatorConfig:
         0.98, 'Confidence below which poses are averaged over rotated and mirrored crops '
         '(test-time augmentation); 0: never.', 0.0, 1.0, old_name='sure_confidence')
     max_rotation_std: float = setting(
-        0.055, 'Maximum sigma of the rotation, in radians per axis, of faces in single images: '
-        'geometric mean of the sigmas before and after the fit.', 0.0, 10.0)
+        0.07, 'Maximum sigma of the rotation, in radians per axis, of faces in single images: '
+        'geometric mean of the sigmas before and after the fit. Doubtful faces have a lower one.',
+        0.0, 10.0)
     track_init_max_rotation_std: float = setting(
-        0.062, 'Maximum sigma of the rotation, in radians per axis, of new faces while tracking: '
-        'geometric mean of the sigmas before and after the fit.', 0.0, 10.0,
+        0.12, 'The same of confident new faces while tracking.', 0.0, 10.0,
         old_name='followed_rotation_std')
     # Meshes at profiles and in noisy images exceed their heads by up to 0.04.
     max_seen_through: float = setting(
@@ -149,7 +149,8 @@ class FaceEstimator:
         # Calibrate the sigmas; reject new faces with too large ones, and what is seen through
         faces = self._calibrated_faces(fitted, confidence, heads.detector_score[accepted],
                                        np.stack([rotation_std, position_std], axis=1), tracked)
-        certain = acceptance_std(faces, self._fitting.prior) <= max_rotation_std
+        certain = are_certain(faces, self._fitting.prior, max_rotation_std,
+                              self.config.max_rotation_std)
         opaque = fitted.seen_through <= self.config.max_seen_through
         return [faces[i] for i in np.flatnonzero(tracked | certain & opaque)]
 

@@ -13,6 +13,11 @@ from sample_frames import sample_frames
 
 from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER
+from depthface_ros.estimation.acceptance import (
+    DOUBTFUL_CONFIDENCE,
+    DOUBTFUL_FRACTION,
+    are_certain,
+)
 from depthface_ros.estimation.alignment import aligned_triangles
 from depthface_ros.estimation.error_prior import ErrorPrior
 from depthface_ros.estimation.estimator import EstimatorConfig
@@ -22,7 +27,7 @@ from depthface_ros.estimation.point_to_plane import (
     pixels_around,
     seen_through,
 )
-from depthface_ros.estimation.types import HeadCandidates
+from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.face_model.mesh import FaceModel
 
 FRAMES = sample_frames(every=30)
@@ -113,7 +118,7 @@ def test_neither_holes_nor_occluders_nor_noise_are_seen_through(z, noise):
 @pytest.mark.parametrize('tracked', [None, False, True])
 @pytest.mark.parametrize('limit, count', [(1.05, 1), (0.95, 0)])
 def test_the_sigmas_before_and_after_the_fit_count_alike(limit, count, tracked):
-    oracle, depth = estimator_of([POSE])
+    oracle, depth = estimator_of([POSE], confidence=0.95)
     before = PRIOR.std(*NETWORK_STD)[0]
     heads = None if tracked is None else HeadCandidates(head_centre(POSE)[None], tracked=tracked)
     for scale in (0.5, 1.0, 2.0):
@@ -131,6 +136,23 @@ class StdAfterTheFit(FaceEstimator):
     def _calibrated_faces(self, *arguments):
         return [replace(face, rotation_std=self.std)
                 for face in super()._calibrated_faces(*arguments)]
+
+
+def face_of(confidence, std):
+    return Face(POSE, np.zeros((1, 3), np.float32), np.zeros(52, np.float32), confidence, std, 0.004,
+                network_std=NETWORK_STD)
+
+
+@given(st.floats(0.5, 1.0), st.floats(0.005, 0.5), st.floats(0.02, 0.2), st.floats(0.02, 0.2))
+def test_doubtful_faces_have_a_lower_limit_than_confident_ones(confidence, std, limit, single):
+    """A limit of new tracks never admits doubtful faces that single images refuse."""
+    alone, = are_certain([face_of(confidence, std)], PRIOR, limit, single)
+    surer, = are_certain([face_of(1.0, std)], PRIOR, limit, single)
+    sharper, = are_certain([face_of(confidence, std / 2)], PRIOR, limit, single)
+    assert surer >= alone and sharper >= alone
+    before = PRIOR.std(*NETWORK_STD)[0]
+    most = limit if confidence >= DOUBTFUL_CONFIDENCE else min(limit, DOUBTFUL_FRACTION * single)
+    assert alone == (np.sqrt(before * std) <= most)
 
 
 @pytest.mark.parametrize('scale, count', [(0.5, 1), (1.5, 0)])
