@@ -12,6 +12,8 @@ from depthface_ros.face_model.expression_displacements import expression_displac
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.face_model.mirror import mirrored_expression, mirrored_offsets
 from depthface_ros.geometry.rotations import rotation_from_vector
+from depthface_ros.tracking import personal_expression
+from depthface_ros.tracking.face_tracker import FaceTracker
 from depthface_ros.tracking.personal_expression import displacement, expression_of_mesh
 
 MODEL = FaceModel.load()
@@ -106,3 +108,9 @@ def test_an_open_jaw_lowers_the_chin_and_turned_eyes_move_no_skin():
     assert jaw[MODEL.regions['chin'], 2].mean() < -0.02
     assert np.abs(jaw[MODEL.regions['forehead']]).max() < 0.001
     assert not displacement(coefficients(eyeLookUpLeft=1), len(PERSON)).any()
+
+
+def test_a_tracker_computes_the_linear_model_before_its_first_face():
+    personal_expression._linear_model.cache_clear()
+    FaceTracker(estimator=None)
+    assert personal_expression._linear_model.cache_info().currsize == 1
