@@ -50,14 +50,8 @@ def _spread(middle: float, low: float, high: float) -> str:
 
 @figure
 def adapt_people() -> str:
-    """Return the figures of the default of `adapt`, with changes and their standard errors."""
+    """Return the figures of ways to adapt, with changes and their standard errors."""
     return _study('adapt_people')
-
-
-@figure
-def adapt_people_methods() -> str:
-    """Return the same for several methods, by an earlier pipeline."""
-    return _study('adapt_people_methods')
 
 
 def _study(name: str) -> str:
