@@ -17,6 +17,7 @@ from drawn_faces import MODEL, face_at, frame_of, seen, write_models, write_pool
 from depthface_ros import FaceEstimator
 from depthface_ros.engines import MODELS_FOLDER, open_engine
 from depthface_ros.estimation.estimator import EstimatorConfig
+from depthface_ros.estimation.expression_calibration import ExpressionCalibration
 from depthface_ros.estimation.refinement import (
     EXPRESSIONS,
     FEATURES,
@@ -99,7 +100,9 @@ def test_another_face_is_no_sample():
     assert _sample(face_at(yaw=60), np.zeros(FEATURES), seen(TRUTH), 0) == []
 
 
-def test_while_samples_are_gathered_nothing_is_refined():
+def test_while_samples_are_gathered_nothing_is_refined(monkeypatch):
+    # Expressions are calibrated only with the refiner.
+    monkeypatch.setattr(ExpressionCalibration, 'load', classmethod(lambda cls, folder: cls.identity()))
     engine, frame = RecordingEngine(open_engine('cpu_fp32')[0]), frame_of(TRUTH)
     (found,), (expected,) = (
         FaceEstimator(one, EstimatorConfig(refine=refine, max_rotation_std=10.))(frame.depth, frame.intrinsics)
