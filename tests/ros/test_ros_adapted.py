@@ -34,7 +34,7 @@ def adapted(tmp_path_factory) -> Path:
     pools, out, empty = (tmp_path_factory.mktemp(name) for name in ('pools', 'adapted', 'empty'))
     wall = sample_frames(100)[0][0] * 0 + 2000
     assert cv2.imwrite(str(empty / '0.png'), wall)
-    (empty / 'camera.json').write_text('{"fx": 300, "fy": 300, "cx": 160, "cy": 120}')
+    (empty / 'camera.json').write_text('{"fx": 600, "fy": 600, "cx": 320, "cy": 240}')
     training(['adapt', '--bag', str(SAMPLE), '--pools', str(write_pool(pools, 'train')), '--out', str(out),
               '--frames', '4', '--report-frames', '2', '--steps', '2', '--batch', '8', '--device', 'cpu',
               '--preset', 'cpu', '--empty', str(empty)])
