@@ -2,8 +2,8 @@
 """Play a bag through the node: `ros2 launch depthface_ros replay.launch.py bag:=my_robot.mcap`.
 
 Takes all arguments of depthface.launch.py as well. Without `camera` and `depth_topic` the node
-subscribes to the one depth topic of the bag and to the camera_info nearest to it in name. Topics that a face node published during the
-recording are not played.
+subscribes to the one depth topic of the bag and to the camera_info nearest to it in name. Topics
+that a face node published during the recording are not played.
 """
 
 import re
