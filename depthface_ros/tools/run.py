@@ -21,9 +21,15 @@ from depthface_ros.tracking.tracks import TrackerConfig
 
 
 def run_one(options: argparse.Namespace) -> int:
-    """Run on the only input; print what is read, what runs, and the counts."""
-    path = options.input[0].parent if is_folder_of_images(options.input) else options.input[0]
-    summary = run_input(options, path, options.out)
+    """Run on the only input, or on the images of one folder; print what is read and the counts."""
+    path = options.input[0]
+    if len(options.input) > 1:
+        path = path.parent
+        recording = ImageRecording(sorted(options.input, key=natural_order), options.intrinsics,
+                                   options.depth_unit)
+    else:
+        recording = open_input(options, path)
+    summary = run_input(options, path, recording, options.out)
     if options.summary:
         write_summaries(options.summary, {str(path): asdict(summary)})
     return 0
@@ -44,14 +50,11 @@ def check_outputs(options: argparse.Namespace) -> None:
                                  'another place')
 
 
-def run_input(options: argparse.Namespace, path: Path, out: Path) -> Summary:
-    """Run on one input and write its results into a folder.
+def run_input(options: argparse.Namespace, path: Path, recording: Recording, out: Path) -> Summary:
+    """Run on the recording of one input and write its results into a folder.
 
     :raises ValueError, OSError, EngineUnavailable: it cannot be read, run or written.
     """
-    recording = (ImageRecording(sorted(options.input, key=natural_order), options.intrinsics,
-                                options.depth_unit) if is_folder_of_images(options.input)
-                 else open_input(options, path))
     configs = {'estimator': EstimatorConfig(), 'tracker': TrackerConfig()}
     if options.params_file:
         configs = read_parameter_file(options.params_file, **configs)

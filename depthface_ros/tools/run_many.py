@@ -17,7 +17,7 @@ from pathlib import Path
 from depthface_ros.io.errors import one_line, writing
 from depthface_ros.stop import Interruption
 from depthface_ros.tools.offline import Summary
-from depthface_ros.tools.run import run_input, write_summaries
+from depthface_ros.tools.run import open_input, run_input, write_summaries
 
 LOG_FILE = 'log.txt'  # of each recording, beside its results
 INTERRUPTED = 'interrupted'
@@ -136,7 +136,7 @@ def _child(options: argparse.Namespace, path: Path, folder: Path, sender) -> Non
             if getattr(options, name):
                 setattr(options, name, folder / getattr(options, name).name)
         with Interruption():
-            result = run_input(options, path, folder), ''
+            result = run_input(options, path, open_input(options, path), folder), ''
     except KeyboardInterrupt:
         result = None, INTERRUPTED
     except Exception as error:

@@ -18,6 +18,7 @@ from ros_helpers import (
     SECOND,
     KnownFaces,
     active_node,
+    calibrated_node,
     camera_info_message,
     image_message,
 )
@@ -105,8 +106,7 @@ def test_durability_can_be_set(monkeypatch):
 
 
 def test_one_camera_info_is_enough_and_its_silence_is_no_fault(monkeypatch):
-    with active_node(monkeypatch, input_timeout=0.3) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, input_timeout=0.3) as peer:
         end, second = time.monotonic() + 1.2, 0
         while time.monotonic() < end:
             second += 1
@@ -158,8 +158,7 @@ def test_another_calibration_is_used_at_once(monkeypatch, cameras, focal):
 
 
 def test_one_camera_info_is_enough_for_a_node_that_is_activated_again(monkeypatch, cameras):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         show(peer, 1)
         assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
         assert peer.change_state(Transition.TRANSITION_ACTIVATE)

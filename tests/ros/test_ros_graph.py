@@ -17,6 +17,7 @@ from ros_helpers import (
     FRAME,
     SECOND,
     active_node,
+    calibrated_node,
     camera_info_message,
     image_message,
     known_node,
@@ -41,8 +42,7 @@ def send(peer, publishers, count: int, frames=(FRAME,), start: int = 1) -> None:
 
 @pytest.mark.parametrize('frames', [(FRAME,), ('cam1_optical_frame', 'cam2_optical_frame')])
 def test_two_cameras_on_one_topic_are_warned_of_once(monkeypatch, frames):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         second = peer.node.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
         peer.wait_for(second.get_subscription_count)
         time.sleep(0.2)
@@ -54,8 +54,7 @@ def test_two_cameras_on_one_topic_are_warned_of_once(monkeypatch, frames):
 
 
 def test_an_idle_publisher_and_a_successor_are_no_second_camera(monkeypatch):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         second = peer.node.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
         peer.wait_for(second.get_subscription_count)
         time.sleep(0.2)
@@ -67,8 +66,7 @@ def test_an_idle_publisher_and_a_successor_are_no_second_camera(monkeypatch):
 
 
 def test_one_camera_that_alternates_its_frame_is_no_second_publisher(monkeypatch):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         send(peer, [peer._image] * 2, 15, ('cam1_optical_frame', 'cam2_optical_frame'))
         peer.wait_for(lambda: int(peer.diagnostics()['received total']) == 30)
         time.sleep(0.3)
@@ -108,8 +106,7 @@ def both(peer, publish, seconds: float = 1.5) -> None:
 @pytest.mark.parametrize('parent, offset', [('other_optical_frame', 7), (FRAME, 0)],
                          ids=['another camera', 'the same camera'])
 def test_another_publisher_of_the_same_face_is_warned_of_once(monkeypatch, parent, offset):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         other = peer.node.create_publisher(TFMessage, '/tf', 100)
         both(peer, lambda stamp: other.publish(transform('face_f00001', parent, stamp + offset)))
         assert 'another node publishes face_f00001' in problems(peer)
@@ -119,8 +116,7 @@ def test_another_publisher_of_the_same_face_is_warned_of_once(monkeypatch, paren
 
 @pytest.mark.parametrize('child', ['base_link', 'face_f01001', 'face_f00001_tool', 'face_'])
 def test_other_frames_on_tf_are_no_conflict(monkeypatch, child):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         other = peer.node.create_publisher(TFMessage, '/tf', 100)
         both(peer, lambda stamp: other.publish(transform(child, 'map', stamp)), 1.0)
         assert 'another node' not in problems(peer) and peer.heard['tf']
@@ -128,8 +124,7 @@ def test_other_frames_on_tf_are_no_conflict(monkeypatch, child):
 
 @pytest.mark.parametrize('first_id, conflict', [(1, True), (1001, False)])
 def test_two_nodes_need_two_ranges_of_ids(monkeypatch, first_id, conflict):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         second = known_node(monkeypatch, namespace='/cam2', first_id=first_id)
         second.trigger_configure()
         second.trigger_activate()
@@ -146,8 +141,7 @@ def test_two_nodes_need_two_ranges_of_ids(monkeypatch, first_id, conflict):
 
 
 def test_tf_is_not_read_without_other_publishers(monkeypatch):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         for number in range(1, 20):
             peer.send(image_message(DEPTH, number * SECOND))
             time.sleep(0.03)

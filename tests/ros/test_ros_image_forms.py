@@ -18,6 +18,7 @@ from ros_helpers import (
     SECOND,
     KnownFaces,
     active_node,
+    calibrated_node,
     camera_info_message,
     image_message,
 )
@@ -80,8 +81,7 @@ IMAGES = {
 
 @pytest.fixture
 def peer(monkeypatch):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         yield peer
 
 
@@ -93,8 +93,7 @@ def test_every_form_of_a_raw_image_shows_the_same_face(peer):
 
 
 def test_every_form_of_a_compressed_image_shows_the_same_face(monkeypatch):
-    with active_node(monkeypatch, image_transport='compressedDepth') as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, image_transport='compressedDepth') as peer:
         forms = [name for name in IMAGES if isinstance(IMAGES[name], CompressedImage)]
         for second, name in enumerate(forms, 1):
             peer.show(IMAGES[name], second)
@@ -115,8 +114,7 @@ def test_a_png_of_the_compressed_transport_shows_the_same_face(monkeypatch):
 
 
 def test_the_unit_of_depth_can_be_set(monkeypatch):
-    with active_node(monkeypatch, depth_unit=0.0001) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, depth_unit=0.0001) as peer:
         peer.show(image_message(10 * DEPTH, 0), 1)
         assert 'median depth' not in peer.last_problem()
 

@@ -21,6 +21,7 @@ from ros_helpers import (
     DEPTH,
     SECOND,
     active_node,
+    calibrated_node,
     camera_info_message,
     image_message,
 )
@@ -32,8 +33,7 @@ from depthface_ros.ros import subscription
 
 @pytest.fixture
 def peer(monkeypatch):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         yield peer
 
 
@@ -122,8 +122,7 @@ def test_images_for_which_no_queue_had_room_are_counted_as_lost(peer):
 
 
 def test_a_camera_that_is_killed_is_reported_and_its_successor_received(monkeypatch):
-    with active_node(monkeypatch, input_timeout=0.5) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, input_timeout=0.5) as peer:
         with other_program('''
                 camera = node.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
                 for second in range(1, 10000):

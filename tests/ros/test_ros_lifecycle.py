@@ -23,6 +23,7 @@ from ros_helpers import (
     KnownFaces,
     Peer,
     active_node,
+    calibrated_node,
     camera_info_message,
     image_message,
     known_node,
@@ -133,8 +134,7 @@ def test_parameters_read_like_a_manual(unconfigured):
 
 
 def test_parameters_change_at_run_time(monkeypatch):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         peer.send(image_message(DEPTH, SECOND))
         peer.wait_for(lambda: peer.heard['tf'])
         assert set_parameter(peer, 'publish_tf', False).successful

@@ -12,7 +12,7 @@ pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
 from builtin_interfaces.msg import Time
-from ros_helpers import SECOND, active_node, camera_info_message, image_message
+from ros_helpers import SECOND, active_node, calibrated_node, camera_info_message, image_message
 from rosgraph_msgs.msg import Clock
 
 TRACKER = {'tracker__sightings': 2, 'tracker__keep_s': 0.3, 'tracker__keep_images': 2}
@@ -108,8 +108,7 @@ def transforms(peer) -> list[tuple[str, int]]:
 @pytest.mark.parametrize('name', STREAMS)
 def test_two_people_have_two_ids_and_leave_for_any_stamps(monkeypatch, name):
     change, note = STREAMS[name]
-    with active_node(monkeypatch, **TRACKER) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, **TRACKER) as peer:
         play(peer, sent(change))
         wait_for_images(peer, WITH_PEOPLE + EMPTY)
         values = peer.wait_for(lambda: peer.diagnostics()['faces'] == '0' and peer.diagnostics())
@@ -126,8 +125,7 @@ def test_two_people_have_two_ids_and_leave_for_any_stamps(monkeypatch, name):
 
 
 def test_each_image_twice_is_processed_and_published_once(monkeypatch):
-    with active_node(monkeypatch, **TRACKER) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, **TRACKER) as peer:
         play(peer, sent(copies=2))
         images = WITH_PEOPLE + EMPTY
         wait_for_images(peer, 2 * images)
@@ -139,8 +137,7 @@ def test_each_image_twice_is_processed_and_published_once(monkeypatch):
 
 
 def test_a_problem_of_stamps_is_reported_once(monkeypatch):
-    with active_node(monkeypatch, **TRACKER) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, **TRACKER) as peer:
         play(peer, sent(lambda now, i: 1_700_000_000 * SECOND))
         wait_for_images(peer, WITH_PEOPLE + EMPTY)
         assert problems(peer).count('stand still') == 1
@@ -169,8 +166,7 @@ def test_a_simulation_that_starts_again_starts_tracking_again(monkeypatch):
 
 def test_a_jump_of_the_clock_leaves_no_lasting_error(monkeypatch):
     """Ten images with stamps of an hour ago, as before a clock is synchronised."""
-    with active_node(monkeypatch, **TRACKER) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, **TRACKER) as peer:
         for i in range(20):
             offset = 3600 * SECOND if i < 10 else 0
             peer.send(image_message(image(True, i), time.time_ns() - offset))

@@ -16,6 +16,7 @@ from ros_helpers import (
     FRAME,
     SECOND,
     active_node,
+    calibrated_node,
     camera_info_message,
     image_message,
 )
@@ -59,8 +60,7 @@ def images():
 
 
 def test_texts_of_raw_images_are_quoted_and_cut(monkeypatch, log):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         for i, message in enumerate(images(), 1):
             message.header.stamp.sec = i
             peer.send(message)
@@ -77,8 +77,7 @@ def test_texts_of_raw_images_are_quoted_and_cut(monkeypatch, log):
 @pytest.mark.parametrize('format_', [
     f'16UC1; {FORGED} png', '16UC1; compressedDepth ' + 'z' * LONG, '\x1b' * LONG, FORGED])
 def test_the_format_of_a_compressed_image_is_quoted_and_cut(monkeypatch, log, format_):
-    with active_node(monkeypatch, image_transport='compressedDepth') as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, image_transport='compressedDepth') as peer:
         message = CompressedImage(format=format_, data=header() + encode_png(DEPTH))
         message.header.frame_id = FRAME
         for second in (1, 2):
@@ -105,8 +104,7 @@ def test_texts_of_camera_info_are_quoted_and_cut(monkeypatch, log):
 
 
 def test_many_different_frames_cost_a_line_or_two_and_no_memory(monkeypatch, log):
-    with active_node(monkeypatch) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch) as peer:
         for i in range(1, 150):
             peer.send(image_message(DEPTH, i * SECOND, f'frame_{i}_' + 'w' * 100))
             time.sleep(0.01)

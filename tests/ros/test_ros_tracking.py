@@ -9,13 +9,7 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('tf2_msgs')
 
-from ros_helpers import (
-    KnownFaces,
-    active_node,
-    camera_info_message,
-    face_at,
-    image_message,
-)
+from ros_helpers import KnownFaces, calibrated_node, face_at, image_message
 
 STEP_NS = 33_333_333  # 30 Hz
 TRACKER = {'tracker__sightings': 2, 'tracker__keep_s': 0.3, 'tracker__keep_images': 2,
@@ -46,8 +40,7 @@ def signs(**columns) -> np.ndarray:
 
 @pytest.fixture
 def peer(monkeypatch):
-    with active_node(monkeypatch, estimator=Signs, **TRACKER) as peer:
-        peer.send_info(camera_info_message())
+    with calibrated_node(monkeypatch, estimator=Signs, **TRACKER) as peer:
         yield peer
 
 

@@ -209,3 +209,11 @@ def active_node(monkeypatch, connected: bool = True, **parameters):
             yield peer
     finally:
         rclpy.shutdown()
+
+
+@contextmanager
+def calibrated_node(monkeypatch, **parameters):
+    """Yield the peer of an `active_node` that has got a camera_info."""
+    with active_node(monkeypatch, **parameters) as peer:
+        peer.send_info(camera_info_message())
+        yield peer
