@@ -26,6 +26,9 @@ SAME_PLACE = 0.05
 # Support and sigma of a followed face, relative to the image before, from which on the pose network
 # looks at it in the same image.
 KEPT_SUPPORT, GROWN_STD = 0.75, 1.6
+# rad; faces with a larger sigma are not followed: their errors would lead the next prediction, and
+# so persist. Those of the pose network are independent, and average out.
+NOISY_STD = 0.02
 
 
 class FaceTracker:
@@ -129,9 +132,11 @@ class FaceTracker:
     def _followed(self, depth, intrinsics, stamp_ns: int, stage_done) -> list[Face]:
         """Return the faces at their predicted poses; none if the pose network is to look at them.
 
-        That is at times, and when a face is not where it is predicted: covered, or moved away.
+        That is at times, in noisy images, and when a face is not where it is predicted: covered, or
+        moved away.
         """
-        if stamp_ns >= self._verified_ns + round(self.config.verify_s * 1e9):
+        verify = stamp_ns >= self._verified_ns + round(self.config.verify_s * 1e9)
+        if verify or any(track.face.rotation_std > NOISY_STD for track in self._tracker.public):
             return []
         predicted = self._tracker.predicted_faces(stamp_ns)
         if (predicted.camera_from_face[:, 2, 3] <= MIN_DEPTH).any():
@@ -156,9 +161,10 @@ class FaceTracker:
         for track in tracks:
             smoother = before.get(track.id)
             if smoother is None:
-                smoother = FaceSmoother(track.face, track.stamp_ns, self.config.smoothing)
+                smoother = FaceSmoother(track.face, track.motion.camera_from_face, track.stamp_ns,
+                                        self.config.smoothing)
             elif track.seen:
-                smoother.update(track.face, track.stamp_ns)
+                smoother.update(track.face, track.motion.camera_from_face, track.stamp_ns)
             self._smoothers[track.id] = smoother
             smoothed.append(replace(track, face=smoother.face))
         return smoothed

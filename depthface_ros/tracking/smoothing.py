@@ -1,46 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Smoothing of faces: One Euro filters on pose and expression, a Kalman filter on the shape.
+"""Smoothing of meshes and expressions: One Euro filters, and a Kalman filter of the shape.
 
 Casiez, Roussel and Vogel 2012, '1 euro filter: a simple speed-based low-pass filter for noisy
 input in interactive systems': a first-order low-pass whose cutoff frequency rises with speed. It
 removes jitter at rest and has little lag in motion. At constant speed the lag is at most
-1 / (2 pi gain) of the unit, whatever the speed.
+1 / (2 pi gain) of the unit, whatever the speed. Poses are filtered in `motion`.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import pi
+from typing import ClassVar
 
 import numpy as np
 
 from depthface_ros.estimation.types import Face
-from depthface_ros.geometry.one_rotation import rotation_matrix, rotation_vector
 from depthface_ros.geometry.rotations import in_frame
 from depthface_ros.settings import setting
 from depthface_ros.tracking.personal_expression import displacement, expression_of_mesh
 from depthface_ros.tracking.personal_shape import PersonalShape, vertex_noise
 
-# Sigmas of a pose up to which the gains are meant. Noisier faces seem to move, so their cutoffs
-# rise less with speed.
-USUAL_ROTATION_STD, USUAL_POSITION_STD = 0.010, 0.002  # rad, m
-
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """The trade-off of jitter and lag; a higher cutoff or gain means less lag."""
+    """The trade-off of jitter and lag; a higher acceleration, cutoff or gain means less lag."""
+
+    # Settings of earlier releases: accepted, with a warning, and without effect.
+    REMOVED: ClassVar = ('position_gain', 'rotation_gain')
 
     enabled: bool = setting(True, 'Smooth faces over time; false publishes each as its image '
                             'shows it.')
-    cutoff: float = setting(0.5, 'Hz; at rest, quicker changes are filtered out as noise.',
-                            0.01, 100.0)
+    position_acceleration: float = setting(
+        0.4, 'Metres per second by which the velocity of a head changes within a second, one '
+        'sigma.', 0.01, 100.0)
+    rotation_acceleration: float = setting(
+        2.0, 'Radians per second by which its angular velocity does.', 0.01, 1000.0)
+    cutoff: float = setting(0.5, 'Hz; quicker changes of a still mesh or expression are filtered '
+                            'out as noise.', 0.01, 100.0)
     speed_cutoff: float = setting(0.7, 'Hz; the same for changes of speed.', 0.01, 100.0)
-    position_gain: float = setting(800.0, 'Hz by which the cutoff rises per metre per second of '
-                                   'the face.', 0.0, 1e4)
-    rotation_gain: float = setting(100.0, 'Hz per radian per second of the face.', 0.0, 1e4)
     shape_gain: float = setting(150.0, 'Hz per metre per second of a vertex in the face frame.',
                                 0.0, 1e4)
     expression_gain: float = setting(12.0, 'Hz per full range per second of a coefficient.',
                                      0.0, 1e4)
+
+    @property
+    def acceleration(self) -> np.ndarray:
+        """Those of position and rotation: (2,)."""
+        return np.array([self.position_acceleration, self.rotation_acceleration])
 
 
 class OneEuro:
@@ -51,18 +57,17 @@ class OneEuro:
         self._cutoff, self._gain, self._speed_cutoff = cutoff, gain, speed_cutoff
         self._velocity = 0.0
 
-    def step(self, innovation: np.ndarray, seconds: float, trust: float = 1.0) -> np.ndarray:
+    def step(self, innovation: np.ndarray, seconds: float) -> np.ndarray:
         """Return what to add to the filtered value, (..., D).
 
         :param innovation: (..., D) measured less filtered value; each row has its own speed and
             cutoff.
         :param seconds: since the previous measurement; > 0.
-        :param trust: factor on the gain.
         """
         self._velocity = self._velocity + _filter_gain(self._speed_cutoff, seconds) * (
             innovation / seconds - self._velocity)
         speed = np.sqrt(np.einsum('...i,...i->...', self._velocity, self._velocity))[..., None]
-        return _filter_gain(self._cutoff + trust * self._gain * speed, seconds) * innovation
+        return _filter_gain(self._cutoff + self._gain * speed, seconds) * innovation
 
 
 def _filter_gain(cutoff, seconds: float):
@@ -71,43 +76,32 @@ def _filter_gain(cutoff, seconds: float):
     return phase / (phase + 1)
 
 
-def _trust(std: float, usual_std: float) -> float:
-    return usual_std / max(std, usual_std)
-
-
 class FaceSmoother:
-    """Smooths one face from image to image."""
+    """Smooths mesh and expression of one face from image to image."""
 
-    def __init__(self, face: Face, stamp_ns: int, config: SmoothingConfig = SmoothingConfig()):
-        self.face, self._stamp_ns = face, stamp_ns  # the latest, smoothed
-        self._position, self._rotation, self._shape, self._expression = (
-            OneEuro(config.cutoff, gain, config.speed_cutoff) for gain in (
-                config.position_gain, config.rotation_gain, config.shape_gain,
-                config.expression_gain))
+    def __init__(self, face: Face, camera_from_face: np.ndarray, stamp_ns: int,
+                 config: SmoothingConfig = SmoothingConfig()):
+        """Begin with a face, placed in its filtered pose (4, 4)."""
+        self._stamp_ns = stamp_ns
+        self._shape, self._expression = (OneEuro(config.cutoff, gain, config.speed_cutoff)
+                                         for gain in (config.shape_gain, config.expression_gain))
         vertices = in_frame(face.vertices, face.camera_from_face)
         self._shape_face = vertices - displacement(face.expression, len(vertices))
         self.personal_shape = PersonalShape(self._shape_face)
+        self.face = placed(face, vertices, face.expression, camera_from_face)  # the latest
 
-    def update(self, face: Face, stamp_ns: int) -> Face:
-        """Return the smoothed face of the next image; only stamps measure time."""
+    def update(self, face: Face, camera_from_face: np.ndarray, stamp_ns: int) -> Face:
+        """Return the smoothed face of the next image in a filtered pose (4, 4).
+
+        Only stamps measure time. An image at the same time replaces the face.
+        """
         seconds = (stamp_ns - self._stamp_ns) * 1e-9
         if seconds <= 0:
             self.face = face  # the speed is unknown
             return face
-        before, pose = self.face.camera_from_face, face.camera_from_face.copy()
-        # in the tangent space at the filtered rotation: no signs to flip, no angles to wrap
-        turn = rotation_vector(before[:3, :3].T @ pose[:3, :3])
-        turned = before[:3, :3] @ rotation_matrix(self._rotation.step(
-            turn, seconds, _trust(face.rotation_std, USUAL_ROTATION_STD)))
-        # A Newton step to the nearest rotation; otherwise rounding errors would accumulate.
-        pose[:3, :3] = turned @ (1.5 * np.eye(3) - 0.5 * turned.T @ turned)
-        pose[:3, 3] = before[:3, 3] + self._position.step(
-            pose[:3, 3] - before[:3, 3], seconds, _trust(face.position_std, USUAL_POSITION_STD))
         shape_face, expression = self._shape_and_expression(face, seconds)
-        # The shape is placed in the smoothed pose, so that both are consistent.
-        vertices = (shape_face @ pose[:3, :3].T + pose[:3, 3]).astype(face.vertices.dtype)
         self._stamp_ns = stamp_ns
-        self.face = replace(face, camera_from_face=pose, vertices=vertices, expression=expression)
+        self.face = placed(face, shape_face, expression, camera_from_face)
         return self.face
 
     def _shape_and_expression(self, face: Face, seconds: float) -> tuple[np.ndarray, np.ndarray]:
@@ -125,3 +119,12 @@ class FaceSmoother:
             vertices - displacement(measured, count) - self._shape_face, seconds)
         shape = self.personal_shape.update(self._shape_face, vertex_noise(face), seconds)
         return shape + displacement(expression, count), expression
+
+
+def placed(face: Face, vertices_face: np.ndarray, expression: np.ndarray,
+           camera_from_face: np.ndarray) -> Face:
+    """Return a face with a mesh (V, 3) m, face frame, in a pose (4, 4), so that they agree."""
+    dtype = face.vertices.dtype
+    vertices = vertices_face @ camera_from_face[:3, :3].T + camera_from_face[:3, 3]
+    return replace(face, camera_from_face=camera_from_face.astype(face.camera_from_face.dtype),
+                   vertices=vertices.astype(dtype), expression=expression)

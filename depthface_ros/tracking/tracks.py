@@ -27,7 +27,8 @@ class TrackerConfig:
 
     verify_s: float = setting(0.1, 'Seconds between images in which the pose network looks at '
                               'tracked faces again; between them they are followed from their '
-                              'predicted poses, which takes half of the time. 0: in every image.',
+                              'predicted poses, which takes half of the time. 0: in every image. '
+                              'Those of noisy images are never followed.',
                               0.0, 10.0)
 
     # A face is public after two detections in three images. False detections rarely repeat at one
@@ -59,7 +60,12 @@ class Track:
     stamp_ns: int
     sightings: int
     misses: int = 0  # later images without the face
-    motion: Motion = field(default_factory=Motion)
+    motion: Motion | None = None  # by default it begins with the face
+
+    def __post_init__(self):
+        if self.motion is None:
+            object.__setattr__(self, 'motion', Motion.begin(self.face.camera_from_face,
+                                                            pose_std(self.face)))
 
     @property
     def seen(self) -> bool:
@@ -77,15 +83,20 @@ class Track:
     @property
     def twist_covariance(self) -> np.ndarray | None:
         """Covariance (6, 6) of :attr:`twist`."""
-        return self.motion.covariance if self.sightings > 1 else None
+        return self.motion.twist_covariance if self.sightings > 1 else None
 
     def predicted_pose(self, stamp_ns: int) -> np.ndarray:
         """Predict camera_from_face (4, 4) float64 at a time."""
-        return self.motion.predicted(self.face.camera_from_face, (stamp_ns - self.stamp_ns) * 1e-9)
+        return self.motion.predicted((stamp_ns - self.stamp_ns) * 1e-9)
 
     def predicted_centre(self, stamp_ns: int) -> np.ndarray:
         """Predict the head centre (3,) at a time, metres, camera frame."""
         return points_camera(self.predicted_pose(stamp_ns)[None], HEAD_CENTRE_FACE)[0]
+
+
+def pose_std(face: Face) -> np.ndarray:
+    """Return the sigmas (2,) of position, m, and rotation, rad, per axis."""
+    return np.array([face.position_std, face.rotation_std])
 
 
 def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:
@@ -154,8 +165,9 @@ class Tracker:
     def _sighted(self, face: Face, stamp_ns: int, before: Track | None = None) -> Track:
         track = Track('', face, stamp_ns, 1)
         if before:
-            motion = before.motion.updated(before.face.camera_from_face, face.camera_from_face,
-                                           (stamp_ns - before.stamp_ns) * 1e-9)
+            motion = before.motion.updated(face.camera_from_face, pose_std(face),
+                                           (stamp_ns - before.stamp_ns) * 1e-9,
+                                           self.config.smoothing.acceleration)
             track = Track(before.id, face, stamp_ns, before.sightings + 1, motion=motion)
         if track.id or track.sightings < self.config.sightings:
             return track

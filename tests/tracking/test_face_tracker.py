@@ -14,7 +14,6 @@ from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.crop import HEAD_CENTRE_FACE
 from depthface_ros.tracking.face_tracker import FaceTracker, merge_candidates
-from depthface_ros.tracking.motion import Motion
 from depthface_ros.tracking.smoothing import SmoothingConfig
 from depthface_ros.tracking.tracks import TrackerConfig
 
@@ -50,7 +49,7 @@ class Room(Followed):
 def face_at(x, detector_score=0.5):
     pose = np.eye(4, dtype=np.float32)
     pose[:3, 3] = np.array([x, 0, 1]) - HEAD_CENTRE_FACE
-    return Face(pose, pose[None, :3, 3].copy(), np.zeros(52, np.float32), 0.9, 0.1, 0.01, detector_score)
+    return Face(pose, pose[None, :3, 3].copy(), np.zeros(52, np.float32), 0.9, 0.01, 0.01, detector_score)
 
 
 def follow(tracker, images, first_ns=0, step_ns=33 * MS):
@@ -280,6 +279,15 @@ def test_it_does_in_every_image_of_a_slow_camera_or_if_the_user_says_so():
     assert {*slow.looks} == {*never.looks} == {'pose network'}
 
 
+def test_it_does_in_every_noisy_image():
+    tracker = FaceTracker(Counted())
+    follow(tracker, [{'ann': 0.0}] * 3)
+    track, = tracker._tracker.tracks
+    tracker._tracker.tracks = [replace(track, face=replace(track.face, rotation_std=0.05))]
+    follow(tracker, [{'ann': 0.0}], first_ns=3 * 33 * MS)
+    assert tracker.estimator.looks[-1] == 'pose network'
+
+
 def test_it_does_in_the_image_that_covers_a_face():
     tracker = FaceTracker(Counted())
     follow(tracker, [{'ann': 0.0}] * 4)
@@ -292,7 +300,8 @@ def test_a_face_that_is_predicted_behind_the_camera_is_not_followed():
     tracker = FaceTracker(Counted())
     follow(tracker, [{'ann': 0.0}] * 3)
     track, = tracker._tracker.tracks
-    towards = Motion(np.array([0, 0, -100.0, 0, 0, 0]))
-    tracker._tracker.tracks = [replace(track, motion=towards)]
+    mean = track.motion.mean.copy()
+    mean[0, :, 1] = (0, 0, -100)  # m/s, towards the camera
+    tracker._tracker.tracks = [replace(track, motion=replace(track.motion, mean=mean))]
     follow(tracker, [{'ann': 0.0}], first_ns=3 * 33 * MS)
     assert tracker.estimator.looks[-1] == 'pose network'

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from depthface_ros.estimation.types import Face
-from depthface_ros.geometry.rotations import in_frame
 from depthface_ros.tracking.smoothing import FaceSmoother
 from training.adapt.datasets import Labelled
 
@@ -30,16 +28,9 @@ def as_streams(pairs: Sequence[tuple[Labelled, list[Face]]]) -> list[tuple[Label
         smoother = None
         for number, i in enumerate(np.tile(images, 2)):
             each, faces = pairs[i]
+            pose = faces[0].camera_from_face
             if smoother is None:
-                smoother = FaceSmoother(faces[0], 0)
+                smoother = FaceSmoother(faces[0], pose, 0)
             else:
-                face = smoother.update(faces[0], number * STEP_NS)
-                streams[i] = each, [in_pose(face, faces[0].camera_from_face)]
+                streams[i] = each, [smoother.update(faces[0], pose, number * STEP_NS)]
     return streams
-
-
-def in_pose(face: Face, camera_from_face: np.ndarray) -> Face:
-    """Return a face at another pose (4, 4)."""
-    vertices_face = in_frame(face.vertices, face.camera_from_face)
-    return replace(face, camera_from_face=camera_from_face,
-                   vertices=vertices_face @ camera_from_face[:3, :3].T + camera_from_face[:3, 3])
