@@ -105,7 +105,7 @@ class Motion:
         mean, covariance = _predicted(mean, covariance, seconds, acceleration)
         residual = _difference(self.camera_from_face, pose)[:, None] - mean[:, :, 0]
         variance = covariance[:, :, 0, 0] + noise[:, None]
-        squares = np.square(residual).mean(axis=2)
+        squares = (residual * residual).sum(axis=2) / 3
         if (squares > JUMP ** 2 * variance).all(axis=1).any():
             return replace(Motion.begin(pose, std), noise=noise, images=self.images)
         gain = covariance[..., 0] / variance[..., None]  # (2, 2, 2)
@@ -128,13 +128,14 @@ class Motion:
         if self.step is not None:
             quotient = seconds / self.step_s
             second = step - quotient * self.step
-            variance = np.square(second).mean(axis=1) / (
-                1 + (1 + quotient) ** 2 + quotient ** 2)
+            variance = (second * second).sum(axis=1) / (
+                3 * (1 + (1 + quotient) ** 2 + quotient ** 2))
             weight = max(1 / (self.images + 1), -math.expm1(-seconds / NOISE_S))
             # Accelerations look like noise, so images of heads at rest count more.
-            weight = weight * self.probability[:, 0].clip(MOVING_WEIGHT)
+            weight = weight * np.maximum(self.probability[:, 0], MOVING_WEIGHT)
             noise = noise + weight * (variance - noise)
-        return noise.clip(np.square(LEAST_NOISE * std), np.square(MOST_NOISE * std)), step
+        least, most = (LEAST_NOISE * std) ** 2, (MOST_NOISE * std) ** 2
+        return np.minimum(np.maximum(noise, least), most), step
 
 
 def pose_difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -169,23 +170,26 @@ def _mixed_models(mean, covariance, probability, seconds: float):
     prior = joint.sum(axis=1)
     weight = (joint / prior[:, None]).swapaxes(1, 2)  # (2, to, from)
     mixed = (weight @ mean.reshape(2, 2, 6)).reshape(mean.shape)
-    deviation = mean[:, None] - mixed[:, :, None]  # (2, to, from, 2, 3)
-    spread = deviation @ deviation.swapaxes(3, 4) / 3 + covariance[:, None]
-    return mixed, (weight[..., None, None] * spread).sum(axis=2), prior
+    # The mean of squares less the square of the mean. Values are small: they are relative.
+    squares = covariance + mean @ mean.swapaxes(2, 3) / 3
+    covariance = ((weight @ squares.reshape(2, 2, 4)).reshape(covariance.shape)
+                  - mixed @ mixed.swapaxes(2, 3) / 3)
+    return mixed, covariance, prior
 
 
 def _predicted(mean, covariance, seconds: float, acceleration):
     """Return mean and covariance some time later: white noise of velocity, and of acceleration."""
     transition = np.array([[[1.0, 0.0], [0.0, 0.0]], [[1.0, seconds], [0.0, 1.0]]])
-    noise = np.zeros_like(covariance)
-    noise[:, 0, 0, 0] = np.square(REST_DRIFT) * seconds
-    noise[:, 1] = np.square(acceleration)[:, None, None] * np.array(
+    covariance = transition @ covariance @ transition.swapaxes(1, 2)
+    covariance[:, 0, 0, 0] += seconds * REST_DRIFT ** 2
+    covariance[:, 1] += (acceleration ** 2)[:, None, None] * np.array(
         [[seconds ** 3 / 3, seconds ** 2 / 2], [seconds ** 2 / 2, seconds]])
-    return transition @ mean, transition @ covariance @ transition.swapaxes(1, 2) + noise
+    return transition @ mean, covariance
 
 
 def _probability(prior, squares, variance) -> np.ndarray:
     """Return the probability (2, 2) of the models, given mean squared residuals of their axes."""
     log = np.log(prior) - 1.5 * (np.log(variance) + squares / variance)
-    likelihood = np.exp(np.maximum(log - log.max(axis=1, keepdims=True), -30.0))
-    return likelihood / likelihood.sum(axis=1, keepdims=True)
+    # The smaller one is at least exp(-30), so that no model is lost for ever.
+    moving = 1 / (1 + np.exp(np.minimum(np.maximum(log[:, 0] - log[:, 1], -30.0), 30.0)))
+    return np.array([1 - moving, moving]).T

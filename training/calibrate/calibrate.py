@@ -206,12 +206,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     frames = SyntheticFrames('train', options.seed, options.ict, options.hair)
-    # Expressions are measured without their earlier calibration.
-    (options.models / EXPRESSION_CALIBRATION_FILE).unlink(missing_ok=True)
     # Networks remember expressions of people they were trained on, so these people are others.
     # The frames are not those of an evaluation, which has another seed.
     others = SyntheticFrames('validation', options.seed + OTHER_FRAMES, options.ict, options.hair)
     if options.expressions_only:
+        forget_expressions(options)
         save_expressions(options, whole_pipeline(options, others, None))
         return
     if options.streams_only:
@@ -223,6 +222,7 @@ def run(options: argparse.Namespace) -> None:
         save_with_tracked_factors(options, fit_stds(whole_pipeline(
             options, frames, confidence), confidence), options.frames)
         return
+    forget_expressions(options)
     (options.models / ERROR_PRIOR_FILE).unlink(missing_ok=True)  # that of earlier networks
     trial = Trial(frames, options.models, ALL_CANDIDATES_UNALIGNED, Calibration(), networks_alone)
     places = [place for place in trial.records(options.frames, options.workers) if place['found']]
@@ -285,3 +285,8 @@ def print_gain(places: list[Record], faces: list[Record], calibration: Calibrati
         print(f'{title}: errors of {len(faces)} faces within one and two sigma:')
         for error, row in within_sigma(records).items():
             print(f'  {error:9}', *(f'{percent:5.1f} %' for percent, _ in row.values()))
+
+
+def forget_expressions(options: argparse.Namespace) -> None:
+    """Remove the calibration of expressions; they are measured without it."""
+    (options.models / EXPRESSION_CALIBRATION_FILE).unlink(missing_ok=True)
