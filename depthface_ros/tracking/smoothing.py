@@ -44,9 +44,9 @@ class SmoothingConfig:
                                      0.0, 1e4)
 
     @property
-    def acceleration(self) -> np.ndarray:
-        """Those of position and rotation: (2,)."""
-        return np.array([self.position_acceleration, self.rotation_acceleration])
+    def acceleration(self) -> tuple[float, float]:
+        """Those of position and rotation."""
+        return self.position_acceleration, self.rotation_acceleration
 
 
 class OneEuro:

@@ -94,9 +94,9 @@ class Track:
         return points_camera(self.predicted_pose(stamp_ns)[None], HEAD_CENTRE_FACE)[0]
 
 
-def pose_std(face: Face) -> np.ndarray:
-    """Return the sigmas (2,) of position, m, and rotation, rad, per axis."""
-    return np.array([face.position_std, face.rotation_std])
+def pose_std(face: Face) -> tuple[float, float]:
+    """Return the sigmas of position, m, and rotation, rad, per axis."""
+    return face.position_std, face.rotation_std
 
 
 def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:

@@ -76,7 +76,7 @@ def test_the_mesh_marker_holds_the_vertices_of_the_estimator(peer):
     assert (marker.type, marker.action, marker.id) == (Marker.TRIANGLE_LIST, Marker.ADD, 1)
     assert (marker.header.frame_id, marker.header.stamp.sec) == (FRAME, 2)
     points = np.array([[p.x, p.y, p.z] for p in marker.points])
-    np.testing.assert_array_equal(points, face_at(1.0).vertices[TRIANGLES.reshape(-1)])
+    np.testing.assert_allclose(points, face_at(1.0).vertices[TRIANGLES.reshape(-1)], atol=1e-6)
 
 
 def test_two_faces_share_one_tf_message_and_a_lost_one_is_deleted(peer):

@@ -60,10 +60,11 @@ def test_velocities_are_published_in_the_frame_of_the_face(stage):
     camera_from_face = still.face.camera_from_face
     in_camera = pose_covariance(camera_from_face, std)
     face = replace(still.face, pose_covariance=in_camera)
-    # 0.6 m/s forward and 1.5 rad/s to the left, as both models of the motion say
-    mean = np.zeros_like(still.motion.mean)
-    mean[:, :, 1] = [0.6 * camera_from_face[:3, 0]], [1.5 * camera_from_face[:3, 2]]
-    motion = replace(still.motion, mean=mean)
+    # 0.6 m/s forward and 1.5 rad/s to the left
+    motion = replace(still.motion, filters=tuple(
+        part._replace(motion=part.motion._replace(velocity=tuple(speed * axis)), moving=1.0)
+        for part, speed, axis in zip(still.motion.filters, (0.6, 1.5),
+                                     camera_from_face[:3, [0, 2]].T)))
     stage.outputs.publish(frame(SECOND), [replace(still, face=face, sightings=2, motion=motion)])
     message = stage.wait_for(lambda: heard)[0]
     np.testing.assert_allclose(message.pose.covariance.reshape(6, 6), in_camera, atol=1e-12)

@@ -300,8 +300,9 @@ def test_a_face_that_is_predicted_behind_the_camera_is_not_followed():
     tracker = FaceTracker(Counted())
     follow(tracker, [{'ann': 0.0}] * 3)
     track, = tracker._tracker.tracks
-    mean = track.motion.mean.copy()
-    mean[0, :, 1] = (0, 0, -100)  # m/s, towards the camera
-    tracker._tracker.tracks = [replace(track, motion=replace(track.motion, mean=mean))]
+    still, rotation = track.motion.filters
+    towards = still._replace(motion=still.motion._replace(velocity=(0, 0, -100)), moving=1.0)
+    motion = replace(track.motion, filters=(towards, rotation))
+    tracker._tracker.tracks = [replace(track, motion=motion)]
     follow(tracker, [{'ann': 0.0}], first_ns=3 * 33 * MS)
     assert tracker.estimator.looks[-1] == 'pose network'
