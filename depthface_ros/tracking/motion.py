@@ -2,7 +2,7 @@
 """Motion of a tracked head: its pose and velocity, from the noisy poses of single images.
 
 Position and rotation pass filters for heads at rest and in motion (`two_models`). The noise of the
-poses is measured from their second differences, which motion hardly affects.
+poses, in sigmas, is measured from their second differences, which motion hardly affects.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Motion:
 
     camera_from_face: np.ndarray  # (4, 4) float64, filtered
     filters: tuple[TwoModels, TwoModels]
-    noise: tuple[float, float]  # variance per axis of poses of single images
+    noise: tuple[float, float]  # of poses of single images, as a share of their variance
     images: int  # that have measured it
     measured: np.ndarray  # (4, 4) float64, the pose of the last image
     step: np.ndarray | None = None  # (2, 3) from the image before
@@ -48,10 +48,10 @@ class Motion:
         :param std: sigmas of its position, m, and rotation, rad, per axis.
         """
         pose = np.array(camera_from_face, float)
-        noise = ((FIRST_NOISE * std[0]) ** 2, (FIRST_NOISE * std[1]) ** 2)
-        filters = (TwoModels.begin(noise[0], FIRST_SPEED[0]),
-                   TwoModels.begin(noise[1], FIRST_SPEED[1]))
-        return cls(pose, filters, noise, FIRST_IMAGES, pose)
+        noise = FIRST_NOISE ** 2
+        filters = (TwoModels.begin(noise * std[0] ** 2, FIRST_SPEED[0]),
+                   TwoModels.begin(noise * std[1] ** 2, FIRST_SPEED[1]))
+        return cls(pose, filters, (noise, noise), FIRST_IMAGES, pose)
 
     @property
     def twist(self) -> np.ndarray:
@@ -86,8 +86,9 @@ class Motion:
         step = _difference(self.measured, pose)
         noise = self._measured_noise(step, std, seconds)
         residual = _difference(self.camera_from_face, pose).tolist()
-        filters = tuple(self.filters[i].updated(residual[i], noise[i], seconds, REST_DRIFT[i],
-                                                acceleration[i]) for i in range(2))
+        filters = tuple(self.filters[i].updated(
+            residual[i], noise[i] * std[i] ** 2, seconds, REST_DRIFT[i], acceleration[i])
+                        for i in range(2))
         if None in filters:
             return replace(Motion.begin(pose, std), noise=noise, images=self.images)
         moves = [part.mean.value for part in filters]
@@ -101,16 +102,19 @@ class Motion:
         For noise of variance s^2, x2 - (1 + r) x1 + r x0 has (1 + (1 + r)^2 + r^2) times that
         variance, where r is the quotient of the times between the images.
         """
-        noise = list(self.noise)
-        if self.step is not None:
-            quotient = seconds / self.step_s
-            factor = 3 * (1 + (1 + quotient) ** 2 + quotient ** 2)
-            newest = max(1 / (self.images + 1), -math.expm1(-seconds / NOISE_S))
-            for i, (x, y, z) in enumerate((step - quotient * self.step).tolist()):
-                weight = newest * max(1 - self.filters[i].moving, MOVING_WEIGHT)
-                noise[i] += weight * ((x * x + y * y + z * z) / factor - noise[i])
-        return tuple(min(max(value, (LEAST_NOISE * sigma) ** 2), (MOST_NOISE * sigma) ** 2)
-                     for value, sigma in zip(noise, std))
+        if self.step is None:
+            return self.noise
+        quotient = seconds / self.step_s
+        factor = 3 * (1 + (1 + quotient) ** 2 + quotient ** 2)
+        newest = max(1 / (self.images + 1), -math.expm1(-seconds / NOISE_S))
+        noise = []
+        for (x, y, z), before, sigma, part in zip((step - quotient * self.step).tolist(),
+                                                  self.noise, std, self.filters):
+            measured = (x * x + y * y + z * z) / (factor * sigma ** 2)
+            measured = min(max(measured, LEAST_NOISE ** 2), MOST_NOISE ** 2)
+            weight = newest * max(1 - part.moving, MOVING_WEIGHT)
+            noise.append(before + weight * (measured - before))
+        return tuple(noise)
 
 
 def pose_difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 """Tracks of faces: ids that persist from image to image, in message time."""
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -14,6 +15,10 @@ from depthface_ros.settings import setting
 from depthface_ros.tracking.assignment import match_pairs
 from depthface_ros.tracking.motion import Motion
 from depthface_ros.tracking.smoothing import SmoothingConfig
+
+USUAL_S = 1.0  # s, after which what covers a face is usual
+USUAL_SHARE = 0.6  # of the usual support, below which something covers a face
+LEAST_SUPPORT = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,16 @@ class Track:
     stamp_ns: int
     sightings: int
     misses: int = 0  # later images without the face
-    motion: Motion | None = None  # by default it begins with the face
+    # By default both begin with the face.
+    motion: Motion | None = None
+    usual_support: float | None = None  # mean of `Face.support` over USUAL_S
 
     def __post_init__(self):
         if self.motion is None:
-            object.__setattr__(self, 'motion', Motion.begin(self.face.camera_from_face,
-                                                            pose_std(self.face)))
+            object.__setattr__(self, 'motion', Motion.begin(
+                self.face.camera_from_face, pose_std(self.face, self.face.support)))
+        if self.usual_support is None:
+            object.__setattr__(self, 'usual_support', self.face.support)
 
     @property
     def seen(self) -> bool:
@@ -94,9 +103,15 @@ class Track:
         return points_camera(self.predicted_pose(stamp_ns)[None], HEAD_CENTRE_FACE)[0]
 
 
-def pose_std(face: Face) -> tuple[float, float]:
-    """Return the sigmas of position, m, and rotation, rad, per axis."""
-    return face.position_std, face.rotation_std
+def pose_std(face: Face, usual_support: float) -> tuple[float, float]:
+    """Return the sigmas of position, m, and rotation, rad, per axis, as far as the face is seen.
+
+    What covers a face is fitted in its place, so sigmas rise where less than usual lies on the
+    measured surface.
+    """
+    share = max(face.support, LEAST_SUPPORT) / max(USUAL_SHARE * usual_support, LEAST_SUPPORT)
+    share = min(share, 1.0)
+    return face.position_std / share ** 2, face.rotation_std / share ** 2
 
 
 def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:
@@ -165,10 +180,13 @@ class Tracker:
     def _sighted(self, face: Face, stamp_ns: int, before: Track | None = None) -> Track:
         track = Track('', face, stamp_ns, 1)
         if before:
-            motion = before.motion.updated(face.camera_from_face, pose_std(face),
-                                           (stamp_ns - before.stamp_ns) * 1e-9,
-                                           self.config.smoothing.acceleration)
-            track = Track(before.id, face, stamp_ns, before.sightings + 1, motion=motion)
+            seconds = (stamp_ns - before.stamp_ns) * 1e-9
+            motion = before.motion.updated(
+                face.camera_from_face, pose_std(face, before.usual_support), seconds,
+                self.config.smoothing.acceleration)
+            support = before.usual_support - math.expm1(-seconds / USUAL_S) * (
+                face.support - before.usual_support)
+            track = Track(before.id, face, stamp_ns, before.sightings + 1, 0, motion, support)
         if track.id or track.sightings < self.config.sightings:
             return track
         return replace(track, id=f'f{next(self._numbers):05d}')

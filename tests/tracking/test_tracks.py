@@ -2,6 +2,8 @@
 """Ids stay with people; false alarms get none; bags may loop."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -138,3 +140,12 @@ def test_a_face_that_an_image_does_not_show_is_not_in_it_though_stamps_are_equal
     run(tracker, [[face_at(0)]] * 2)
     tracks = tracker.update([], FRAME_NS)
     assert ids(tracks) == ['f00001'] and in_image(tracks, FRAME_NS) == []
+
+
+def test_what_covers_a_face_does_not_move_it_unless_it_stays():
+    tracker, covered = Tracker(), replace(face_at(0.06), support=0.1)
+    run(tracker, [[replace(face_at(0), support=0.7)]] * 30)
+    run(tracker, [[covered]] * 5, start_ns=30 * FRAME_NS)
+    assert tracker.tracks[0].motion.camera_from_face[0, 3] < 0.01
+    run(tracker, [[covered]] * 90, start_ns=35 * FRAME_NS)
+    assert tracker.tracks[0].motion.camera_from_face[0, 3] > 0.055
