@@ -178,8 +178,9 @@ def is_as_certain(face: Face, before: Face) -> bool:
 
 def is_finite(face: Face) -> bool:
     """Return whether all numbers of a face are finite."""
-    return all(np.isfinite(part).all()
-               for part in (face.camera_from_face, face.vertices, face.expression))
+    return all(np.isfinite(part).all() for part in (
+        face.camera_from_face, face.vertices, face.expression, face.position_std,
+        face.rotation_std, face.support))
 
 
 def merge_candidates(known: HeadCandidates, found: HeadCandidates,

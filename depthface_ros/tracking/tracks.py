@@ -18,7 +18,7 @@ from depthface_ros.tracking.smoothing import SmoothingConfig
 
 USUAL_S = 1.0  # s, after which what covers a face is usual
 USUAL_SHARE = 0.6  # of the usual support, below which something covers a face
-LEAST_SUPPORT = 0.01
+LEAST_SUPPORT, TINY = 0.01, 1e-6  # m and rad
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Track:
     misses: int = 0  # later images without the face
     # By default both begin with the face.
     motion: Motion | None = None
-    usual_support: float | None = None  # mean of `Face.support` over USUAL_S
+    usual_support: float = math.nan  # mean of `Face.support` over USUAL_S
 
     def __post_init__(self):
         if self.motion is None:
             object.__setattr__(self, 'motion', Motion.begin(
                 self.face.camera_from_face, pose_std(self.face, self.face.support)))
-        if self.usual_support is None:
+        if math.isnan(self.usual_support):
             object.__setattr__(self, 'usual_support', self.face.support)
 
     @property
@@ -110,8 +110,8 @@ def pose_std(face: Face, usual_support: float) -> tuple[float, float]:
     measured surface.
     """
     share = max(face.support, LEAST_SUPPORT) / max(USUAL_SHARE * usual_support, LEAST_SUPPORT)
-    share = min(share, 1.0)
-    return face.position_std / share ** 2, face.rotation_std / share ** 2
+    factor = 1 / min(share, 1.0) ** 2
+    return max(factor * face.position_std, TINY), max(factor * face.rotation_std, TINY)
 
 
 def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:
