@@ -131,6 +131,15 @@ def test_a_head_that_jumps_is_there_in_the_same_image():
             assert np.abs(pose_difference(motion.camera_from_face, jump)).max() < 1e-3
 
 
+@pytest.mark.parametrize('rate', [5, 15])
+def test_a_head_that_suddenly_turns_fast_is_predicted_after_two_images(rate):
+    angles = np.maximum(np.arange(20) - 15, 0) * 4.0 / rate
+    poses = [pose_of(vector=(0, angle, 0)) for angle in angles]
+    for motion, pose in zip(filtered(poses, rate)[17:], poses[18:]):
+        error = np.abs(pose_difference(motion.predicted(1 / rate), pose))[4]
+        assert error < 0.3 * 4.0 / rate  # of the step; motion fades with a time constant of 0.5 s
+
+
 def test_an_image_of_larger_sigma_counts_less():
     poses = [pose_of()] * 40
     before, off = filtered(noisy(poses, STD))[-1], pose_of((0.03, 0, 1), (0, 0.2, 0))
