@@ -41,18 +41,16 @@ class Motion:
     step_s: float = 0.0  # its seconds
 
     @classmethod
-    def begin(cls, camera_from_face: np.ndarray, std: tuple[float, float],
-              speed: tuple[float, float] = FIRST_SPEED) -> Motion:
+    def begin(cls, camera_from_face: np.ndarray, std: tuple[float, float]) -> Motion:
         """Return the motion of a head that one image has shown.
 
         :param camera_from_face: (4, 4), metres.
         :param std: sigmas of its position, m, and rotation, rad, per axis.
-        :param speed: one sigma of its velocities, m/s and rad/s.
         """
         pose = np.array(camera_from_face, float)
         noise = FIRST_NOISE ** 2
-        filters = (TwoModels.begin(noise * std[0] ** 2, speed[0]),
-                   TwoModels.begin(noise * std[1] ** 2, speed[1]))
+        filters = (TwoModels.begin(noise * std[0] ** 2, FIRST_SPEED[0]),
+                   TwoModels.begin(noise * std[1] ** 2, FIRST_SPEED[1]))
         return cls(pose, filters, (noise, noise), FIRST_IMAGES, pose)
 
     @property
@@ -92,10 +90,7 @@ class Motion:
             residual[i], noise[i] * std[i] ** 2, seconds, REST_DRIFT[i], acceleration[i])
                         for i in range(2))
         if None in filters:
-            # It may be somewhere else, or as fast as the jump.
-            position, rotation = np.maximum(np.linalg.norm(step, axis=1) / seconds, FIRST_SPEED)
-            speed = float(position), float(rotation)
-            return replace(Motion.begin(pose, std, speed), noise=noise, images=self.images)
+            return replace(Motion.begin(pose, std), noise=noise, images=self.images)
         moves = [part.mean.value for part in filters]
         return Motion(_moved(self.camera_from_face, *map(np.array, moves)),
                       tuple(part.relative_to(move) for part, move in zip(filters, moves)),
