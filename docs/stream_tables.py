@@ -7,6 +7,7 @@ from markdown_tables import figure, measured, results, table
 AGES = ('0.1 s', '1 s', '3 s')
 PRECISE = 'precise, 0.5 mm'
 EXPRESSIVE = 'streams_expressive'  # people who move their faces, most of them within 1 m
+BOUND = 'known_shapes'
 SHOWN = 0.2  # explained variance from which on a coefficient stands in the table of cameras
 
 
@@ -66,6 +67,20 @@ def streams_age() -> str:
     return table(['after 0.1 / 1 / 3 s in view', 'streams', 'rotation °', 'sellion mm',
                   'surface mm, posed', 'inner face', 'surface mm, rigid',
                   'jitter at rest ° / mm'], rows)
+
+
+@figure
+def streams_bound() -> str:
+    """The tracker beside one that knows all shapes."""
+    groups = results('streams')['groups']
+    bound = results(BOUND)['groups']
+    ours = {'all': groups['all']['all']} | groups['distance']
+    return table(['mean over images', 'people', 'rotation °: this tracker', 'true shapes',
+                  'sellion mm: this tracker', 'true shapes'], [
+        [name, bound[name]['people'], *(
+            _of(source, key, form)
+            for key, form in (('rotation_deg', '.2f'), ('sellion_mm', '.1f'))
+            for source in (row, bound[name]))] for name, row in ours.items()]) + measured(BOUND)
 
 
 @figure

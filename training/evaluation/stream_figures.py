@@ -13,6 +13,7 @@ from training.evaluation.groups import Figure
 from training.evaluation.stream_runs import PersonRun, StreamRun
 from training.evaluation.stream_scores import scores, taken_ids
 from training.synthesis.people.expressions import random_expression
+from training.synthesis.streams.stream import Stream
 
 NEAR = 1.0  # m, up to which coefficients are held against the prior's mean
 PRIOR_DRAWS = 2000
@@ -55,12 +56,16 @@ def _scripts(run: StreamRun) -> list[str]:
     return [run.stream.script]
 
 
-def _distances(run: StreamRun) -> list[str]:
+def distances(stream: Stream) -> list[str]:
     """Return the bands of distance of a stream whose people keep theirs."""
-    if run.stream.script in ('walk', 'cross'):
+    if stream.script in ('walk', 'cross'):
         return []
-    distance = run.stream.distance
+    distance = stream.distance
     return ['up to 0.8 m' if distance <= 0.8 else '0.8-1.6 m' if distance <= 1.6 else '2-3 m']
+
+
+def _distances(run: StreamRun) -> list[str]:
+    return distances(run.stream)
 
 
 def _talking(run: StreamRun) -> list[str]:
