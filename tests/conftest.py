@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests talk DDS among themselves only: a domain per test process, this machine only."""
+"""Tests talk DDS among themselves only, a domain per test process, and start with usual signals."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)  # 0..101 are free of port clashes
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+
+# Processes that tests start inherit what nohup, or a shell in the background, ignores.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,10 +28,16 @@ from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.stop import PATIENCE
 
 
-def start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, '-m', 'depthface_ros.ros', '--ros-args', *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@contextmanager
+def start(*arguments: str) -> Iterator[subprocess.Popen]:
+    """Run a node; a test that fails before the node ends does not wait for it."""
+    with subprocess.Popen(
+            [sys.executable, '-m', 'depthface_ros.ros', '--ros-args', *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def read_until(process: subprocess.Popen, text: str) -> str:
