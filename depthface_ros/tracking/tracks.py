@@ -178,8 +178,9 @@ class Tracker:
         return [track for track in self.tracks if track.id]
 
     def _sighted(self, face: Face, stamp_ns: int, before: Track | None = None) -> Track:
-        track = Track('', face, stamp_ns, 1)
-        if before:
+        if before is None:
+            track = Track('', face, stamp_ns, 1)
+        else:
             seconds = (stamp_ns - before.stamp_ns) * 1e-9
             motion = before.motion.updated(
                 face.camera_from_face, pose_std(face, before.usual_support), seconds,

@@ -56,7 +56,7 @@ def _scripts(run: StreamRun) -> list[str]:
     return [run.stream.script]
 
 
-def distances(stream: Stream) -> list[str]:
+def distance_bands(stream: Stream) -> list[str]:
     """Return the bands of distance of a stream whose people keep theirs."""
     if stream.script in ('walk', 'cross'):
         return []
@@ -65,7 +65,7 @@ def distances(stream: Stream) -> list[str]:
 
 
 def _distances(run: StreamRun) -> list[str]:
-    return distances(run.stream)
+    return distance_bands(run.stream)
 
 
 def _talking(run: StreamRun) -> list[str]:
@@ -90,7 +90,7 @@ def _row(rows: list[dict[str, float]]) -> dict[str, Figure | int]:
     for name in rows[0]:
         values = np.array([row[name] for row in rows if np.isfinite(row[name])])
         if len(values):
-            figures[name] = [float(values.mean()), _standard_error(values)]
+            figures[name] = mean_and_error(values)
     return figures
 
 
@@ -130,6 +130,11 @@ def prior_mean() -> np.ndarray:
     """Return the mean (52,) of the coefficients that the generator of people draws."""
     rng = np.random.default_rng(0)
     return np.mean([random_expression(rng) for _ in range(PRIOR_DRAWS)], axis=0)
+
+
+def mean_and_error(values: np.ndarray) -> Figure:
+    """Return the mean of some values and its standard error, NaN of one value."""
+    return [float(values.mean()), _standard_error(values)]
 
 
 def _standard_error(values: np.ndarray) -> float:

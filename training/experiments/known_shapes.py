@@ -3,8 +3,7 @@
 
 Each stream gives the true mesh and expression of every image, and the true poses up to one constant
 error of the face frame. The error is fitted to the depth of all images at once, from 0, by rigid
-point-to-plane steps. What it becomes is due to the camera's errors that stay, so no tracker without
-another prior does better than by luck.
+point-to-plane steps. What it becomes is due to the camera's errors that stay over a stream.
 """
 from __future__ import annotations
 
@@ -16,12 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from depthface_ros.estimation.point_to_plane import MeshTriangles
+from depthface_ros.estimation.point_to_plane import (
+    MeshTriangles,
+    distances,
+    in_camera,
+    pixels_around,
+)
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.camera import depth_in_metres
 from depthface_ros.geometry.rotations import rotation_from_vector, vector_from_rotation
 from depthface_ros.tools.provenance import measured
-from training.evaluation.stream_figures import distances
+from training.evaluation.stream_figures import distance_bands, mean_and_error
 from training.synthesis.streams.stream import Stream, load_streams
 
 STEPS = 3
@@ -61,12 +65,13 @@ def _measurements(stream: Stream, i: int, person: int, true_from_fitted: np.ndar
     pose = (stream.poses[i, person] @ true_from_fitted).astype(np.float32)[None]
     vertices, distance_m = stream.vertices[i, person][None], float(pose[0, 2, 3])
     planes = triangles.planes(pose, vertices)
-    distances, weights = triangles.plane_distances(
-        depth_in_metres(stream.image(i)), stream.intrinsics, pose, vertices,
-        max(REACH, REACH_PER_SQUARE * distance_m ** 2))
+    centre, normal = in_camera(pose, planes)
+    pixels = pixels_around(depth_in_metres(stream.image(i)), stream.intrinsics, centre)
+    residual, weights = distances(pixels, centre, normal, planes.visible_area,
+                                  max(REACH, REACH_PER_SQUARE * distance_m ** 2))
     centre, normal = planes.centre[0].T.astype(float), planes.normal[0].T.astype(float)
     jacobian = np.concatenate([normal, np.cross(centre, normal)], axis=1)
-    return jacobian, (weights * planes.visible_area[:, 0])[0].astype(float), distances[0]
+    return jacobian, (weights * planes.visible_area[:, 0])[0].astype(float), residual[0]
 
 
 def figures(streams: Iterable[Stream]) -> dict[str, dict]:
@@ -76,19 +81,13 @@ def figures(streams: Iterable[Stream]) -> dict[str, dict]:
         for person in range(len(stream.identities)):
             error = constant_error(stream, person)
             if error is not None:
-                for name in ('all', *distances(stream)):
+                for name in ('all', *distance_bands(stream)):
                     errors[name].append((np.degrees(np.linalg.norm(error[3:])),
                                          1000 * np.linalg.norm(error[:3])))
-    return {name: {'people': len(group), 'rotation_deg': mean_and_error(group, 0),
-                   'sellion_mm': mean_and_error(group, 1)}
+    return {name: {'people': len(group)} | {
+                key: mean_and_error(values)
+                for key, values in zip(('rotation_deg', 'sellion_mm'), np.array(group).T)}
             for name, group in sorted(errors.items(), key=lambda item: -len(item[1]))}
-
-
-def mean_and_error(errors: list[tuple[float, float]], column: int) -> tuple[float, float]:
-    """Return the mean of a column and its standard error; NaN of one value."""
-    values = np.array(errors)[:, column]
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-    return float(values.mean()), float(error)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
