@@ -26,7 +26,7 @@ setup(
     # A robot gets numpy and OpenCV from apt: only what every use of the package needs is here.
     install_requires=['array-api-compat>=1.9', 'numpy>=1.26'],
     extras_require={
-        'cpu': ['onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.11'],
+        'cpu': ['numba>=0.59', 'onnxruntime>=1.17', 'opencv-python-headless>=4.8', 'rosbags>=0.11'],
         # torch and TensorRT themselves come as the GPU's driver wants them: see README.md
         'cuda': ['onnx>=1.16', 'torch>=2.4'],
         'tensorrt': ['cuda-bindings>=12.6.1', 'onnx>=1.16'],

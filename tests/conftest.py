@@ -6,9 +6,15 @@ from __future__ import annotations
 import os
 import signal
 
+from hypothesis import settings
+
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)  # 0..101 are free of port clashes
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
 # Processes that tests start inherit what nohup, or a shell in the background, ignores.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes depends on the machine, and on what is compiled first.
+settings.register_profile('untimed', deadline=None)
+settings.load_profile('untimed')

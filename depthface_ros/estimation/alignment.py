@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import is_torch_array
 
+from depthface_ros.compiled import in_order, takes
+from depthface_ros.compiled import least_squares as loops
 from depthface_ros.estimation.error_prior import POSE, ErrorPrior
 from depthface_ros.estimation.point_to_plane import (
     MeshTriangles,
     Planes,
+    in_camera,
     measure,
     pixels_around,
 )
@@ -97,6 +101,7 @@ class Alignment:
         self._modes = modes[:config.modes]
         self._modes_centre = sum(self.triangles.corners(self._modes))[:, :3] / 3  # (K, 3, T)
         self._parameters = POSE + len(self._modes)
+        self._unknowns = self._parameters + len(prior.surface_loadings)
         cholesky = prior.error_cholesky[:self._parameters, :self._parameters]
         self._cholesky, self._surface_loadings, self._triangle_information = (
             xp.asarray(array, device=device) for array in (
@@ -127,46 +132,76 @@ class Alignment:
         sigma = self._sigma(rotation_std, position_std)
         if not self.config.steps:
             return Aligned(camera_from_face, vertices_face, xp.zeros_like(sigma[..., 0]))
-        rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
         planes = self.triangles.planes(camera_from_face, vertices_face)
-        jacobian = self._jacobian(planes, sigma)
-        information = self._information(planes)
-        z = xp.zeros_like(jacobian[..., :1])
-        new_rotation, new_origin, centre = rotation, origin, planes.centre
+        step = self._gauss_newton(planes, sigma)
+        z = xp.zeros((len(sigma), self._unknowns, 1), dtype=sigma.dtype, device=device_of(sigma))
+        centre, normal = in_camera(camera_from_face, planes)
         for _ in range(self.config.steps):
-            posed = xp.matmul(new_rotation, centre) + new_origin
-            weight, distance = measure(
-                pixels_around(depth, intrinsics, posed), posed,
-                xp.matmul(new_rotation, planes.normal), self.config.reach)
-            distance = distance - weight * self._surface_offset(jacobian, z)
-            z = z + _gauss_newton_step(jacobian, information * weight, information * distance, z)
-            correction = xp.matmul(self._cholesky, z[:, :self._parameters])
-            turn, move, bend = _split(sigma * correction)
-            new_rotation = xp.matmul(rotation, turn)
-            new_origin = xp.matmul(rotation, move) + origin
-            centre = planes.centre + _linear(bend, self._modes_centre)
-        return Aligned(compose(camera_from_face, turn, move[..., 0]),
-                       vertices_face + _linear(bend, self._modes), correction[..., 0])
+            measured = measure(pixels_around(depth, intrinsics, centre), centre, normal,
+                               self.config.reach)
+            z = step(*measured, z)
+            correction, pose, centre, normal = self._moved(z, sigma, camera_from_face, planes)
+        bend = correction[:, POSE:]
+        return Aligned(pose, vertices_face + _linear(bend, self._modes), correction)
+
+    def _gauss_newton(self, planes: Planes, sigma) -> Callable:
+        """Return the function (weight, weighted distance, z) -> z (N, 6 + K + F, 1) of a step.
+
+        Weights and weighted distances are those of :func:`measure`.
+        """
+        information = self._information(planes)
+        if takes(information):
+            return partial(loops.gauss_newton_step, self._by_parameters(planes),
+                           self._surface_loadings, self._cholesky, sigma, information)
+        return partial(self._step, self._jacobian(planes, sigma), information)
+
+    def _step(self, jacobian, information, weight, weighted_distance, z):
+        """Return z after a step: (J W J' + I) step = J W r - z."""
+        xp = namespace(jacobian)
+        transposed = xp.matrix_transpose(jacobian)
+        # The distances do not contain the offset of the surface from the skin
+        offset = xp.matmul(transposed[..., self._parameters:], z[:, self._parameters:])
+        residual = xp.matrix_transpose(weighted_distance) - xp.matrix_transpose(weight) * offset
+        matrix = (xp.matmul(jacobian * (information * weight), transposed)
+                  + _identity(jacobian.shape[1], jacobian.dtype, xp, device_of(jacobian)))
+        return z + _solved(matrix, xp.matmul(jacobian * information, residual) - z)
 
     def _jacobian(self, planes: Planes, sigma):
         """Return the derivatives (N, 6 + K + F, T) of n . p + surface offset by z.
 
             d(n . p) / d(rotation, translation, modes) = (p x n, n, n . modes)
         """
-        xp = namespace(sigma)
-        by_parameters = xp.concat(
-            [cross(planes.centre, planes.normal, axis=1), planes.normal,
-             xp.einsum('kit,nit->nkt', self._modes_centre, planes.normal)], axis=1)
-        loadings = self._surface_loadings
+        xp, loadings = namespace(sigma), self._surface_loadings
         return xp.concat(
-            [xp.matmul(xp.matrix_transpose(sigma * self._cholesky), by_parameters),
+            [xp.matmul(xp.matrix_transpose(sigma * self._cholesky), self._by_parameters(planes)),
              xp.broadcast_to(loadings, (len(planes.normal), *loadings.shape))], axis=1)
 
-    def _surface_offset(self, jacobian, z):
-        """Return the offsets (N, 1, T) m of the measured surface from the skin."""
+    def _by_parameters(self, planes: Planes):
+        """Return the derivatives (N, 6 + K, T) of n . p."""
+        if takes(planes.centre):
+            return loops.by_parameters(*planes[:2], self._modes_centre)
+        xp = namespace(planes.centre)
+        return xp.concat(
+            [cross(planes.centre, planes.normal, axis=1), planes.normal,
+             xp.einsum('kit,nit->nkt', self._modes_centre, planes.normal)], axis=1)
+
+    def _moved(self, z, sigma, camera_from_face, planes: Planes):
+        """Return what z (N, 6 + K + F, 1) means.
+
+        :returns: corrections (N, 6 + K) in sigmas; poses (N, 4, 4); centres and normals of the
+            triangles (N, 3, T), camera frame. Normals do not change with the shape.
+        """
+        if takes(z):
+            return loops.moved(z, self._cholesky, sigma, in_order(camera_from_face), *planes[:2],
+                               self._modes_centre)
         xp = namespace(z)
-        loadings = xp.matrix_transpose(jacobian)[..., self._parameters:]
-        return xp.matrix_transpose(xp.matmul(loadings, z[:, self._parameters:]))
+        correction = xp.matmul(self._cholesky, z[:, :self._parameters])
+        scaled = (sigma * correction)[..., 0]
+        pose = compose(camera_from_face, small_rotation(scaled[:, :3]), scaled[:, 3:POSE])
+        bent = planes.centre + _linear(scaled[:, POSE:], self._modes_centre)
+        rotation = pose[:, :3, :3]
+        return (correction[..., 0], pose, xp.matmul(rotation, bent) + pose[:, :3, 3:],
+                xp.matmul(rotation, planes.normal))
 
     def _information(self, planes: Planes):
         """Return the information (N, 1, T) of the triangles in 1 / m^2, shared out by area."""
@@ -180,25 +215,17 @@ class Alignment:
                 + mode)
 
 
-def _gauss_newton_step(jacobian, weight, weighted_residual, z):
-    """Return dz (N, P, 1) of the normal equations (J W J' + I) dz = J W r - z."""
-    xp = namespace(jacobian)
-    information = (xp.matmul(jacobian * weight, xp.matrix_transpose(jacobian))
-                   + _identity(jacobian.shape[1], jacobian.dtype, xp, device_of(jacobian)))
-    gradient = xp.matmul(jacobian, xp.matrix_transpose(weighted_residual)) - z
-    if is_torch_array(information):  # without the check for singular matrices, which waits for GPUs
-        return xp.linalg.solve_ex(information, gradient).result
-    return xp.linalg.solve(information, gradient)
+def _solved(matrix, gradient):
+    """Return the solutions (N, P, 1) of linear equations."""
+    xp = namespace(matrix)
+    if is_torch_array(matrix):  # without the check for singular matrices, which waits for GPUs
+        return xp.linalg.solve_ex(matrix, gradient).result
+    return xp.linalg.solve(matrix, gradient)
 
 
 @lru_cache(maxsize=8)
 def _identity(size: int, dtype, xp, device):
     return xp.eye(size, dtype=dtype, device=device)
-
-
-def _split(parameters):
-    """Return rotations (N, 3, 3), translations (N, 3, 1) m and modes (N, K) of (N, 6 + K, 1)."""
-    return (small_rotation(parameters[:, :3, 0]), parameters[:, 3:POSE], parameters[:, POSE:, 0])
 
 
 def _linear(coefficients, modes):

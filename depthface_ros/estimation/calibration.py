@@ -84,7 +84,8 @@ class Calibration:
 
         :param tracked: (...) whether the candidate of a face came from a track.
         """
-        std = np.stack(3 * [position_std] + 3 * [rotation_std], axis=-1) * self._axis_factors
+        both = np.stack([position_std, rotation_std], axis=-1)
+        std = both.repeat(3, axis=-1) * self._axis_factors
         return np.where(np.asarray(tracked)[..., None], std * self._tracked_factors, std)
 
     @cached_property

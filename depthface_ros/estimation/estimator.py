@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from depthface_ros import compiled
 from depthface_ros.engines import MODELS_FOLDER, DeviceEngine, Engine, open_engine
 from depthface_ros.estimation import head_detector
 from depthface_ros.estimation.acceptance import are_certain
@@ -95,7 +96,8 @@ class FaceEstimator:
         self.config = config
         self.face_model = FaceModel.load()
         self.engines_skipped: list[tuple[str, str]] = []
-        if isinstance(engine, str):
+        by_name = isinstance(engine, str)
+        if by_name:
             calibration = calibration or Calibration.load(models_folder)
             engine, self.engines_skipped = open_engine(engine, models_folder)
         self.calibration = calibration or Calibration()
@@ -104,6 +106,8 @@ class FaceEstimator:
         self._constant = self._device.constant if self._device else np.asarray
         self._fitting = FaceFitting(engine, self._constant, models_folder, config.alignment,
                                     config.refine, config.surface)
+        if by_name and compiled.AVAILABLE and not self._device:
+            self._fitting.prepare()
 
     def __call__(self, depth: np.ndarray, intrinsics: Intrinsics,
                  heads: HeadCandidates | None = None,

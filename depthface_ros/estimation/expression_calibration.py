@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from depthface_ros.compiled import features as loops
+from depthface_ros.compiled import takes
 from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.geometry.arrays import namespace
 from depthface_ros.io.errors import one_line
@@ -115,6 +117,9 @@ class CalibratedExpressions:
 
         :param expression: (N, 52) in 0..1. :param distance: (N,) m from the camera.
         """
+        if takes(expression):
+            return loops.calibrated(expression, distance, self._nodes, self._gaps, self._first,
+                                    self._steps)
         xp = namespace(expression)
         part = ((distance[:, None] - self._nodes) / self._gaps).clip(0, 1)  # (N, D - 1)
         values = self._first + xp.matmul(part, self._steps)

@@ -33,9 +33,9 @@ from depthface_ros.face_model.expression_regions import MeasuredExpressions
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import mirrored_crops, mirrored_shape
 from depthface_ros.geometry.arrays import namespace
+from depthface_ros.geometry.camera import Intrinsics
 from depthface_ros.geometry.crop import shape_crop
-from depthface_ros.geometry.one_rotation import rotation_matrices
-from depthface_ros.geometry.rotations import compose
+from depthface_ros.geometry.one_rotation import corrected
 
 
 def ignore(stage: str) -> None:
@@ -93,6 +93,14 @@ class FaceFitting:
         self._fits_surface = surface and alignment.steps > 0
         self._surface = SurfaceDetail(FaceModel.load(), SurfaceModes.load(), constant)
 
+    def prepare(self) -> None:
+        """Compile, or load, the loops for both kinds of images, for which the first would wait."""
+        pose = np.eye(4, dtype=np.float32)[None]
+        pose[:, 2, 3] = 1
+        std = np.float32([0.1])
+        for dtype in (np.uint16, np.float32):
+            self.fit_once(np.zeros((2, 2), dtype), Intrinsics(1.0, 1.0, 0.5, 0.5), pose, std, std)
+
     def fit(self, depth, intrinsics, camera_from_face, rotation_std, position_std,
             stage_done: Callable[[str], None] = ignore) -> FittedFaces:
         """Return the faces at predicted poses (N, 4, 4) with sigmas (N,) in rad and m.
@@ -147,8 +155,7 @@ class FaceFitting:
         shape = (mirrored_shape(self._engine.run('face_shape', mirrored_crops(crops)))
                  if mirrored else self._engine.run('face_shape', crops))
         residual = shape['residual']  # rotation vector and translation
-        camera_from_face = compose(camera_from_face, rotation_matrices(residual[:, :3]),
-                                   residual[:, 3:])
+        camera_from_face = corrected(camera_from_face, residual[:, :3], residual[:, 3:])
         stage_done('shape network')
         return PredictedShape(camera_from_face, shape['offsets'], shape['expression'])
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from depthface_ros.compiled import in_order, takes
+from depthface_ros.compiled import triangles as loops
 from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.camera import Intrinsics, depth_around
 
@@ -41,6 +45,8 @@ class MeshTriangles:
     def __init__(self, triangles):
         """Keep triangles that are counter-clockwise seen from outside."""
         xp = namespace(triangles)
+        if type(triangles) is np.ndarray:
+            self._indices = np.ascontiguousarray(triangles, np.int32)  # for compiled loops
         rows = xp.asarray(ROWS, device=device_of(triangles))[:, None]
         places = 3 * xp.matrix_transpose(triangles)[:, None] + rows  # (3, 5, T)
         self._places = xp.astype(xp.reshape(places, (-1,)), xp.int64)
@@ -56,6 +62,9 @@ class MeshTriangles:
 
     def planes(self, camera_from_face, vertices_face) -> Planes:
         """Return the planes of meshes (N, V, 3) m at poses (N, 4, 4)."""
+        if takes(vertices_face):
+            return Planes(*loops.planes(self._indices, in_order(camera_from_face),
+                                        in_order(vertices_face), np.float32(MIN_FACING)))
         xp = namespace(vertices_face)
         rotation, origin = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3:]
         a, b, c = self.corners(vertices_face)
@@ -83,6 +92,8 @@ class MeshTriangles:
 
 def in_camera(camera_from_face, planes: Planes):
     """Return the centres and the normals of planes in the camera frame: (N, 3, T) each."""
+    if takes(planes.centre):
+        return loops.in_camera(in_order(camera_from_face), *planes[:2])
     xp, rotation = namespace(planes.centre), camera_from_face[:, :3, :3]
     return (xp.matmul(rotation, planes.centre) + camera_from_face[:, :3, 3:],
             xp.matmul(rotation, planes.normal))
@@ -98,6 +109,9 @@ def distances(pixels: Pixels, centre, normal, visible_area, reach: float):
 
     :param centre, normal, visible_area: of the planes; camera frame.
     """
+    if takes(centre) and pixels.x.shape == pixels.depth.shape:
+        return loops.distances(*pixels, in_order(centre), in_order(normal), visible_area,
+                               np.float32(reach), np.float32(FRONT_REACH))
     xp = namespace(centre)
     weight, distance = measure(pixels, centre, normal, reach)
     visible = xp.astype(visible_area > 0, xp.float32)
@@ -111,6 +125,9 @@ def seen_through(pixels: Pixels, z, visible_area):
 
     :param z, visible_area: depth in m and area of the triangles, (N, 1, T) each.
     """
+    if takes(pixels.depth):
+        return loops.seen_through(pixels.depth, pixels.bilinear, in_order(z), visible_area,
+                                  np.float32(BEHIND), np.float32(BEHIND_PER_SQUARE))
     xp = namespace(z)
     farthest = (z + (BEHIND_PER_SQUARE * z * z).clip(BEHIND))[:, None]
     behind = pixels.bilinear * xp.astype(pixels.depth > farthest, xp.float32)
@@ -133,6 +150,9 @@ def measure(pixels: Pixels, centre, normal, reach: float):
 
     :param centre, normal: p and n, (N, 3, T) m and unit vectors, camera frame.
     """
+    if takes(centre) and pixels.x.shape == pixels.depth.shape:
+        return loops.measure(*pixels, in_order(centre), in_order(normal), np.float32(reach),
+                             np.float32(FRONT_REACH))
     xp = namespace(centre)
     measured, x, y, bilinear = pixels
     nx, ny, nz = (normal[:, None, i:i + 1] for i in range(3))

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from depthface_ros.compiled import features as loops
+from depthface_ros.compiled import in_order, takes
 from depthface_ros.estimation.alignment import Aligned, onto_modes
 from depthface_ros.estimation.error_prior import POSE
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.face_model.mirror import SIGNS, mirrored_corrections
 from depthface_ros.geometry.arrays import namespace
-from depthface_ros.geometry.one_rotation import rotation_matrices
-from depthface_ros.geometry.rotations import compose
+from depthface_ros.geometry.one_rotation import corrected
 
 # The features: residual and weight of each triangle; correction of the alignment, in sigmas; shape,
 # in modes; direction and log distance of the camera; log sigmas; log odds of the expressions.
@@ -29,6 +30,7 @@ REACH = 0.008  # m along the ray, at which a point counts a quarter: a smile mov
 GAP, MAX_GAPS = 0.004, 3.0  # m; the largest residual, in this unit
 ROTATION_STD, POSITION_STD = 0.05, 0.005  # rad, m
 MIN_EXPRESSION = 0.003  # and one minus this, before log odds are taken
+UNITS = np.float32([GAP, MAX_GAPS, MIN_EXPRESSION])
 
 
 def mirrored_features() -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +53,7 @@ class Refinement:
         :param constant: converts a numpy array to the kind and device of the computation.
         """
         self._template, self._modes = template, constant(modes.reshape(len(modes), -1))
-        self._onto = constant(onto_modes(modes).T.copy())
+        self._onto = constant(onto_modes(modes))
 
     def features(self, distances, weights, aligned: Aligned, expression, rotation_std,
                  position_std):
@@ -62,6 +64,12 @@ class Refinement:
         :param rotation_std, position_std: (N,) rad and m, of the pose network.
         """
         xp = namespace(distances)
+        if takes(distances):
+            logs = np.log(np.stack([rotation_std / ROTATION_STD, position_std / POSITION_STD], 1))
+            return loops.refiner_input(
+                distances, weights, aligned.correction, aligned.camera_from_face,
+                aligned.vertices_face, self._template, self._onto, logs,
+                in_order(expression), UNITS)
         rotation, origin = aligned.camera_from_face[:, :3, :3], aligned.camera_from_face[:, :3, 3]
         camera_face = -xp.matmul(origin[:, None], rotation)[:, 0]
         camera_distance = xp.sqrt((camera_face * camera_face).sum(axis=1, keepdims=True))
@@ -69,7 +77,7 @@ class Refinement:
         clipped = expression.clip(MIN_EXPRESSION, 1 - MIN_EXPRESSION)
         return xp.concat([
             (distances / GAP).clip(-MAX_GAPS, MAX_GAPS) * weights, weights, aligned.correction,
-            xp.matmul(xp.reshape(offsets, (offsets.shape[0], -1)), self._onto),
+            xp.matmul(xp.reshape(offsets, (offsets.shape[0], -1)), xp.matrix_transpose(self._onto)),
             camera_face / camera_distance, xp.log(camera_distance),
             xp.log(rotation_std / ROTATION_STD)[:, None],
             xp.log(position_std / POSITION_STD)[:, None],
@@ -82,8 +90,7 @@ class Refinement:
         and shape modes in sigmas.
         """
         xp = namespace(correction)
-        pose = compose(aligned.camera_from_face, rotation_matrices(correction[:, :3]),
-                       correction[:, 3:POSE])
+        pose = corrected(aligned.camera_from_face, correction[:, :3], correction[:, 3:POSE])
         offsets = xp.reshape(xp.matmul(correction[:, POSE:], self._modes),
                              aligned.vertices_face.shape)
         return pose, aligned.vertices_face + offsets

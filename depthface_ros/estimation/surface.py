@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depthface_ros.compiled import in_order, takes
+from depthface_ros.compiled import surface_modes as loops
 from depthface_ros.estimation.point_to_plane import (
     MeshTriangles,
     distances,
@@ -37,6 +39,7 @@ SOLVER_STEPS = 3  # conjugate gradients per iteration
 TRIANGLE_STEP = 2  # every so many triangles are fitted: modes are much longer than their edges
 MIN_COSINE = 0.5  # between the directions of displacements and the normals of a mesh
 TINY = 1e-20  # instead of a division by zero
+LIMITS = np.float32([MIN_WEIGHT, MIN_TRIANGLES, CUT, FRONT, MIN_NOISE, MAX_NOISE, TINY])
 
 
 class SurfaceModes(NamedTuple):
@@ -111,6 +114,18 @@ class SurfaceDetail:
         xp = namespace(vertices_face)
         distance, weight = (xp.reshape(values, (values.shape[0], 2, -1)) for values in
                             self._distances(depth, intrinsics, camera_from_face, vertices_face))
+        coefficients = xp.reshape(self._fitted(distance, weight),
+                                  (-1, 1, self._displacements.shape[0]))
+        displacement = xp.matmul(coefficients, self._displacements)[:, 0]
+        return vertices_face + displacement[..., None] * self._directions
+
+    def _fitted(self, distance, weight):
+        """Return coefficients (N, 2, M) for distances (N, 2, T / 2) m with weights in 0..1."""
+        if takes(distance):
+            return loops.fitted(
+                in_order(distance), in_order(weight), self._jacobian, self._square,
+                np.float32(MIN_CUTS), LIMITS, SOLVER_STEPS)
+        xp = namespace(distance)
         valid = weight > MIN_WEIGHT
         count = _total(xp.astype(valid, xp.float32))
         weight = weight * xp.astype(valid & (count >= MIN_TRIANGLES), xp.float32)
@@ -122,9 +137,7 @@ class SurfaceDetail:
             gradient = self._onto_modes(information * residual) - coefficients
             step, moved = self._solve(information, gradient)
             coefficients, residual = coefficients + step, residual - moved
-        displacement = xp.matmul(xp.reshape(coefficients, (-1, 1, self._displacements.shape[0])),
-                                 self._displacements)[:, 0]
-        return vertices_face + displacement[..., None] * self._directions
+        return coefficients
 
     def _distances(self, depth, intrinsics, camera_from_face, vertices_face):
         """Return distances (N, T) m along the smooth normals, and their weights (N, T)."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depthface_ros.compiled import features as loops
+from depthface_ros.compiled import takes
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.geometry.arrays import namespace
 
@@ -57,6 +59,9 @@ class MeasuredExpressions:
 
     def __call__(self, weights):
         """Return factors (N, 52) in 0..1 for weights (N, T) in 0..1 of the measured triangles."""
+        if takes(weights):
+            return loops.measured_regions(weights, self._weights, self._unmoved, self._symmetric,
+                                          np.float32(UNMEASURED), np.float32(MEASURED))
         xp = namespace(weights)
         left, right = (xp.matmul(weights, xp.matrix_transpose(self._weights[side]))
                        + self._unmoved[side] for side in (0, 1))

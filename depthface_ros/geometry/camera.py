@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from depthface_ros.compiled import in_order, takes
+from depthface_ros.compiled import pixels as loops
 from depthface_ros.geometry.arrays import device_of, namespace
 from depthface_ros.geometry.lens import MAX_SLOPE, Lens, checked_coefficients, lens_model
 from depthface_ros.io.quoting import quoted
@@ -56,6 +58,11 @@ class Intrinsics:
             put('distortion_model', lens_model(self.distortion_model))
             distortion = checked_coefficients(distortion, self.distortion_model)
         put('distortion', distortion if any(distortion) else ())  # all zero: a rectified image
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is one camera without distortion: compiled loops take no others."""
+        return not self.distortion and type(self.fx) is float
 
     @cached_property
     def _lens(self) -> Lens:
@@ -169,6 +176,9 @@ def depth_around(depth, intrinsics: Intrinsics, points):
         y (N, 2, 1, P) of the pixels, of undistorted cameras, or all (N, 2, 2, P); and bilinear
         weights (N, 2, 2, P), with a sum of 1 inside the image.
     """
+    if takes(points) and intrinsics.is_plain:
+        return loops.depth_around(*pixels_of(depth, intrinsics), np.float32(NEAREST),
+                                   in_order(points))
     xp = namespace(points)
     height, width = depth.shape
     z = points[:, 2].clip(NEAREST)
@@ -185,6 +195,29 @@ def depth_around(depth, intrinsics: Intrinsics, points):
     rays = intrinsics.rays_beside(x[:, None, None], y[:, None, None], goal[:, 0, :, None],
                                   goal[:, 1, :, None], column, row)
     return depth_m, *rays, near
+
+
+def pixels_of(depth: np.ndarray, intrinsics: Intrinsics):
+    """Return an image, the unit and the limit of its numbers, and its camera, for compiled loops.
+
+    :returns: the image as a read-only array in C order, metres per number, the number from which
+        on there is no measurement, and (4,) fx, fy, cx, cy; float32.
+    :raises ValueError: an image of another dtype than :func:`depth_in_metres` takes.
+    """
+    if depth.dtype == np.uint16:
+        unit, limit = 0.001, NO_DEPTH
+    elif depth.dtype == np.float32:
+        unit, limit = 1, FARTHEST
+    else:
+        depth_in_metres(depth)  # raises
+    image = np.ascontiguousarray(depth).view()
+    image.flags.writeable = False  # one type for all images, as the compiler sees it
+    return image, np.float32(unit), np.float32(limit), _camera_array(intrinsics)
+
+
+@lru_cache(maxsize=8)
+def _camera_array(intrinsics: Intrinsics) -> np.ndarray:
+    return np.array([intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy], np.float32)
 
 
 @cache  # a few bytes a size, which CUDA graphs may hold on to

@@ -12,8 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from depthface_ros.compiled import in_order, takes
+from depthface_ros.compiled import pixels as loops
 from depthface_ros.geometry.arrays import device_of, namespace
-from depthface_ros.geometry.camera import Intrinsics, measured_points
+from depthface_ros.geometry.camera import NEAREST, Intrinsics, measured_points, pixels_of
 from depthface_ros.geometry.rotations import cross, homogeneous, rotation_from_6d, unit
 
 CROP_PIXELS = 96
@@ -77,15 +79,22 @@ def shape_crop(depth, intrinsics: Intrinsics, camera_from_face):
     :returns: (N, 4, S, S) float32; channels 0-2 are the points in the face frame in units of half
         the crop's size, channel 3 as in :func:`pose_crop`.
     """
-    xp = namespace(camera_from_face)
-    device = device_of(camera_from_face)
+    return _crop(depth, intrinsics, *_shape_frame(camera_from_face), camera_from_face,
+                 SHAPE_CROP_SIZE / 2)
+
+
+def _shape_frame(camera_from_face):
+    """Return the rotations (N, 3, 3) and centres (N, 3) of shape crops, rounded."""
+    xp, device = namespace(camera_from_face), device_of(camera_from_face)
+    if takes(camera_from_face):
+        return loops.shape_frames(in_order(camera_from_face), _face_centre(xp, device)[:, 0],
+                                  in_order(_head_axes(xp, device)[:, 2]),
+                                  np.float32(FACE_STEP), np.float32(UP_STEP))
     rotation, sellion = camera_from_face[:, :3, :3], camera_from_face[:, :3, 3]
     centre = sellion + xp.matmul(rotation, _face_centre(xp, device))[..., 0]
     centre = rounded(centre, FACE_STEP)
     up = xp.matmul(rotation, _head_axes(xp, device)[:, 2:])[..., 0]
-    camera_from_grid = _look_at(centre, rounded(up, UP_STEP))
-    return _crop(depth, intrinsics, camera_from_grid, centre, camera_from_face,
-                 SHAPE_CROP_SIZE / 2)
+    return _look_at(centre, rounded(up, UP_STEP)), centre
 
 
 def face_rotation(columns):
@@ -123,13 +132,17 @@ def _crop(depth, intrinsics, camera_from_grid, centre, camera_from_value, half_s
     """Sample depth on a grid across the viewing ray; points come in the value frame / half_size."""
     xp = namespace(centre)
     ticks = _ticks(xp, device_of(centre))
+    if takes(centre) and depth.ndim == 2 and intrinsics.is_plain:
+        return loops.crops(*pixels_of(depth, intrinsics), np.float32(NEAREST),
+                           in_order(camera_from_grid), in_order(centre),
+                           in_order(camera_from_value), np.float32(half_size),
+                           np.float32(DEPTH_LIMIT), ticks)
     right, down, forward = (camera_from_grid[:, :, i, None] for i in range(3))
     # Explicit sums and products: all engines round these alike, unlike matrix products. So they
     # sample the same pixels for equal frames.
     rows = centre[:, :, None] + half_size * down * ticks
     points = rows[..., None] + (half_size * right * ticks)[:, :, None, :]
     points = measured_points(depth, intrinsics, xp.reshape(points, (-1, 3, CROP_PIXELS ** 2)))
-
     # one product takes points to values and to their distance from the grid's plane
     value_from_camera = xp.matrix_transpose(camera_from_value[:, :3, :3]) / half_size
     across = xp.matrix_transpose(forward) / (DEPTH_LIMIT * half_size)

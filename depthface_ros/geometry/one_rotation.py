@@ -6,17 +6,24 @@ from math import atan2, cos, sin, sqrt
 
 import numpy as np
 
-from depthface_ros.geometry.rotations import rotation_from_vector, vector_from_rotation
+from depthface_ros.compiled import compiled, in_order, takes
+from depthface_ros.compiled import features as loops
+from depthface_ros.geometry.rotations import (
+    compose,
+    rotation_from_vector,
+    vector_from_rotation,
+)
 
 TINY = 1e-12  # of an angle or its sine, below which the limit is taken
 
 
+@compiled
 def rotation_matrix(vector: np.ndarray) -> np.ndarray:
     """Return the rotation (3, 3) float64 of a rotation vector (3,), axis times radians.
 
     Rodrigues' formula, as :func:`depthface_ros.geometry.rotations.rotation_from_vector`.
     """
-    x, y, z = vector.tolist()
+    x, y, z = float(vector[0]), float(vector[1]), float(vector[2])
     half = 0.5 * sqrt(x * x + y * y + z * z)
     sinc = sin(half) / half if half > TINY else 1.0
     a, b = sinc * cos(half), sinc * sinc / 2  # sin(angle) / angle, (1 - cos(angle)) / angle^2
@@ -25,11 +32,41 @@ def rotation_matrix(vector: np.ndarray) -> np.ndarray:
                      [b * x * z - a * y, b * y * z + a * x, 1 - b * (x * x + y * y)]])
 
 
-def rotation_matrices(vectors):
-    """Return rotations (N, 3, 3) of a few rotation vectors (N, 3); tensors are computed at once."""
-    if not isinstance(vectors, np.ndarray):
-        return rotation_from_vector(vectors)
-    return np.array([rotation_matrix(vector) for vector in vectors], vectors.dtype)
+@compiled
+def moved_pose(pose: np.ndarray, move: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return a pose (4, 4) float64, moved by (3,) m and turned by a rotation vector (3,).
+
+    Both are along the axes of the parent frame. The rotation stays one: without a Newton step to
+    the nearest one, rounding errors would accumulate.
+    """
+    moved, turned = pose.copy(), _product(rotation_matrix(turn), pose)
+    square = _product(turned.T, turned)
+    for i in range(3):
+        moved[i, 3] += move[i]
+        for j in range(3):
+            total = 1.5 * turned[i, j]
+            for k in range(3):
+                total -= 0.5 * turned[i, k] * square[k, j]
+            moved[i, j] = total
+    return moved
+
+
+@compiled
+def _product(a, b):
+    """Return the product of the first three rows and columns of matrices."""
+    found = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            found[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
+    return found
+
+
+def corrected(a_from_b, vectors, translations):
+    """Return a_from_c (N, 4, 4) by rotation vectors (N, 3) rad and translations (N, 3) m of c in b.
+    """
+    if takes(a_from_b):
+        return loops.corrected(in_order(a_from_b), in_order(vectors), in_order(translations))
+    return compose(a_from_b, rotation_from_vector(vectors), translations)
 
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from depthface_ros import compiled
 from depthface_ros.engines import (
     AUTO,
     ENGINES,
@@ -20,13 +21,16 @@ from depthface_ros.engines.tensorrt.cuda_runtime import CudaError, describe_gpu,
 from depthface_ros.estimation.alignment import aligned_triangles, face_modes
 from depthface_ros.estimation.calibration import Calibration
 from depthface_ros.estimation.error_prior import ErrorPrior
+from depthface_ros.estimation.estimator import FaceEstimator
 from depthface_ros.face_model.mesh import FaceModel
 from depthface_ros.io.errors import one_line
 from depthface_ros.tools.bench import machine
+from depthface_ros.tracking.face_tracker import FaceTracker
 
 PACKAGES = {'depthface_ros': 'this package', 'numpy': 'required', 'array-api-compat': 'required',
-            'onnxruntime': "engine 'cpu'", 'opencv-python-headless': 'overlays, PNG',
-            'rosbags': 'bags', 'rich': 'progress bars', 'rerun-sdk': '--rerun',
+            'onnxruntime': "engine 'cpu'", 'numba': "engine 'cpu', faster",
+            'opencv-python-headless': 'overlays, PNG', 'rosbags': 'bags',
+            'rich': 'progress bars', 'rerun-sdk': '--rerun',
             'rclpy': 'the ROS node', 'tensorrt': "engine 'tensorrt'",
             'tensorrt-rtx-cu12': "engine 'tensorrt' on RTX cards",
             'cuda-bindings': "engine 'tensorrt'", 'torch': "engine 'cuda'",
@@ -45,7 +49,8 @@ def check_report(models_folder: str | Path = MODELS_FOLDER) -> tuple[list[str], 
     lines += ['', f"engines; 'auto' takes {auto}"]
     lines += [f'  {name:14} {"works" if works else "no"}: {text}' for name, works, text in engines]
     readable, text = _face_model(models_folder)
-    lines += ['', f'engines for other machines: {_ahead()}', '', f'models in {models_folder}',
+    lines += [f'  {"loops":14} {_loops(models_folder)}', '',
+              f'engines for other machines: {_ahead()}', '', f'models in {models_folder}',
               f'  face model and calibration: {text}']
     files = sorted([*Path(models_folder).glob('*.onnx'), *Path(models_folder).glob('*.npz')])
     for file in files:
@@ -98,6 +103,17 @@ def _face_model(models_folder: Path) -> tuple[bool, str]:
     except Exception as error:
         return False, f'no: {one_line(error)}'
     return True, 'can be read'
+
+
+def _loops(models_folder: Path) -> str:
+    """Compile the loops of the CPU, so the node need not; return whether they are."""
+    if not compiled.AVAILABLE:
+        return f'not compiled, slower: {compiled.WHY_NOT}; pip install -U numba'
+    try:
+        FaceTracker(FaceEstimator('cpu', models_folder=models_folder))
+    except Exception as error:
+        return f'not compiled: {one_line(error)}'
+    return 'compiled by Numba'
 
 
 def _ahead() -> str:

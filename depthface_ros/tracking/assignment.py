@@ -14,6 +14,13 @@ def match_pairs(distance: np.ndarray, reach: np.ndarray) -> dict[int, int]:
     :param distance: (N, M) from N rows to M columns.
     :param reach: (N,)
     """
+    if not distance.size:
+        return {}
+    nearest = distance.argmin(axis=1)
+    pairs = {row: column for row, column in enumerate(nearest.tolist())
+             if distance[row, column] <= reach[row]}
+    if len(set(pairs.values())) == len(pairs):
+        return pairs  # no conflict
     alone = np.where(np.eye(len(distance), dtype=bool), reach[:, None], np.inf)
     columns = assign(np.concatenate([distance, alone], axis=1))
     return {row: column for row, column in enumerate(columns.tolist())
@@ -30,9 +37,6 @@ def assign(cost: np.ndarray) -> np.ndarray:
     :param cost: (N, M) with N <= M; inf where a row must not have a column. Each row needs a
         finite column that no other row can take.
     """
-    nearest = cost.argmin(axis=1) if cost.size else np.zeros(0, int)
-    if len(set(nearest.tolist())) == len(cost):
-        return nearest  # no conflict
     rows, columns = cost.shape
     row_of = np.full(columns, -1)
     row_price, column_price = np.zeros(rows), np.zeros(columns)

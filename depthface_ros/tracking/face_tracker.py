@@ -15,7 +15,7 @@ from depthface_ros.estimation.head_detector import (
 )
 from depthface_ros.estimation.types import Face, HeadCandidates
 from depthface_ros.geometry.camera import Intrinsics
-from depthface_ros.tracking import personal_expression
+from depthface_ros.tracking import smoothing
 from depthface_ros.tracking.smoothing import FaceSmoother
 from depthface_ros.tracking.stamps import Change, ImageTime, StampMonitor
 from depthface_ros.tracking.tracks import Track, Tracker, TrackerConfig
@@ -44,7 +44,7 @@ class FaceTracker:
         self.estimator = estimator
         self.stamps = StampMonitor(config.time_jump_s)
         self._tracker = Tracker(config, numbers)
-        personal_expression.prepare()
+        smoothing.prepare()
         self.reset()
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depthface_ros.geometry.one_rotation import rotation_matrix, rotation_vector
+from depthface_ros.geometry.one_rotation import moved_pose, rotation_vector
 from depthface_ros.tracking.two_models import TwoModels
 
 MOMENTUM_S = 0.5  # s; time constant with which the velocity of an unseen head decays
@@ -67,7 +67,7 @@ class Motion:
     def predicted(self, seconds: float) -> np.ndarray:
         """Return the pose (4, 4) some time later; motion fades over MOMENTUM_S."""
         move = -MOMENTUM_S * math.expm1(-seconds / MOMENTUM_S) * self.twist
-        return _moved(self.camera_from_face, move[:3], move[3:])
+        return moved_pose(self.camera_from_face, move[:3], move[3:])
 
     def updated(self, camera_from_face: np.ndarray, std: tuple[float, float], seconds: float,
                 acceleration: tuple[float, float]) -> Motion:
@@ -92,7 +92,7 @@ class Motion:
         if None in filters:
             return replace(Motion.begin(pose, std), noise=noise, images=self.images)
         moves = [part.mean.value for part in filters]
-        return Motion(_moved(self.camera_from_face, *map(np.array, moves)),
+        return Motion(moved_pose(self.camera_from_face, *map(np.array, moves)),
                       tuple(part.relative_to(move) for part, move in zip(filters, moves)),
                       noise, self.images + 1, pose, step, seconds)
 
@@ -126,11 +126,3 @@ def _difference(before, after) -> np.ndarray:
     return np.array([after[:3, 3] - before[:3, 3],
                      rotation_vector(after[:3, :3] @ before[:3, :3].T)])
 
-
-def _moved(camera_from_face, move, turn) -> np.ndarray:
-    pose = camera_from_face.copy()
-    turned = rotation_matrix(turn) @ pose[:3, :3]
-    # A Newton step to the nearest rotation; otherwise rounding errors would accumulate.
-    pose[:3, :3] = turned @ (1.5 * np.eye(3) - 0.5 * turned.T @ turned)
-    pose[:3, 3] += move
-    return pose

@@ -49,11 +49,6 @@ def expression_of_mesh(prediction: np.ndarray, measured: np.ndarray, vertices: n
     return (prediction + measured * correction).clip(0, 1)
 
 
-def prepare() -> None:
-    """Compute the linear model, for which the first face would wait 50 ms."""
-    _linear_model()
-
-
 def displacement(expression: np.ndarray, count: int) -> np.ndarray:
     """Return the displacement (V, 3) m of a mesh by coefficients (52,); 0 for other topologies."""
     displacements = _linear_model().displacements

@@ -14,9 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from depthface_ros.compiled import compiled, in_order
 from depthface_ros.estimation.types import Face
+from depthface_ros.face_model.mesh import EXPRESSION_NAMES, FaceModel
 from depthface_ros.geometry.rotations import in_frame
 from depthface_ros.settings import setting
+from depthface_ros.tracking.motion import Motion
 from depthface_ros.tracking.personal_expression import displacement, expression_of_mesh
 from depthface_ros.tracking.personal_shape import PersonalShape, vertex_noise
 
@@ -50,30 +53,42 @@ class SmoothingConfig:
 
 
 class OneEuro:
-    """The filter of one value: its step towards each new measurement."""
+    """The filter of N vectors, each with its own speed and cutoff; float32."""
 
     def __init__(self, cutoff: float, gain: float, speed_cutoff: float):
         """Set the cutoffs in Hz and the gain in Hz per unit of value and second."""
-        self._cutoff, self._gain, self._speed_cutoff = cutoff, gain, speed_cutoff
-        self._velocity = 0.0
+        self._settings = np.float32([cutoff, gain, speed_cutoff])
+        self._velocity: np.ndarray | None = None
 
     def step(self, innovation: np.ndarray, seconds: float) -> np.ndarray:
-        """Return what to add to the filtered value, (..., D).
+        """Return what to add to the filtered values, (D, N).
 
-        :param innovation: (..., D) measured less filtered value; each row has its own speed and
-            cutoff.
+        :param innovation: (D, N) measured less filtered values.
         :param seconds: since the previous measurement; > 0.
         """
-        self._velocity = self._velocity + _filter_gain(self._speed_cutoff, seconds) * (
-            innovation / seconds - self._velocity)
-        speed = np.sqrt(np.einsum('...i,...i->...', self._velocity, self._velocity))[..., None]
-        return _filter_gain(self._cutoff + self._gain * speed, seconds) * innovation
+        if self._velocity is None:
+            self._velocity = np.zeros_like(innovation)
+        self._velocity, step = _one_euro(self._velocity, innovation, np.float32(seconds),
+                                         self._settings)
+        return step
 
 
-def _filter_gain(cutoff, seconds: float):
-    """Return the weight of a new value in an exponential filter with this cutoff, Hz."""
-    phase = 2 * pi * cutoff * seconds
-    return phase / (phase + 1)
+@compiled
+def _one_euro(velocity, innovation, seconds, settings):
+    """Return the velocities (D, N) after an innovation, and the step towards it.
+
+    The weight of a new value in an exponential filter with a cutoff in Hz is w / (w + 1), where
+    w = 2 pi cutoff seconds.
+    """
+    cutoff, gain, speed_cutoff = settings
+    one, radians = np.float32(1), np.float32(2 * pi) * seconds
+    weight = radians * speed_cutoff / (radians * speed_cutoff + one)
+    velocity = velocity + weight * (innovation / seconds - velocity)
+    square = velocity[0] * velocity[0]
+    for axis in range(1, len(velocity)):
+        square = square + velocity[axis] * velocity[axis]
+    phase = radians * (cutoff + gain * np.sqrt(square))
+    return velocity, phase / (phase + one) * innovation
 
 
 class FaceSmoother:
@@ -113,18 +128,35 @@ class FaceSmoother:
         measured = expression_of_mesh(face.expression, face.expression_measured, vertices,
                                       self.personal_shape.neutral, face.position_std)
         expression = self.face.expression + self._expression.step(
-            (measured - self.face.expression)[:, None], seconds)[:, 0]
+            (measured - self.face.expression)[None], seconds)[0]
         count = len(vertices)
-        self._shape_face = self._shape_face + self._shape.step(
-            vertices - displacement(measured, count) - self._shape_face, seconds)
+        innovation = vertices - displacement(measured, count) - self._shape_face
+        self._shape_face = self._shape_face + self._shape.step(innovation.T, seconds).T
         shape = self.personal_shape.update(self._shape_face, vertex_noise(face), seconds)
         return shape + displacement(expression, count), expression
+
+
+def prepare() -> None:
+    """Compile, or load, and compute what the first face would wait for."""
+    template = FaceModel.load().template.copy()  # may be written, as meshes of faces
+    face = Face(np.eye(4, dtype=np.float32), template, np.zeros(len(EXPRESSION_NAMES), np.float32),
+                1.0, 0.01, 0.001)
+    motion = Motion.begin(face.camera_from_face, (0.001, 0.01))
+    FaceSmoother(face, motion.predicted(0.1), 0).update(face, motion.camera_from_face, 1)
 
 
 def placed(face: Face, vertices_face: np.ndarray, expression: np.ndarray,
            camera_from_face: np.ndarray) -> Face:
     """Return a face with a mesh (V, 3) m, face frame, in a pose (4, 4), so that they agree."""
-    dtype = face.vertices.dtype
-    vertices = vertices_face @ camera_from_face[:3, :3].T + camera_from_face[:3, 3]
-    return replace(face, camera_from_face=camera_from_face.astype(face.camera_from_face.dtype),
-                   vertices=vertices.astype(dtype), expression=expression)
+    pose = camera_from_face.astype(np.float32)
+    return replace(face, camera_from_face=pose, expression=expression,
+                   vertices=np.stack(_in_camera(in_order(vertices_face.T), pose), axis=1))
+
+
+@compiled
+def _in_camera(points, pose):
+    """Return x, y and z (V,) in the camera frame of points (3, V) in a face at a pose (4, 4)."""
+    x, y, z = points[0], points[1], points[2]
+    return (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3],
+            pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3],
+            pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3])

@@ -21,7 +21,7 @@ PACKAGE = ElementTree.parse(ROOT / 'package.xml').getroot()
 # What rosdep or the ROS distribution call the modules that this package imports.
 KEYS = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml'}
 # No rosdep key on apt: users install these with pip, see README.md. The last ones are optional.
-PIP_ONLY = {'array_api_compat', 'onnxruntime', 'rosbags', 'ruamel', 'rerun', 'rich', 'torch',
+PIP_ONLY = {'array_api_compat', 'onnxruntime', 'numba', 'rosbags', 'ruamel', 'rerun', 'rich', 'torch',
             'tensorrt', 'onnx', 'cuda', 'backports', 'lz4'}
 # Python's own from some version on: compression from 3.14.
 LATER_PYTHON = {'compression'}

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip('onnxruntime')
 
+from depthface_ros import compiled
 from depthface_ros.engines import MODELS_FOLDER
 from depthface_ros.ros.startup_log import describe_models
 from depthface_ros.tools.check import check_report
@@ -34,6 +35,18 @@ def test_the_report_states_whether_engines_can_be_built_for_other_machines(monke
     monkeypatch.setitem(sys.modules, 'tensorrt_rtx', None)
     assert any(line.startswith('engines for other machines: no: TensorRT does not load: ')
                for line in check_report()[0])
+
+
+@pytest.mark.parametrize('why_not, text', [('', 'compiled by Numba'),
+                                           ('No module named numba', 'pip install -U numba')])
+def test_the_report_says_whether_loops_are_compiled(monkeypatch, why_not, text):
+    if why_not:
+        monkeypatch.setattr(compiled, 'AVAILABLE', False)
+        monkeypatch.setattr(compiled, 'WHY_NOT', why_not)
+    elif not compiled.AVAILABLE:
+        pytest.skip(compiled.WHY_NOT)
+    line, = (line for line in check_report()[0] if line.startswith('  loops'))
+    assert text in line and why_not in line
 
 
 def test_the_report_lists_the_gpus_of_tensorrt_for_rtx():
