@@ -26,6 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(arguments)
         except KeyboardInterrupt:
             return interruption.status
+        except ImportError:  # which numpy makes of a signal during its own imports
+            if interruption.status:
+                return interruption.status
+            raise
         except BrokenPipeError:  # of `depthface ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
