@@ -22,6 +22,7 @@ FIRST_SPEED = (0.3, 1.0)
 # Noise between images, in sigmas of a face: of the first ones, and the range of what is measured.
 FIRST_NOISE, LEAST_NOISE, MOST_NOISE = 0.5, 0.1, 1.5
 FIRST_IMAGES, NOISE_S = 4, 1.0  # images for which the first value counts; s of the mean
+UNKNOWN = 1e6  # m^2 and rad^2, variance of a pose that says nothing
 MOVING_WEIGHT = 0.1  # of images of heads in motion in it: their accelerations look like noise
 
 
@@ -70,11 +71,12 @@ class Motion:
         return moved_pose(self.camera_from_face, move[:3], move[3:])
 
     def updated(self, camera_from_face: np.ndarray, std: tuple[float, float], seconds: float,
-                acceleration: tuple[float, float]) -> Motion:
+                acceleration: tuple[float, float], covered: bool = False) -> Motion:
         """Return the motion after the next image.
 
         Without time between the images velocities stay, and the pose is that of the image. A head
-        that jumps begins anew.
+        that jumps begins anew, unless something covers it: that was fitted in its place, and the
+        head moves on as before.
 
         :param camera_from_face: (4, 4) in that image.
         :param std: sigmas of its position, m, and rotation, rad, per axis.
@@ -86,15 +88,24 @@ class Motion:
         step = _difference(self.measured, pose)
         noise = self._measured_noise(step, std, seconds)
         residual = _difference(self.camera_from_face, pose).tolist()
-        filters = tuple(self.filters[i].updated(
-            residual[i], noise[i] * std[i] ** 2, seconds, REST_DRIFT[i], acceleration[i])
-                        for i in range(2))
-        if None in filters:
+        filters = self._filtered(residual, [noise[i] * std[i] ** 2 for i in range(2)], seconds,
+                                 acceleration)
+        after = Motion(self.camera_from_face, filters, noise, self.images + 1, pose, step, seconds)
+        if None in filters and covered:
+            filters = self._filtered(residual, (UNKNOWN, UNKNOWN), seconds, acceleration)
+            after = replace(self, filters=filters, step=None)
+        elif None in filters:
             return replace(Motion.begin(pose, std), noise=noise, images=self.images)
         moves = [part.mean.value for part in filters]
-        return Motion(moved_pose(self.camera_from_face, *map(np.array, moves)),
-                      tuple(part.relative_to(move) for part, move in zip(filters, moves)),
-                      noise, self.images + 1, pose, step, seconds)
+        return replace(after, camera_from_face=moved_pose(self.camera_from_face,
+                                                          *map(np.array, moves)),
+                       filters=tuple(part.relative_to(move)
+                                     for part, move in zip(filters, moves)))
+
+    def _filtered(self, residual, variance, seconds: float, acceleration) -> tuple:
+        """Return both filters after a residual (2, 3) of some variances; None of one that jumps."""
+        return tuple(self.filters[i].updated(residual[i], variance[i], seconds, REST_DRIFT[i],
+                                             acceleration[i]) for i in range(2))
 
     def _measured_noise(self, step, std, seconds: float) -> tuple[float, float]:
         """Return the noise with that of one more image, a step (2, 3) from the one before.

@@ -114,6 +114,11 @@ def pose_std(face: Face, usual_support: float) -> tuple[float, float]:
     return max(factor * face.position_std, TINY), max(factor * face.rotation_std, TINY)
 
 
+def is_covered(face: Face, usual_support: float) -> bool:
+    """Return whether something covers a face: much less of it than usual lies on the surface."""
+    return face.support < USUAL_SHARE * usual_support
+
+
 def in_image(tracks: list[Track], stamp_ns: int) -> list[Track]:
     """Return the tracks that the newest image shows, or none if its stamp is another one."""
     return [track for track in tracks if track.seen and track.stamp_ns == stamp_ns]
@@ -184,7 +189,7 @@ class Tracker:
             seconds = (stamp_ns - before.stamp_ns) * 1e-9
             motion = before.motion.updated(
                 face.camera_from_face, pose_std(face, before.usual_support), seconds,
-                self.config.smoothing.acceleration)
+                self.config.smoothing.acceleration, is_covered(face, before.usual_support))
             support = before.usual_support - math.expm1(-seconds / USUAL_S) * (
                 face.support - before.usual_support)
             track = Track(before.id, face, stamp_ns, before.sightings + 1, 0, motion, support)

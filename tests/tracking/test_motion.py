@@ -131,6 +131,21 @@ def test_a_head_that_jumps_is_there_in_the_same_image():
             assert np.abs(pose_difference(motion.camera_from_face, jump)).max() < 1e-3
 
 
+def test_a_covered_head_that_seems_to_jump_moves_on_as_before_and_is_found_again():
+    twist, rate = np.array([0.4, 0, 0, 0, 0.6, 0]), 30
+    poses = [moved(twist, i / rate) for i in range(60)]
+    motion = filtered(poses[:40], rate)[-1]
+    for i in range(40, 46):  # a hand in its place
+        hand = pose_of((0.3, 0.1, 0.8), (0.5, 0, 0.3))
+        motion = motion.updated(hand, STD, 1 / rate, ACCELERATION, covered=True)
+        error = np.abs(pose_difference(poses[i], motion.camera_from_face))
+        assert (error < 0.2 * np.abs(twist) * 6 / rate + 0.3 * STD.repeat(3)).all()  # motion fades
+        assert motion.twist_covariance[0, 0] < 1
+    for pose in poses[46:]:
+        motion = motion.updated(pose, STD, 1 / rate, ACCELERATION)
+    assert (np.abs(pose_difference(pose, motion.camera_from_face)) < STD.repeat(3)).all()
+
+
 @pytest.mark.parametrize('rate', [5, 15])
 def test_a_head_that_suddenly_turns_fast_is_predicted_after_two_images(rate):
     angles = np.maximum(np.arange(20) - 15, 0) * 4.0 / rate
