@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sums over the triangles of faces: Jacobians, normal equations, and the fit of surface modes.
+"""Gauss-Newton steps of the alignment: sums over the triangles of faces.
 
 Arrays are float32 and in C order.
 """

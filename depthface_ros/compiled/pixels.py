@@ -61,7 +61,7 @@ def crops(depth, unit, limit, camera, nearest, rotation, centre, camera_from_val
                     measured = f4(depth[int(v[k]), int(u[k])])
                     metres[k] = measured * unit if ZERO < measured < limit else ZERO
                 else:
-                    metres[k] = ZERO
+                    u[k], v[k], metres[k] = ZERO, ZERO, ZERO
             for k in range(size):
                 z = metres[k]
                 x, y = (u[k] - cx) / fx * z, (v[k] - cy) / fy * z

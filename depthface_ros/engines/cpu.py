@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from depthface_ros import compiled
 from depthface_ros.engines import EngineUnavailable
 from depthface_ros.engines.contract import NETWORKS
 from depthface_ros.engines.model_file import file_hash, float_file
@@ -47,9 +48,11 @@ class OnnxRuntimeCpu:
         self._sessions = {network: in_bytes and self._load_int8(models_folder, network)
                           or self._load(float_file(models_folder, network), network)
                           for network in NETWORKS}
-        self.description = f'onnxruntime {onnxruntime.__version__}, {threads} thread, ' + ', '.join(
-            f'{network} {"int8" if _made_from(session) else "fp32"}'
-            for network, session in self._sessions.items())
+        loops = 'compiled loops' if compiled.AVAILABLE else 'loops in numpy'
+        self.description = ', '.join([
+            f'onnxruntime {onnxruntime.__version__}', f'{threads} thread', loops,
+            *(f'{network} {"int8" if _made_from(session) else "fp32"}'
+              for network, session in self._sessions.items())])
 
     def run(self, network: str, array: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name, (B, ...) float32, for an input (B, ...) float32."""
