@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fit of surface modes, as :class:`depthface_ros.estimation.surface.SurfaceDetail` defines it.
 
-Arrays are float32 and in C order. Values of triangles are (2, H): left and right half.
-Coefficients are (2, M): even and odd modes.
+Arrays are float32 and in C order. Values of triangles are (2 H,): left half, right half.
+Coefficients are (2 M,): even modes, odd modes.
 """
 from __future__ import annotations
 
@@ -19,59 +19,52 @@ LOG_QUARTER = f4(-math.log(4))
 
 @compiled_sums
 def fitted(distance, weight, jacobian, square, min_cuts, limits, solver_steps):
-    """Return the most probable coefficients (N, 2, M) for distances (N, 2, H) m.
+    """Return the most probable coefficients (N, 2 M) for distances (N, 2 H) m.
 
-    :param weight: (N, 2, H). :param jacobian: (2, M, H) metres. :param square: (2, M) m^2, the
-        mean squares of the jacobian over all triangles of both halves.
+    :param weight: (N, 2 H). :param jacobian: (2, M, H) metres. :param square: (2 M,) m^2, the mean
+        squares of the jacobian over all triangles.
     :param min_cuts: (I,) metres, for each iteration.
     :param limits: (7,) least weight of a triangle, least number of triangles, cut in sigmas, its
         share in front of the face, least and largest noise (m), and least divisor.
     """
     min_weight, min_count, cut_sigmas, front, min_noise, max_noise, tiny = limits
-    count, _, half = distance.shape
-    modes = jacobian.shape[1]
-    found = np.zeros((count, 2, modes), f4)
-    size, information = np.empty(2 * half, f4), np.empty((2, half), f4)
-    residual, weighted = np.empty((2, half), f4), np.empty((2, half), f4)
-    gradient, preconditioner = np.empty((2, modes), f4), np.empty((2, modes), f4)
+    count, triangles = distance.shape
+    found = np.zeros((count, len(square)), f4)
+    size, known, information = (np.empty(triangles, f4), np.empty(triangles, f4),
+                                np.empty(triangles, f4))
+    gradient, preconditioner = np.empty(len(square), f4), np.empty(len(square), f4)
     for i in range(count):
-        valid = 0
-        for side in range(2):
-            for t in range(half):
-                valid += weight[i, side, t] > min_weight
-                residual[side, t] = distance[i, side, t]
+        residual, coefficients, valid = distance[i].copy(), found[i], 0
+        for t in range(triangles):
+            known[t] = weight[i, t] if weight[i, t] > min_weight else ZERO
+            valid += known[t] > 0
         if valid < min_count:
             continue
         for min_cut in min_cuts:
-            for side in range(2):
-                for t in range(half):
-                    size[side * half + t] = (
-                        abs(residual[side, t]) if weight[i, side, t] > min_weight else max_noise)
+            for t in range(triangles):
+                size[t] = abs(residual[t]) if known[t] > 0 else max_noise
             noise = min(max(f4(1.4826) * _ordered(size, valid // 2), min_noise), max_noise)
             cut, total = max(cut_sigmas * noise, min_cut), ZERO
-            for side in range(2):
-                for t in range(half):
-                    scaled = max(residual[side, t] / front, residual[side, t]) / cut
-                    known = weight[i, side, t] if weight[i, side, t] > min_weight else ZERO
-                    information[side, t] = (known * math.exp(LOG_QUARTER * scaled * scaled)
-                                            / (noise * noise))
-                    weighted[side, t] = information[side, t] * residual[side, t]
-                    total += information[side, t]
-            _onto_modes(weighted, jacobian, gradient)
-            for side in range(2):
-                for k in range(modes):
-                    gradient[side, k] -= found[i, side, k]
-                    preconditioner[side, k] = ONE / (ONE + total * square[side, k])
-            _solve(information, gradient, preconditioner, jacobian, solver_steps, tiny, found[i],
-                   residual)
+            for t in range(triangles):
+                scaled = max(residual[t] / front, residual[t]) / cut
+                information[t] = (known[t] * math.exp(LOG_QUARTER * scaled * scaled)
+                                  / (noise * noise))
+                total += information[t]
+                size[t] = information[t] * residual[t]
+            _onto_modes(size, jacobian, gradient)
+            for k in range(len(square)):
+                gradient[k] -= coefficients[k]
+                preconditioner[k] = ONE / (ONE + total * square[k])
+            _solve(information, gradient, preconditioner, jacobian, solver_steps, tiny,
+                   coefficients, residual)
     return found
 
 
 @compiled_sums
 def _solve(information, gradient, preconditioner, jacobian, steps, tiny, coefficients, distance):
-    """Add a Gauss-Newton step to coefficients (2, M), by some conjugate gradients.
+    """Add a Gauss-Newton step to coefficients (2 M,), by some conjugate gradients.
 
-    The motion of the triangles by this step is taken off the distances (2, H). The gradient is
+    The motion of the triangles by this step is taken off the distances (2 H,). The gradient is
     overwritten.
     """
     direction, onto = preconditioner * gradient, np.empty_like(gradient)
@@ -79,9 +72,8 @@ def _solve(information, gradient, preconditioner, jacobian, steps, tiny, coeffic
     energy = _dot(gradient, direction)
     for remaining in range(steps - 1, -1, -1):
         _at_triangles(direction, jacobian, motion)
-        for side in range(2):
-            for t in range(motion.shape[1]):
-                weighted[side, t] = information[side, t] * motion[side, t]
+        for t in range(len(motion)):
+            weighted[t] = information[t] * motion[t]
         length = energy / max(_dot(weighted, motion) + _dot(direction, direction), tiny)
         _add(length, direction, coefficients)
         _add(-length, motion, distance)
@@ -89,41 +81,41 @@ def _solve(information, gradient, preconditioner, jacobian, steps, tiny, coeffic
             _onto_modes(weighted, jacobian, onto)
             _add(ONE, direction, onto)
             _add(-length, onto, gradient)
-            before, energy = energy, ZERO
-            for side in range(2):
-                for k in range(gradient.shape[1]):
-                    onto[side, k] = preconditioner[side, k] * gradient[side, k]
-                    energy += gradient[side, k] * onto[side, k]
-            for side in range(2):
-                for k in range(gradient.shape[1]):
-                    direction[side, k] = onto[side, k] + energy / max(
-                        before, tiny) * direction[side, k]
+            for k in range(len(gradient)):
+                onto[k] = preconditioner[k] * gradient[k]
+            before, energy = energy, _dot(gradient, onto)
+            _add(energy / max(before, tiny), direction, onto)
+            direction, onto = onto, direction
 
 
 @compiled_sums
 def _at_triangles(coefficients, jacobian, found):
-    """Write the displacements (2, H) of triangles by coefficients (2, M) to `found`."""
+    """Write the displacements (2 H,) of triangles by coefficients (2 M,) to `found`."""
+    _, modes, half = jacobian.shape
+    for t in range(len(found)):
+        found[t] = ZERO
     for side in range(2):
-        for t in range(found.shape[1]):
-            found[side, t] = ZERO
-        for k in range(jacobian.shape[1]):
-            factor = coefficients[side, k]
-            for t in range(found.shape[1]):
-                found[side, t] += factor * jacobian[side, k, t]
-    for t in range(found.shape[1]):  # sum and difference of even and odd modes
-        even, odd = found[0, t], found[1, t]
-        found[0, t], found[1, t] = even + odd, even - odd
+        values = found[side * half:(side + 1) * half]
+        for k in range(modes):
+            factor = coefficients[side * modes + k]
+            for t in range(half):
+                values[t] += factor * jacobian[side, k, t]
+    for t in range(half):  # sum and difference of even and odd modes
+        even, odd = found[t], found[half + t]
+        found[t], found[half + t] = even + odd, even - odd
 
 
 @compiled_sums
 def _onto_modes(values, jacobian, found):
-    """Write the products (2, M) of modes and values (2, H) of triangles to `found`."""
-    for k in range(jacobian.shape[1]):
-        even, odd = ZERO, ZERO
-        for t in range(values.shape[1]):
-            even += jacobian[0, k, t] * (values[0, t] + values[1, t])
-            odd += jacobian[1, k, t] * (values[0, t] - values[1, t])
-        found[0, k], found[1, k] = even, odd
+    """Write the products (2 M,) of modes and values (2 H,) of triangles to `found`."""
+    _, modes, half = jacobian.shape
+    left, right = values[:half], values[half:]
+    for side, both in enumerate((left + right, left - right)):
+        for k in range(modes):
+            total = ZERO
+            for t in range(half):
+                total += jacobian[side, k, t] * both[t]
+            found[side * modes + k] = total
 
 
 @compiled_sums
@@ -133,13 +125,11 @@ def _ordered(values, rank):
     Such floats are in the order of their bits, so bisection finds the value itself.
     """
     bits, found = values.view(np.int32), np.empty(1, np.int32)
-    low, high = 0, bits[0]
-    for value in bits:
-        high = max(high, value)
+    low, high = 0, 0x7f800000  # of infinity
     while low < high:
         middle, below = (low + high) // 2, 0
-        for value in bits:
-            below += value <= middle
+        for k in range(len(bits)):
+            below += bits[k] <= middle
         if below > rank:
             high = middle
         else:
@@ -150,17 +140,15 @@ def _ordered(values, rank):
 
 @compiled_sums
 def _add(factor, values, total):
-    """Add values (2, K) times a factor to a total (2, K)."""
-    for side in range(2):
-        for k in range(values.shape[1]):
-            total[side, k] += factor * values[side, k]
+    """Add values (K,) times a factor to a total (K,)."""
+    for k in range(len(values)):
+        total[k] += factor * values[k]
 
 
 @compiled_sums
 def _dot(a, b):
-    """Return the sum of the products of (2, K) and (2, K)."""
+    """Return the inner product of (K,) and (K,)."""
     total = ZERO
-    for side in range(2):
-        for k in range(a.shape[1]):
-            total += a[side, k] * b[side, k]
+    for k in range(len(a)):
+        total += a[k] * b[k]
     return total

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthface_ros.compiled import in_order, takes
+from depthface_ros.compiled import takes
 from depthface_ros.compiled import surface_modes as loops
 from depthface_ros.estimation.point_to_plane import (
     MeshTriangles,
@@ -122,9 +122,11 @@ class SurfaceDetail:
     def _fitted(self, distance, weight):
         """Return coefficients (N, 2, M) for distances (N, 2, T / 2) m with weights in 0..1."""
         if takes(distance):
-            return loops.fitted(
-                in_order(distance), in_order(weight), self._jacobian, self._square,
-                np.float32(MIN_CUTS), LIMITS, SOLVER_STEPS)
+            found = loops.fitted(distance.reshape(len(distance), -1),
+                                 weight.reshape(len(weight), -1), self._jacobian,
+                                 self._square.reshape(-1), np.float32(MIN_CUTS), LIMITS,
+                                 SOLVER_STEPS)
+            return found.reshape(-1, *self._square.shape)
         xp = namespace(distance)
         valid = weight > MIN_WEIGHT
         count = _total(xp.astype(valid, xp.float32))
