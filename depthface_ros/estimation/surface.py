@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthface_ros.compiled import takes
 from depthface_ros.compiled import surface_modes as loops
+from depthface_ros.compiled import takes
 from depthface_ros.estimation.point_to_plane import (
     MeshTriangles,
     distances,
