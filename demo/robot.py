@@ -120,7 +120,7 @@ class Robot:
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
-    def wait_for_node(self, process: NodeProcess, seconds: float = 60.0) -> None:
+    def wait_for_node(self, process: NodeProcess, seconds: float = 300.0) -> None:
         """Return when the node and this program have found each other's topics."""
         end = time.monotonic() + seconds
         while not (self._image.get_subscription_count() and self._info.get_subscription_count()

@@ -63,7 +63,7 @@ def run(bag: Path, output: Path) -> None:
     process = NodeProcess(sample.image_topic, sample.info_topic, output / 'node.log')
     robot = Robot(sample)
     try:
-        show('starting the node')
+        show('starting the node: its first start compiles for up to a minute')
         robot.wait_for_node(process)
         cpu_s = process.cpu_s()
         sent = robot.play(lambda n: show(f'playing {n}/{len(sample.images)}'))
