@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input and output of the refiner, and corrected poses. Arrays are float32 and in C order."""
+"""Input of the refiner, and calibration of its expressions. Arrays are float32 and in C order."""
 from __future__ import annotations
 
 import math
@@ -10,36 +10,6 @@ from depthface_ros.compiled import compiled, compiled_sums
 
 f4 = np.float32
 ZERO, ONE = f4(0), f4(1)
-
-
-@compiled
-def corrected(a_from_b, vectors, translations):
-    """Return poses (N, 4, 4) after rotations by vectors (N, 3) rad and translations (N, 3) m in b.
-
-    Rodrigues' formula, as :func:`depthface_ros.geometry.rotations.rotation_from_vector`.
-    """
-    found, turn = a_from_b.copy(), np.empty((3, 3), np.float64)
-    for i in range(len(a_from_b)):
-        x, y, z = np.float64(vectors[i, 0]), np.float64(vectors[i, 1]), np.float64(vectors[i, 2])
-        half = 0.5 * math.sqrt(x * x + y * y + z * z)
-        sinc = math.sin(half) / half if half > 1e-12 else 1.0
-        a, b = sinc * math.cos(half), sinc * sinc / 2
-        turn[0, 0], turn[0, 1] = 1 - b * (y * y + z * z), b * x * y - a * z
-        turn[0, 2], turn[1, 0] = b * x * z + a * y, b * x * y + a * z
-        turn[1, 1], turn[1, 2] = 1 - b * (x * x + z * z), b * y * z - a * x
-        turn[2, 0], turn[2, 1] = b * x * z - a * y, b * y * z + a * x
-        turn[2, 2] = 1 - b * (x * x + y * y)
-        for row in range(3):
-            shift = 0.0
-            for j in range(3):
-                shift += a_from_b[i, row, j] * translations[i, j]
-            found[i, row, 3] = a_from_b[i, row, 3] + shift
-            for column in range(3):
-                total = 0.0
-                for j in range(3):
-                    total += a_from_b[i, row, j] * turn[j, column]
-                found[i, row, column] = total
-    return found
 
 
 @compiled_sums

@@ -136,17 +136,15 @@ def _solve_in_place(matrix, vector):
 
 
 @compiled_sums
-def moved(z, cholesky, sigma, camera_from_face, centre, normal, modes):
+def moved(z, cholesky, sigma, camera_from_face, centre, modes):
     """Return what z (N, P + F, 1) means; as :meth:`Alignment._moved`.
 
     :param cholesky: (P, P). :param sigma: (N, P, 1).
-    :param centre, normal: (N, 3, T), face frame. :param modes: (K, 3, T) metres.
+    :param centre: (N, 3, T), face frame. :param modes: (K, 3, T) metres.
     """
-    size = centre.shape[2]
-    found, turned, poses = np.empty_like(centre), np.empty_like(normal), camera_from_face.copy()
+    bent, poses = centre.copy(), camera_from_face.copy()
     correction = np.empty((len(centre), len(cholesky)), f4)
-    bent, scaled = np.empty((3, size), f4), np.empty(len(cholesky), f4)
-    turn = np.empty((3, 3), f4)
+    scaled, turn = np.empty(len(cholesky), f4), np.empty((3, 3), f4)
     for i in range(len(centre)):
         for p in range(len(cholesky)):
             total = ZERO
@@ -164,25 +162,15 @@ def moved(z, cholesky, sigma, camera_from_face, centre, normal, modes):
         turn[2, 0] = factor * (a * c - b)
         turn[2, 1] = factor * (b * c + a)
         turn[2, 2] = ONE - factor * (a * a + b * b)
-        for axis in range(3):
-            for t in range(size):
-                bent[axis, t] = centre[i, axis, t]
         for k in range(len(modes)):
             amount = scaled[6 + k]
             for axis in range(3):
-                for t in range(size):
-                    bent[axis, t] += amount * modes[k, axis, t]
+                for t in range(centre.shape[2]):
+                    bent[i, axis, t] += amount * modes[k, axis, t]
         for axis in range(3):
             for k in range(3):
-                total, shift = ZERO, ZERO
+                poses[i, axis, k] = ZERO
                 for j in range(3):
-                    total += camera_from_face[i, axis, j] * turn[j, k]
-                    shift += camera_from_face[i, axis, j] * scaled[3 + j]
-                poses[i, axis, k] = total
-            poses[i, axis, 3] = camera_from_face[i, axis, 3] + shift
-            a, b, c, origin = poses[i, axis]
-            for t in range(size):
-                found[i, axis, t] = a * bent[0, t] + b * bent[1, t] + c * bent[2, t] + origin
-                turned[i, axis, t] = (a * normal[i, 0, t] + b * normal[i, 1, t]
-                                      + c * normal[i, 2, t])
-    return correction, poses, found, turned
+                    poses[i, axis, k] += camera_from_face[i, axis, j] * turn[j, k]
+                poses[i, axis, 3] += camera_from_face[i, axis, k] * scaled[3 + k]
+    return correction, poses, bent

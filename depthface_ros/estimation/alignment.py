@@ -140,7 +140,8 @@ class Alignment:
             measured = measure(pixels_around(depth, intrinsics, centre), centre, normal,
                                self.config.reach)
             z = step(*measured, z)
-            correction, pose, centre, normal = self._moved(z, sigma, camera_from_face, planes)
+            correction, pose, bent = self._moved(z, sigma, camera_from_face, planes.centre)
+            centre, normal = in_camera(pose, planes._replace(centre=bent))  # normals stay
         bend = correction[:, POSE:]
         return Aligned(pose, vertices_face + _linear(bend, self._modes), correction)
 
@@ -185,23 +186,19 @@ class Alignment:
             [cross(planes.centre, planes.normal, axis=1), planes.normal,
              xp.einsum('kit,nit->nkt', self._modes_centre, planes.normal)], axis=1)
 
-    def _moved(self, z, sigma, camera_from_face, planes: Planes):
-        """Return what z (N, 6 + K + F, 1) means.
+    def _moved(self, z, sigma, camera_from_face, centre):
+        """Return what z (N, 6 + K + F, 1) means for triangles with centres (N, 3, T), face frame.
 
-        :returns: corrections (N, 6 + K) in sigmas; poses (N, 4, 4); centres and normals of the
-            triangles (N, 3, T), camera frame. Normals do not change with the shape.
+        :returns: corrections (N, 6 + K) in sigmas; poses (N, 4, 4); centres (N, 3, T), face frame.
         """
         if takes(z):
-            return loops.moved(z, self._cholesky, sigma, in_order(camera_from_face), *planes[:2],
+            return loops.moved(z, self._cholesky, sigma, in_order(camera_from_face), centre,
                                self._modes_centre)
         xp = namespace(z)
-        correction = xp.matmul(self._cholesky, z[:, :self._parameters])
-        scaled = (sigma * correction)[..., 0]
+        correction = xp.matmul(self._cholesky, z[:, :self._parameters])[..., 0]
+        scaled = sigma[..., 0] * correction
         pose = compose(camera_from_face, small_rotation(scaled[:, :3]), scaled[:, 3:POSE])
-        bent = planes.centre + _linear(scaled[:, POSE:], self._modes_centre)
-        rotation = pose[:, :3, :3]
-        return (correction[..., 0], pose, xp.matmul(rotation, bent) + pose[:, :3, 3:],
-                xp.matmul(rotation, planes.normal))
+        return correction, pose, centre + _linear(scaled[:, POSE:], self._modes_centre)
 
     def _information(self, planes: Planes):
         """Return the information (N, 1, T) of the triangles in 1 / m^2, shared out by area."""

@@ -7,7 +7,6 @@ from math import atan2, cos, sin, sqrt
 import numpy as np
 
 from depthface_ros.compiled import compiled, in_order, takes
-from depthface_ros.compiled import features as loops
 from depthface_ros.geometry.rotations import (
     compose,
     rotation_from_vector,
@@ -65,8 +64,21 @@ def corrected(a_from_b, vectors, translations):
     """Return a_from_c (N, 4, 4) by rotation vectors (N, 3) rad and translations (N, 3) m of c in b.
     """
     if takes(a_from_b):
-        return loops.corrected(in_order(a_from_b), in_order(vectors), in_order(translations))
+        return _corrected(in_order(a_from_b), in_order(vectors), in_order(translations))
     return compose(a_from_b, rotation_from_vector(vectors), translations)
+
+
+@compiled
+def _corrected(a_from_b, vectors, translations):
+    """Return the same in one loop; float32."""
+    found = a_from_b.copy()
+    for k in range(len(found)):
+        turned = _product(a_from_b[k], rotation_matrix(vectors[k]))
+        for i in range(3):
+            for j in range(3):
+                found[k, i, j] = turned[i, j]
+                found[k, i, 3] += a_from_b[k, i, j] * translations[k, j]
+    return found
 
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:
